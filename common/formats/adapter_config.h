@@ -1,0 +1,66 @@
+// adapter_config.json as Hugging Face PEFT writes it, and tenon.json, which stands beside it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/formats/model_config.h"
+
+namespace tenon::formats {
+
+// PEFT's LoraConfig. Fields that we do not support are refused by name when they are set, never ignored.
+struct LoraConfig {
+  int64_t r = 8;
+  double alpha = 8;
+  double dropout = 0;
+  // Suffix list; or one regular expression (`target_regex`); or `all-linear`. Exactly one is set.
+  std::vector<std::string> target_modules;
+  std::string target_regex;
+  bool all_linear = false;
+  std::vector<std::string> exclude_modules;
+  std::map<std::string, int64_t> rank_pattern;
+  std::map<std::string, double> alpha_pattern;
+  bool use_rslora = false;
+  std::vector<std::string> modules_to_save;
+  // `SEQ_CLS`, `FEATURE_EXTRACTION` or empty.
+  std::string task_type;
+  std::string base_model_name_or_path;
+};
+
+// Reads `adapter_config.json` text. ADAPTER_INVALID or UNSUPPORTED names the key.
+absl::StatusOr<LoraConfig> ParseLoraConfig(const std::string& json);
+// PEFT opens what this writes. Sorted keys, two spaces.
+std::string WriteLoraConfig(const LoraConfig& config);
+
+// What LoRA one module gets by PEFT's rule, or nothing. `module` is the Hugging Face name, such as
+// `bert.encoder.layer.0.attention.self.query`. Key patterns match like PEFT's: a full match or behind a dot.
+struct LoraTarget {
+  int64_t r = 0;
+  double scale = 0;  // alpha / r, or alpha / sqrt(r)
+};
+std::optional<LoraTarget> MatchLora(const LoraConfig& config, const std::string& module);
+
+// tenon.json: what PEFT's file cannot say.
+struct TenonConfig {
+  std::string task;    // `sequence_classification` or `feature_extraction`
+  std::string method;  // `lora` or `head`
+  std::vector<std::string> labels;  // in index order
+  bool multi_label = false;
+  std::string base_digest;
+  // Features a `head` adapter reads, and vectors of a feature_extraction adapter.
+  Pooling pooling = Pooling::kMean;
+  bool normalize = false;
+  int64_t max_input_tokens = 0;
+  std::string job;  // `finetuneJobs/{id}`; left out of the digest
+};
+absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& json);
+// Sorted keys; `with_job` false gives the text whose digest counts.
+std::string WriteTenonConfig(const TenonConfig& config, bool with_job);
+
+}  // namespace tenon::formats

@@ -1,0 +1,68 @@
+// Data sets as users write them: JSON lines, CSV (RFC 4180) and TSV with a header. One function reads rows for validation and for
+// training, so that the two cannot disagree. Errors are DATASET_INVALID and name row (from 1, the header not counted) and column.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace tenon::formats {
+
+enum class DatasetFormat { kJsonLines, kCsv, kTsv };
+enum class DatasetKind { kClassification, kQueries, kQrels };
+
+// By file name: .jsonl/.json, .csv, .tsv. OPTION_INVALID otherwise.
+absl::StatusOr<DatasetFormat> DatasetFormatFromName(const std::string& file_name);
+
+struct ClassificationRow {
+  std::string text;
+  // One label, or any number for a multi-label set. Integers are written in decimal.
+  std::vector<std::string> labels;
+};
+struct QueryRow {
+  std::string id;
+  std::string text;
+};
+struct QrelRow {
+  std::string query_id;
+  std::string document_id;
+  int64_t score = 0;
+};
+
+struct Dataset {
+  DatasetKind kind = DatasetKind::kClassification;
+  bool multi_label = false;
+  std::vector<ClassificationRow> classification;
+  std::vector<QueryRow> queries;
+  std::vector<QrelRow> qrels;
+  // Numeric order when all are integers, else bytewise.
+  std::vector<std::string> labels;
+  // At most one for each kind of oddity, such as ignored columns.
+  std::vector<std::string> warnings;
+
+  int64_t row_count() const {
+    return static_cast<int64_t>(classification.size() + queries.size() + qrels.size());
+  }
+};
+
+// Limits on one text and one file.
+struct DatasetLimits {
+  int64_t max_text_bytes = 1 << 20;
+  int64_t max_rows = 5'000'000;
+  int64_t max_labels = 10'000;
+  int64_t max_label_bytes = 256;
+};
+
+// Reads all rows of `bytes`; the kind is told by the columns of the first row. Empty texts, missing columns, wrong types, invalid
+// UTF-8 and rows without a label are errors. Up to ten broken rows are listed in the message; the first is the error's field.
+absl::StatusOr<Dataset> ReadDataset(const std::string& bytes, DatasetFormat format, const DatasetLimits& limits = {});
+
+// Index of every row's labels in `labels`. LABEL_UNKNOWN names the first row whose label is not there.
+absl::StatusOr<std::vector<std::vector<int64_t>>> LabelIndices(const Dataset& dataset,
+                                                               const std::vector<std::string>& labels);
+
+}  // namespace tenon::formats

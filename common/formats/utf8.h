@@ -1,0 +1,17 @@
+// UTF-8 checks shared by validation and tokenizers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace tenon::formats {
+
+// Whether `text` is well-formed UTF-8 (Unicode 15, table 3-7).
+bool IsValidUtf8(const std::string& text);
+
+// TEXT_EMPTY, TEXT_TOO_LARGE or TEXT_NOT_UTF8 with `field`, or OK. White space alone counts as empty.
+absl::Status CheckText(const std::string& text, int64_t max_bytes, const std::string& field);
+
+}  // namespace tenon::formats

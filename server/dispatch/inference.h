@@ -1,0 +1,42 @@
+// An inference request as the server sees it, and whoever answers it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "tenon/internal/v1/worker_link_service.pb.h"
+
+namespace tenon::server {
+
+// Texts for one model, resolved to digests.
+struct InferenceCall {
+  std::string tenant;
+  std::string base_digest;
+  // Empty digest: the base alone.
+  internal::v1::AdapterRef adapter;
+  internal::v1::InferenceKind kind = internal::v1::INFERENCE_KIND_EMBED;
+  std::vector<std::string> texts;
+  v1::Pooling pooling = v1::POOLING_UNSPECIFIED;
+  std::optional<bool> normalize;
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+// Queues calls fairly and sends them to workers against their credits. Thread-safe.
+class InferenceRouter {
+ public:
+  using Done = std::function<void(absl::StatusOr<internal::v1::InferenceResult>)>;
+  virtual ~InferenceRouter() = default;
+  // `done` is called exactly once, on the event loop, unless Cancel came first. QUEUE_FULL, NO_WORKER, WORKER_LOST, DEADLINE_EXCEEDED.
+  virtual uint64_t Submit(InferenceCall call, Done done) = 0;
+  // Drops the call from the queue, or stops it on its worker within a slice. `done` is not called afterwards.
+  virtual void Cancel(uint64_t call) = 0;
+  // Submits and waits. Never from the loop or a gRPC thread.
+  absl::StatusOr<internal::v1::InferenceResult> SubmitAndWait(InferenceCall call);
+};
+
+}  // namespace tenon::server

@@ -1,0 +1,36 @@
+// One encoder batch whose rows may each have another adapter, or none. Free of torch.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "worker/engine/adapter/adapter.h"
+#include "worker/engine/base.h"
+
+namespace tenon::engine {
+
+enum class Output {
+  kLogits,         // [labels]
+  kProbabilities,  // [labels], softmax, or sigmoid for a multi-label head
+  kEmbedding,      // [hidden]
+};
+
+struct InferRow {
+  const std::vector<int32_t>* ids = nullptr;  // with special tokens, not empty
+  const DeviceAdapter* adapter = nullptr;     // nullptr: the base alone
+  Output output = Output::kEmbedding;
+  formats::Pooling pooling = formats::Pooling::kMean;  // for kEmbedding
+  bool normalize = false;                              // for kEmbedding
+};
+
+// Result of each row, in order. A row's numbers do not depend on its neighbours beyond 1e-5 (fp32).
+// NO_CLASSIFIER when a row asks for labels of a model without a head.
+absl::StatusOr<std::vector<std::vector<float>>> Infer(const Base& base, absl::Span<const InferRow> rows);
+
+// Runs a few batches so that kernels are chosen and caches are warm before the first request.
+absl::Status WarmUp(const Base& base);
+
+}  // namespace tenon::engine

@@ -1,0 +1,66 @@
+// A BERT encoder (Devlin et al., 2018) as transformers' BertModel computes it. Engine-internal, torch inside.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/formats/model_config.h"
+#include "common/formats/safetensors.h"
+#include "worker/engine/device.h"
+#include "worker/engine/model/packed_batch.h"
+
+namespace tenon::engine {
+
+// Adds an adapter's part to a linear layer's output. `module` is the layer's name without task prefix, such as
+// `encoder.layer.0.attention.self.query`; `x` [T, in]; `y` [T, out] is base(x) and may be changed in place in inference. Returns y + delta.
+using LinearHook = std::function<at::Tensor(const std::string& module, const at::Tensor& x, const at::Tensor& y)>;
+
+// Dropout drawn from a job's own stream; empty in inference. Returns x with each element kept with probability 1 - p and scaled.
+using DropoutHook = std::function<at::Tensor(const at::Tensor& x, double p)>;
+
+struct ForwardHooks {
+  LinearHook linear;    // may be empty
+  DropoutHook dropout;  // may be empty: inference
+  double hidden_dropout = 0, attention_dropout = 0;
+};
+
+// Immutable weights in one precision on one device. All methods are const and re-entrant. Autograd works through every
+// method when the hooks bring tensors that require it; base weights never do.
+class Encoder {
+ public:
+  static absl::StatusOr<std::shared_ptr<const Encoder>> Load(const formats::BertConfig& config,
+                                                             const formats::Safetensors& weights, const Device& device,
+                                                             Precision precision);
+  virtual ~Encoder() = default;
+
+  // Token, position and type embeddings, normalised: [T, hidden].
+  virtual at::Tensor Embed(const PackedBatch& batch, const ForwardHooks& hooks) const = 0;
+  // Layer `index` (from 0): [T, hidden] -> [T, hidden].
+  virtual at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
+                           const ForwardHooks& hooks) const = 0;
+  // BertPooler: tanh(dense(first token of each row)): [T, hidden] -> [R, hidden]. FAILED_PRECONDITION-free: check has_pooler() first.
+  virtual at::Tensor Pool(const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks) const = 0;
+  virtual bool has_pooler() const = 0;
+  // The base's own classification head, when config says it has one: [R, hidden] -> [R, labels].
+  virtual at::Tensor Classify(const at::Tensor& pooled) const = 0;
+  virtual bool has_classifier() const = 0;
+
+  virtual const formats::BertConfig& config() const = 0;
+  virtual at::ScalarType dtype() const = 0;
+  virtual at::Device device() const = 0;
+  // Names and [out, in] of every linear layer a LoRA may target, without task prefix.
+  virtual const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const = 0;
+  virtual int64_t ResidentBytes() const = 0;
+};
+
+// Sentence vectors as sentence-transformers' Pooling and Normalize make them, in fp32: [T, hidden] -> [R, hidden].
+at::Tensor PoolSentences(const at::Tensor& x, const PackedBatch& batch, formats::Pooling pooling, bool normalize);
+
+}  // namespace tenon::engine

@@ -1,0 +1,33 @@
+// Text to token ids. No torch.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace tenon::engine {
+
+// Ids with special tokens ([CLS] ... [SEP]), no padding.
+struct Encoding {
+  std::vector<int32_t> ids;
+  bool truncated = false;
+};
+
+// Immutable; safe from any thread.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+  // At most `max_tokens` ids, special tokens included, like `truncation=True, max_length=max_tokens` of Hugging Face. `text` is UTF-8.
+  virtual Encoding Encode(const std::string& text, int64_t max_tokens) const = 0;
+  virtual int64_t vocab_size() const = 0;
+};
+
+// The tokenizer of a Hugging Face folder (tokenizer.json, or vocab.txt with tokenizer_config.json). BASE_INVALID names the file;
+// UNSUPPORTED names a model or normalizer that is not WordPiece's.
+absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& folder);
+
+}  // namespace tenon::engine

@@ -1,0 +1,117 @@
+// Fine-tuning of one adapter on a frozen base, cut into slices. Free of torch.
+//
+// What a slice computes is fixed by the options, the rows and the seed; load on the machine decides only when it runs. The same
+// inputs give the same bytes, with any number of pauses and with a stop and resume at any checkpoint (same CPU model, thread count
+// and precision).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/formats/adapter_config.h"
+#include "worker/engine/base.h"
+
+namespace tenon::engine {
+
+enum class Method { kHead, kLora };
+enum class Schedule { kLinear, kCosine, kConstant };
+
+// Every field is decided: defaults are filled in by whoever submits (docs in tenon/v1/finetune_service.proto).
+struct TrainOptions {
+  Method method = Method::kLora;
+  formats::LoraConfig lora;  // for kLora
+  double learning_rate = 1e-3;
+  Schedule schedule = Schedule::kLinear;
+  int64_t warmup_steps = 0;
+  int64_t batch_size = 8;
+  int64_t gradient_accumulation_steps = 1;
+  int64_t max_steps = 0;  // 0: epochs decide
+  double epochs = 3;
+  double weight_decay = 0;
+  double max_grad_norm = 1;
+  int64_t max_input_tokens = 0;  // 0: the base's default
+  uint64_t seed = 0;
+  Precision precision = Precision::kFp32;
+  int64_t eval_steps = 0;  // 0: at the end alone
+  int64_t save_steps = 50;
+  int64_t early_stopping_patience = 0;
+  std::string metric_for_best = "accuracy";  // `accuracy`, `macro_f1`, `loss`
+  double base_dropout = -1;                  // < 0: the base's config
+  bool group_by_length = true;
+  bool head_baseline = true;  // a linear probe on the frozen features, for comparison; needs validation rows
+};
+
+// A row: text and label indices (one, or any number for multi-label).
+struct LabelledText {
+  std::string text;
+  std::vector<int64_t> labels;
+};
+
+struct TrainData {
+  std::vector<LabelledText> train;
+  std::vector<LabelledText> validation;  // may be empty
+  std::vector<std::string> labels;       // in index order
+  bool multi_label = false;
+};
+
+// What a slice may have to say.
+struct TrainProgress {  // after each optimizer step
+  int64_t step = 0, total_steps = 0;
+  double loss = 0;  // mean over the examples of this step
+  double learning_rate = 0;
+  int64_t examples = 0;  // of this step
+  int64_t tokens = 0;
+};
+struct TrainEvaluation {
+  int64_t step = 0;
+  std::string kind;  // `untrained`, `validation`, `head_baseline`
+  std::map<std::string, double> metrics;  // accuracy, macro_f1, loss
+  bool best = false;
+};
+struct CheckpointDue {  // call SaveCheckpoint before the next RunSlice
+  int64_t step = 0;
+};
+struct TrainDone {
+  int64_t total_steps = 0;
+  int64_t best_step = 0;
+  int64_t trainable_parameters = 0;
+  int64_t trained_tokens = 0;
+  bool stopped_early = false;
+};
+using TrainUpdate = std::variant<TrainProgress, TrainEvaluation, CheckpointDue, TrainDone>;
+
+// Not thread-safe: one job's calls come one after another, from the device thread.
+class Trainer {
+ public:
+  // Tokenizes, plans every batch of the run, seeds the job's generator, makes (or, from `checkpoint`, restores) the adapter.
+  // OPTION_INVALID names the option. `base_digest` and `job` are written to tenon.json. `initial` starts from an adapter's weights
+  // instead of new ones.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(std::shared_ptr<const Base> base, const TrainOptions& options,
+                                                         TrainData data,
+                                                         const std::optional<std::filesystem::path>& checkpoint,
+                                                         const std::optional<std::filesystem::path>& initial);
+  virtual ~Trainer() = default;
+
+  // One uninterruptible piece of device work (a layer forward or backward, an evaluation batch, an optimizer step), and what there is
+  // to report after it; mostly nothing. LOSS_NOT_FINITE names the step. After TrainDone it must not be called again.
+  virtual absl::StatusOr<std::optional<TrainUpdate>> RunSlice() = 0;
+
+  // Writes all state behind the last finished step into an empty folder: adapter, best adapter, optimizer, random streams, place in
+  // the plan, CPU model, thread count, precision. Restoring it elsewhere than on the same kind refuses nothing but says so in a notice.
+  virtual absl::Status SaveCheckpoint(const std::filesystem::path& folder) = 0;
+  // Writes the best adapter (last without validation rows) as PEFT files plus tenon.json, or the head's files.
+  virtual absl::Status Export(const std::filesystem::path& folder, const std::string& job) = 0;
+
+  // Optimizer steps of the whole run, and the step that the next slice belongs to (last finished + 1).
+  virtual int64_t total_steps() const = 0;
+  virtual int64_t next_step() const = 0;
+};
+
+}  // namespace tenon::engine

@@ -1,0 +1,140 @@
+// The device loop: one thread that owns a device and runs slices of inference and training on it. Free of torch, gRPC and protobuf.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "worker/engine/device.h"
+#include "worker/engine/evaluate/classification.h"
+#include "worker/engine/infer.h"
+#include "worker/engine/train/trainer.h"
+
+namespace tenon::runtime {
+
+// Brings an adapter revision's files to this machine's disk. Called on the loader thread, never on the device thread; may block.
+class AdapterSource {
+ public:
+  virtual ~AdapterSource() = default;
+  // Folder with the files of revision `digest`, every byte checked.
+  virtual absl::StatusOr<std::filesystem::path> Fetch(const std::string& digest) = 0;
+};
+
+struct InferenceCall {
+  std::string base_digest;
+  std::string adapter_digest;  // empty: the base alone
+  engine::Output output = engine::Output::kEmbedding;
+  std::vector<std::string> texts;  // empty: only load and check the adapter
+  // Unset: the base's own.
+  std::optional<formats::Pooling> pooling;
+  std::optional<bool> normalize;
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+struct InferenceRow {
+  std::vector<float> values;
+  int32_t input_tokens = 0;
+  bool truncated = false;
+};
+
+struct InferenceReply {
+  std::vector<InferenceRow> rows;
+  formats::TenonConfig adapter;  // of the adapter, when one was named
+  absl::Duration queue_time, compute_time;
+};
+
+// Callbacks of a training run. Called on the device thread but for `checkpoint` and `done`, which may block (uploads): they run on the
+// runtime's publishing thread, in order, while other slices go on; the job's own next slice waits for `checkpoint` to return.
+struct TrainCallbacks {
+  std::function<void(const engine::TrainUpdate&)> update;
+  // A checkpoint folder to publish; an error stops the job with it.
+  std::function<absl::Status(int64_t step, const std::filesystem::path& folder)> checkpoint;
+  // Exactly once, last. On success `folder` holds the exported adapter; CANCELLED after CancelJob.
+  std::function<void(absl::StatusOr<std::filesystem::path> folder)> done;
+};
+
+struct TrainJob {
+  std::string id;  // job name
+  std::string base_digest;
+  engine::TrainOptions options;
+  engine::TrainData data;
+  std::optional<std::filesystem::path> checkpoint;
+};
+
+struct EvalJob {
+  std::string id;
+  std::string base_digest;
+  std::vector<std::string> adapter_digests;
+  std::vector<engine::LabelledText> rows;
+  std::vector<std::vector<std::string>> row_labels;  // as written in the data; mapped to each adapter's own label set
+  int64_t max_input_tokens = 0;
+};
+struct EvalCallbacks {
+  std::function<void(int64_t done, int64_t total)> progress;
+  // Scores in the order of adapter_digests, with each adapter's labels.
+  std::function<void(absl::StatusOr<std::vector<std::pair<formats::TenonConfig, engine::ClassificationScores>>>)> done;
+};
+
+// Numbers for the metrics page and the heartbeat; monotonic where named so.
+struct RuntimeStats {
+  int64_t adapters_on_device = 0, adapters_in_memory = 0, adapter_slots = 0;
+  int64_t device_adapter_bytes = 0, host_adapter_bytes = 0;
+  int64_t base_bytes = 0;
+  int64_t queued_rows = 0, queued_tokens = 0;
+};
+
+// Hooks for metrics; all optional, called on the device or loader thread, must be quick.
+struct RuntimeObserver {
+  std::function<void(int64_t rows, int64_t tokens, int64_t distinct_adapters, absl::Duration compute)> batch;
+  // tier: `device` (already there), `memory`, `disk`.
+  std::function<void(const std::string& tier)> adapter_get;
+  std::function<void(const std::string& from, absl::Duration took, bool ok)> adapter_load;
+  std::function<void(const std::string& tier)> adapter_eviction;
+  std::function<void(const std::string& kind, absl::Duration took)> slice;  // `inference`, `train`, `evaluate`
+};
+
+// Thread-safe.
+class Runtime {
+ public:
+  struct Options {
+    engine::Device device;
+    engine::Precision precision = engine::Precision::kFp32;
+    int threads = 0;                             // 0: the cores this process may use
+    int64_t max_batch_tokens = 4096;             // of one inference batch, padding not counted
+    int64_t max_batch_rows = 256;
+    int64_t max_queued_tokens = 1 << 20;         // beyond: QUEUE_FULL
+    int64_t device_adapters = 256;               // slots; an adapter in use is never evicted
+    int64_t host_adapter_bytes = int64_t{2} << 30;
+    double training_floor = 0.1;                 // share of device time a waiting training job gets at least
+    std::filesystem::path scratch;               // checkpoints and exports, removed after use
+  };
+
+  static absl::StatusOr<std::unique_ptr<Runtime>> Create(const Options& options, AdapterSource* source,
+                                                         RuntimeObserver observer);
+  virtual ~Runtime() = default;
+
+  // Loads a base from a folder whose files were checked. Blocks the caller (not the device thread) until it is ready.
+  virtual absl::Status LoadBase(const std::string& digest, const std::filesystem::path& folder) = 0;
+  virtual std::vector<std::string> bases() const = 0;
+
+  // Queues rows; `done` is called exactly once, on the device thread, unless the call was cancelled. Returns the call's id.
+  virtual uint64_t Submit(InferenceCall call, std::function<void(absl::StatusOr<InferenceReply>)> done) = 0;
+  // Drops what is queued of a call; a batch that runs is not interrupted. `done` is not called afterwards.
+  virtual void Cancel(uint64_t call) = 0;
+
+  virtual absl::Status StartTraining(TrainJob job, TrainCallbacks callbacks) = 0;
+  virtual absl::Status StartEvaluation(EvalJob job, EvalCallbacks callbacks) = 0;
+  // Stops a job within one slice; its `done` gets CANCELLED. No-op for an unknown id.
+  virtual void CancelJob(const std::string& id) = 0;
+
+  virtual RuntimeStats stats() const = 0;
+};
+
+}  // namespace tenon::runtime
