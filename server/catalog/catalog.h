@@ -1,0 +1,90 @@
+// Bases, adapters, revisions and data sets as records: functions over a transaction, so that a job's success and its revision commit
+// together; and an in-memory index that resolves names on the hot path without touching the store.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/store/store.h"
+#include "tenon/v1/catalog_service.pb.h"
+#include "tenon/v1/dataset_service.pb.h"
+
+namespace tenon::server {
+
+// What an inference call or a job needs to know of a model.
+struct ResolvedModel {
+  v1::ModelVersion version;  // names and digests as replies show them
+  std::vector<v1::FileEntry> base_files;
+  std::vector<v1::FileEntry> adapter_files;  // empty for a base
+  v1::Task task = v1::TASK_UNSPECIFIED;      // of the adapter
+  v1::Method method = v1::METHOD_UNSPECIFIED;
+  std::vector<std::string> labels;  // in index order; empty without a classification head
+  bool multi_label = false;
+};
+
+// A new revision of an adapter, made by a job or an import.
+struct NewRevision {
+  std::string adapter_id;
+  std::string base;  // `bases/{id}`
+  std::string base_digest;
+  v1::Task task = v1::TASK_UNSPECIFIED;
+  v1::Method method = v1::METHOD_UNSPECIFIED;
+  std::vector<std::string> labels;
+  bool multi_label = false;
+  std::vector<v1::FileEntry> files;
+  std::string job;  // empty when imported
+};
+
+// Writes the revision (and the adapter, when it is new) and moves the default alias to it. The same digest again is no error.
+// BASE_MISMATCH when the adapter is bound to another base digest. Returns `adapters/{id}/revisions/{digest}`.
+absl::StatusOr<std::string> PutRevision(Transaction& transaction, const std::string& tenant, const NewRevision& revision,
+                                        absl::Time now);
+
+absl::StatusOr<v1::Adapter> ReadAdapter(Snapshot& snapshot, const std::string& tenant, const std::string& id);
+absl::StatusOr<v1::Base> ReadBase(Snapshot& snapshot, const std::string& tenant, const std::string& id);
+absl::StatusOr<v1::Dataset> ReadDatasetRecord(Snapshot& snapshot, const std::string& tenant, const std::string& id);
+// Format in which a data set's blob is written (stored beside the resource).
+absl::StatusOr<v1::DatasetFormat> ReadDatasetFormat(Snapshot& snapshot, const std::string& tenant, const std::string& id);
+
+// Names -> digests, in memory. Thread-safe. Rebuilt from the store at start, refreshed after each commit that changes the catalog.
+class ModelIndex {
+ public:
+  // Reads everything.
+  absl::Status Reload(Store& store);
+  // Reads one adapter or base again after its commit; removes it when it is gone.
+  absl::Status RefreshAdapter(Store& store, const std::string& tenant, const std::string& id);
+  absl::Status RefreshBase(Store& store, const std::string& tenant, const std::string& id);
+
+  // NOT_FOUND names the adapter, revision or base. `name` is an id or resource name; `field` is the request's field.
+  absl::StatusOr<ResolvedModel> ResolveAdapter(const std::string& tenant, const std::string& name,
+                                               const std::string& field) const;
+  absl::StatusOr<ResolvedModel> ResolveBase(const std::string& tenant, const std::string& name,
+                                            const std::string& field) const;
+  // Every base, for the fleet to place.
+  std::vector<v1::Base> Bases() const;
+  // Files of a base by digest; empty when there is none.
+  std::vector<v1::FileEntry> BaseFiles(const std::string& base_digest) const;
+
+ private:
+  struct BaseEntry {
+    v1::Base base;
+    std::vector<std::string> labels;
+    bool multi_label = false;
+  };
+  struct AdapterEntry {
+    v1::Adapter adapter;
+    std::map<std::string, bool> multi_label;  // by revision digest
+  };
+  using Key = std::pair<std::string, std::string>;  // tenant, id
+  mutable absl::Mutex mutex_;
+  std::map<Key, BaseEntry> bases_ ABSL_GUARDED_BY(mutex_);
+  std::map<Key, AdapterEntry> adapters_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace tenon::server
