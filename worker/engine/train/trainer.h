@@ -1,8 +1,8 @@
 // Fine-tuning of one adapter on a frozen base, cut into slices. Free of torch.
 //
-// What a slice computes is fixed by the options, the rows and the seed; load on the machine decides only when it runs. The same
-// inputs give the same bytes, with any number of pauses and with a stop and resume at any checkpoint (same CPU model, thread count
-// and precision).
+// What a slice computes is fixed by the options, the rows and the seed; load on the machine decides only when it runs.
+// The same inputs give the same bytes, with any number of pauses and with a stop and resume at any checkpoint (same CPU
+// model, thread count and precision).
 #pragma once
 
 #include <cstdint>
@@ -15,37 +15,17 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "common/formats/adapter_config.h"
+#include "common/formats/train_options.h"
 #include "worker/engine/base.h"
 
 namespace tenon::engine {
 
-enum class Method { kHead, kLora };
-enum class Schedule { kLinear, kCosine, kConstant };
+using formats::Method;
+using formats::Schedule;
 
-// Every field is decided: defaults are filled in by whoever submits (docs in tenon/v1/finetune_service.proto).
-struct TrainOptions {
-  Method method = Method::kLora;
-  formats::LoraConfig lora;  // for kLora
-  double learning_rate = 1e-3;
-  Schedule schedule = Schedule::kLinear;
-  int64_t warmup_steps = 0;
-  int64_t batch_size = 8;
-  int64_t gradient_accumulation_steps = 1;
-  int64_t max_steps = 0;  // 0: epochs decide
-  double epochs = 3;
-  double weight_decay = 0;
-  double max_grad_norm = 1;
-  int64_t max_input_tokens = 0;  // 0: the base's default
-  uint64_t seed = 0;
+// The options that server and trainer share, and the precision of the frozen base.
+struct TrainOptions : formats::TrainOptions {
   Precision precision = Precision::kFp32;
-  int64_t eval_steps = 0;  // 0: at the end alone
-  int64_t save_steps = 50;
-  int64_t early_stopping_patience = 0;
-  std::string metric_for_best = "accuracy";  // `accuracy`, `macro_f1`, `loss`
-  double base_dropout = -1;                  // < 0: the base's config
-  bool group_by_length = true;
-  bool head_baseline = true;  // a linear probe on the frozen features, for comparison; needs validation rows
 };
 
 // A row: text and label indices (one, or any number for multi-label).
@@ -71,7 +51,7 @@ struct TrainProgress {  // after each optimizer step
 };
 struct TrainEvaluation {
   int64_t step = 0;
-  std::string kind;  // `untrained`, `validation`, `head_baseline`
+  std::string kind;                       // `untrained`, `validation`, `head_baseline`
   std::map<std::string, double> metrics;  // accuracy, macro_f1, loss
   bool best = false;
 };
@@ -90,21 +70,23 @@ using TrainUpdate = std::variant<TrainProgress, TrainEvaluation, CheckpointDue, 
 // Not thread-safe: one job's calls come one after another, from the device thread.
 class Trainer {
  public:
-  // Tokenizes, plans every batch of the run, seeds the job's generator, makes (or, from `checkpoint`, restores) the adapter.
-  // OPTION_INVALID names the option. `base_digest` and `job` are written to tenon.json. `initial` starts from an adapter's weights
-  // instead of new ones.
+  // Tokenizes, plans every batch of the run, seeds the job's generator, makes (or, from `checkpoint`, restores) the
+  // adapter. OPTION_INVALID names the option. `base_digest` and `job` are written to tenon.json. `initial` starts from
+  // an adapter's weights instead of new ones.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(std::shared_ptr<const Base> base, const TrainOptions& options,
                                                          TrainData data,
                                                          const std::optional<std::filesystem::path>& checkpoint,
                                                          const std::optional<std::filesystem::path>& initial);
   virtual ~Trainer() = default;
 
-  // One uninterruptible piece of device work (a layer forward or backward, an evaluation batch, an optimizer step), and what there is
-  // to report after it; mostly nothing. LOSS_NOT_FINITE names the step. After TrainDone it must not be called again.
+  // One uninterruptible piece of device work (a layer forward or backward, an evaluation batch, an optimizer step), and
+  // what there is to report after it; mostly nothing. LOSS_NOT_FINITE names the step. After TrainDone it must not be
+  // called again.
   virtual absl::StatusOr<std::optional<TrainUpdate>> RunSlice() = 0;
 
-  // Writes all state behind the last finished step into an empty folder: adapter, best adapter, optimizer, random streams, place in
-  // the plan, CPU model, thread count, precision. Restoring it elsewhere than on the same kind refuses nothing but says so in a notice.
+  // Writes all state behind the last finished step into an empty folder: adapter, best adapter, optimizer, random
+  // streams, place in the plan, CPU model, thread count, precision. Restoring it elsewhere than on the same kind
+  // refuses nothing but says so in a notice.
   virtual absl::Status SaveCheckpoint(const std::filesystem::path& folder) = 0;
   // Writes the best adapter (last without validation rows) as PEFT files plus tenon.json, or the head's files.
   virtual absl::Status Export(const std::filesystem::path& folder, const std::string& job) = 0;
