@@ -28,7 +28,8 @@ class Sha256 {
 std::string Sha256Hex(const std::string& bytes);
 absl::StatusOr<std::string> Sha256File(const std::filesystem::path& file);
 
-// SHA-256 over the sorted SHA-256s (hex, each followed by a newline) of a manifest's files: the digest of a base or a revision.
+// SHA-256 over the sorted SHA-256s (hex, each followed by a newline) of a manifest's files: the digest of a base or a
+// revision.
 std::string ManifestDigest(std::vector<std::string> file_digests);
 
 // Whether `text` is 64 lower-case hex digits.

@@ -10,8 +10,9 @@
 
 namespace tenon {
 
-// google.rpc.Status with ErrorInfo{reason, domain "tenon"}, BadRequest for a field, RetryInfo for RESOURCE_EXHAUSTED and UNAVAILABLE.
-// Message and details together stay under 4 KB. A status without a reason becomes INTERNAL with its message kept out: log it first.
+// google.rpc.Status with ErrorInfo{reason, domain "tenon"}, BadRequest for a field, RetryInfo for RESOURCE_EXHAUSTED
+// and UNAVAILABLE. Message and details together stay under 4 KB. A status without a reason becomes INTERNAL with its
+// message kept out: log it first.
 google::rpc::Status ToRpcStatus(const absl::Status& status);
 // The same in a gRPC status (`grpc-status-details-bin`).
 grpc::Status ToGrpcStatus(const absl::Status& status);
