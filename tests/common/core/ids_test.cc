@@ -17,7 +17,7 @@ TEST(IsValidId, TakesLettersDigitsAndInnerHyphens) {
 }
 
 TEST(IsValidId, RefusesEverythingElse) {
-  for (const std::string id :
+  for (const std::string& id :
        {std::string(), std::string("-a"), std::string("a-"), std::string("A"), std::string("a_b"), std::string("a/b"),
         std::string(".."), std::string("a\0b", 3), std::string("%2e"), std::string("\xC3\xA4"), std::string(64, 'a')}) {
     EXPECT_FALSE(IsValidId(id)) << id;
