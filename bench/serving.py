@@ -1,0 +1,213 @@
+"""Classify and Embed through gRPC against transformers + PEFT and sentence-transformers: same weights, texts, threads and run.
+
+    python bench/serving.py [--rounds 5] [--texts 512] [--threads 2] [--precisions fp32,bf16]
+
+Every round measures each contender once, in turn, so that a change of the machine's speed hits all alike; medians, spreads and ratios
+of the same round are printed. The best GEMM rate of the run stands beside them as the machine's own limit.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import pathlib
+import shutil
+import statistics
+import tempfile
+import time
+
+import numpy
+import torch
+from peft import LoraConfig, get_peft_model
+from sentence_transformers import SentenceTransformer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import splits
+from peft_peer import minilm_folder
+from tenon_process import channel, cli, stubs, tenon
+
+ADAPTERS = 32
+LABELS = 4
+
+
+def gemm_rate(dtype):
+    """Best of several [2048, 384] x [384, 1536] products, GFLOP/s."""
+    a, b = torch.randn(2048, 384, dtype=dtype), torch.randn(1536, 384, dtype=dtype)
+    best = 0.0
+    for _ in range(60):
+        start = time.perf_counter()
+        torch.nn.functional.linear(a, b)
+        best = max(best, 2 * 2048 * 384 * 1536 / (time.perf_counter() - start) / 1e9)
+    return best
+
+
+def classifier_base(folder):
+    """MiniLM with a head of its own, as a base that classifies without an adapter."""
+    torch.manual_seed(0)
+    source = minilm_folder()
+    AutoModelForSequenceClassification.from_pretrained(source, num_labels=LABELS).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json", "sentence_bert_config.json"):
+        shutil.copy(source / name, folder)
+
+
+def random_adapters(base, out):
+    """PEFT adapters with random factors; returns the PEFT model that holds them all."""
+    model = None
+    config = LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=["query", "value"])
+    torch.manual_seed(1)
+    for i in range(ADAPTERS):
+        name = f"adapter-{i}"
+        if model is None:
+            model = get_peft_model(AutoModelForSequenceClassification.from_pretrained(base), config, adapter_name=name)
+        else:
+            model.add_adapter(name, config)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if "lora_B" in key:
+                parameter.normal_(0, 0.02)
+    model.save_pretrained(out)
+    return model.eval()
+
+
+def batches(tokenizer, texts, size, by_length):
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i])) if by_length else range(len(texts))
+    order = list(order)
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        yield rows, tokenizer([texts[i] for i in rows], padding=True, truncation=True, max_length=256, return_tensors="pt")
+
+
+def rate(function, count):
+    start = time.perf_counter()
+    function()
+    return count / (time.perf_counter() - start)
+
+
+class Tenon:
+    """Calls of 64 texts, 8 in flight."""
+
+    def __init__(self, ports, module):
+        self.channel = channel(ports)
+        self.messages = module("inference_service_pb2")
+        self.stub = module("inference_service_pb2_grpc").InferenceServiceStub(self.channel)
+
+    def _run(self, calls):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda call: call(), calls))
+
+    def classify(self, texts, models):
+        """`models[i]` answers the i-th, i + len(models)-th, ... text: rows of one model share a call."""
+        calls = []
+        for index, model in enumerate(models):
+            rows = texts[index :: len(models)]
+            for start in range(0, len(rows), 64):
+                request = self.messages.ClassifyRequest(texts=rows[start : start + 64], **model)
+                calls.append(lambda request=request: self.stub.Classify(request, timeout=600))
+        self._run(calls)
+
+    def embed(self, texts, base):
+        calls = [lambda part=texts[i : i + 64]: self.stub.Embed(self.messages.EmbedRequest(texts=part, base=base), timeout=600)
+                 for i in range(0, len(texts), 64)]
+        self._run(calls)
+
+
+def peers(base, peft_model, texts, long_texts):
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    plain = AutoModelForSequenceClassification.from_pretrained(base).eval()
+    sentence = SentenceTransformer(str(minilm_folder()), device="cpu")
+    names = [f"adapter-{i}" for i in range(ADAPTERS)]
+
+    @torch.inference_mode()
+    def classify(by_length):
+        for _, inputs in batches(tokenizer, texts, 32, by_length):
+            plain(**inputs)
+
+    @torch.inference_mode()
+    def mixed():
+        for rows, inputs in batches(tokenizer, texts, 32, True):
+            peft_model(**inputs, adapter_names=[names[i % ADAPTERS] for i in rows])
+
+    @torch.inference_mode()
+    def swapping():
+        for i, name in enumerate(names):
+            peft_model.set_adapter(name)
+            for _, inputs in batches(tokenizer, texts[i::ADAPTERS], 32, True):
+                peft_model(**inputs)
+
+    return {
+        "transformers classify, arrival order": lambda: classify(False),
+        "transformers classify, sorted by length": lambda: classify(True),
+        f"PEFT classify, {ADAPTERS} adapters mixed": mixed,
+        f"PEFT classify, {ADAPTERS} adapters swapped": swapping,
+        "sentence-transformers embed": lambda: sentence.encode(long_texts, batch_size=32),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--texts", type=int, default=512)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precisions", default="fp32,bf16")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    module = stubs()
+    texts = [row["text"] for row in splits.agnews()["judge"][: args.texts]]
+    work = pathlib.Path(tempfile.mkdtemp(prefix="tenon-bench-"))
+    base = work / "base"
+    base.mkdir()
+    classifier_base(base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    # Texts of exactly 64 tokens: the corpus cut and joined again.
+    stream = [token for text in texts for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
+    long_texts = [tokenizer.decode(stream[i : i + 62]) for i in range(0, min(len(stream), 62 * args.texts) - 62, 62)]
+    peft_model = random_adapters(base, work / "adapters")
+    contenders = {name: (run, len(long_texts) if "embed" in name else len(texts))
+                  for name, run in peers(base, peft_model, texts, long_texts).items()}
+    rates = {}
+    for precision in args.precisions.split(","):
+        with tenon(work / precision, worker_flags=["--threads", str(args.threads), "--precision", precision]) as ports:
+            cli(ports, "bases", "add", "headed", base)
+            cli(ports, "bases", "add", "minilm", minilm_folder())
+            for i in range(ADAPTERS):
+                cli(ports, "adapters", "import", work / f"adapters/adapter-{i}", "--id", f"adapter-{i}", "--base", "headed")
+            ours = Tenon(ports, module)
+            adapters = [{"adapter": f"adapter-{i}"} for i in range(ADAPTERS)]
+            mine = {
+                f"Tenon {precision} classify, base": (lambda: ours.classify(texts, [{"base": "headed"}]), len(texts)),
+                f"Tenon {precision} classify, {ADAPTERS} adapters": (lambda: ours.classify(texts, adapters), len(texts)),
+                f"Tenon {precision} embed": (lambda: ours.embed(long_texts, "minilm"), len(long_texts)),
+            }
+            for run, _ in [*mine.values(), *contenders.values()]:
+                run()  # warm-up
+            for _ in range(args.rounds):
+                for name, (run, count) in [*mine.items(), *contenders.items()]:
+                    rates.setdefault(name, {}).setdefault(precision, []).append(rate(run, count))
+                for dtype, name in ((torch.float32, "GEMM fp32, GFLOP/s"), (torch.bfloat16, "GEMM bf16, GFLOP/s")):
+                    rates.setdefault(name, {}).setdefault(precision, []).append(gemm_rate(dtype))
+            report(rates, precision)
+    shutil.rmtree(work)
+
+
+def report(rates, precision):
+    """Prints the block of rounds that ran beside the worker of this precision."""
+    block = {name: by[precision] for name, by in rates.items() if precision in by}
+    print(f"\n== beside the {precision} worker: texts/s, median (min-max)")
+    for name, values in block.items():
+        print(f"{name:48} {statistics.median(values):8.1f}  ({min(values):.1f}-{max(values):.1f})")
+
+    def ratio(ours, theirs):
+        pairs = [a / b for a, b in zip(block[ours], block[theirs])]
+        print(f"{ours} / {theirs}: {statistics.median(pairs):.2f}  ({min(pairs):.2f}-{max(pairs):.2f})")
+
+    base, mixed, embed = (f"Tenon {precision} {what}" for what in ("classify, base", f"classify, {ADAPTERS} adapters", "embed"))
+    ratio(base, "transformers classify, arrival order")
+    ratio(base, "transformers classify, sorted by length")
+    ratio(mixed, base)
+    ratio(mixed, f"PEFT classify, {ADAPTERS} adapters mixed")
+    ratio(mixed, f"PEFT classify, {ADAPTERS} adapters swapped")
+    ratio(embed, "sentence-transformers embed")
+    print(json.dumps({name: numpy.round(values, 1).tolist() for name, values in block.items()}))
+
+
+if __name__ == "__main__":
+    main()
