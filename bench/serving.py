@@ -23,6 +23,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import splits
 from peft_peer import minilm_folder
+import environment  # noqa: F401
 from tenon_process import channel, cli, stubs, tenon
 
 ADAPTERS = 32

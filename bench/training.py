@@ -17,6 +17,7 @@ import torch
 from transformers import AutoTokenizer
 
 from peft_peer import Encoded, make_model, minilm_folder, read, train
+import environment  # noqa: F401
 from tenon_process import cli, tenon
 
 
