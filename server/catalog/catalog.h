@@ -1,5 +1,5 @@
-// Bases, adapters, revisions and data sets as records: functions over a transaction, so that a job's success and its revision commit
-// together; and an in-memory index that resolves names on the hot path without touching the store.
+// Bases, adapters, revisions and data sets as records: functions over a transaction, so that a job's success and its
+// revision commit together; and an in-memory index that resolves names on the hot path without touching the store.
 #pragma once
 
 #include <map>
@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "server/blobs/blob_store.h"
 #include "server/store/store.h"
 #include "tenon/v1/catalog_service.pb.h"
 #include "tenon/v1/dataset_service.pb.h"
@@ -38,21 +39,35 @@ struct NewRevision {
   std::vector<std::string> labels;
   bool multi_label = false;
   std::vector<v1::FileEntry> files;
-  std::string job;  // empty when imported
+  std::string job;     // empty when imported
+  std::string digest;  // from RevisionDigest; empty: ManifestDigest of the files as they are
 };
 
-// Writes the revision (and the adapter, when it is new) and moves the default alias to it. The same digest again is no error.
-// BASE_MISMATCH when the adapter is bound to another base digest. Returns `adapters/{id}/revisions/{digest}`.
-absl::StatusOr<std::string> PutRevision(Transaction& transaction, const std::string& tenant, const NewRevision& revision,
-                                        absl::Time now);
+// SHA-256 over the sorted SHA-256s of an adapter's files, tenon.json read without its job: the same weights trained by
+// two jobs are one revision. Blocks on the blob of tenon.json.
+absl::StatusOr<std::string> RevisionDigest(BlobStore& blobs, const std::vector<v1::FileEntry>& files);
+
+// BASE_MISMATCH when the adapter is there and bound to another base digest; OK when it is not there.
+absl::Status CheckAdapterBinding(Snapshot& snapshot, const std::string& tenant, const std::string& adapter_id,
+                                 const std::string& base_digest);
+
+// Writes the revision (and the adapter, when it is new) and moves the default alias to it. The same digest again is no
+// error. BASE_MISMATCH when the adapter is bound to another base digest. Returns `adapters/{id}/revisions/{digest}`.
+absl::StatusOr<std::string> PutRevision(Transaction& transaction, const std::string& tenant,
+                                        const NewRevision& revision, absl::Time now);
+
+// Removes the adapter and all its revisions. NOT_FOUND. Whether something pins it is the caller's question.
+absl::Status DeleteAdapterRecords(Transaction& transaction, const std::string& tenant, const std::string& id);
 
 absl::StatusOr<v1::Adapter> ReadAdapter(Snapshot& snapshot, const std::string& tenant, const std::string& id);
 absl::StatusOr<v1::Base> ReadBase(Snapshot& snapshot, const std::string& tenant, const std::string& id);
 absl::StatusOr<v1::Dataset> ReadDatasetRecord(Snapshot& snapshot, const std::string& tenant, const std::string& id);
 // Format in which a data set's blob is written (stored beside the resource).
-absl::StatusOr<v1::DatasetFormat> ReadDatasetFormat(Snapshot& snapshot, const std::string& tenant, const std::string& id);
+absl::StatusOr<v1::DatasetFormat> ReadDatasetFormat(Snapshot& snapshot, const std::string& tenant,
+                                                    const std::string& id);
 
-// Names -> digests, in memory. Thread-safe. Rebuilt from the store at start, refreshed after each commit that changes the catalog.
+// Names -> digests, in memory. Thread-safe. Rebuilt from the store at start, refreshed after each commit that changes
+// the catalog.
 class ModelIndex {
  public:
   // Reads everything.
@@ -77,11 +92,22 @@ class ModelIndex {
     std::vector<std::string> labels;
     bool multi_label = false;
   };
+  struct RevisionFacts {
+    v1::Task task = v1::TASK_UNSPECIFIED;
+    bool multi_label = false;
+  };
   struct AdapterEntry {
     v1::Adapter adapter;
-    std::map<std::string, bool> multi_label;  // by revision digest
+    std::map<std::string, RevisionFacts> revisions;  // by digest
   };
   using Key = std::pair<std::string, std::string>;  // tenant, id
+
+  static absl::StatusOr<BaseEntry> ToBaseEntry(const Record& record);
+  static absl::StatusOr<AdapterEntry> ReadEntry(Snapshot& snapshot, const std::string& tenant, const std::string& id);
+  std::vector<v1::FileEntry> FilesOf(const std::string& base_digest) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+
+  // One refresh at a time: of two that overlap, the one that read last must write last.
+  absl::Mutex refresh_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
   mutable absl::Mutex mutex_;
   std::map<Key, BaseEntry> bases_ ABSL_GUARDED_BY(mutex_);
   std::map<Key, AdapterEntry> adapters_ ABSL_GUARDED_BY(mutex_);
