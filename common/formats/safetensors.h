@@ -1,7 +1,9 @@
-// safetensors files: https://github.com/huggingface/safetensors (8-byte header length, JSON header, raw little-endian data).
+// safetensors files: https://github.com/huggingface/safetensors (8-byte header length, JSON header, raw little-endian
+// data).
 //
-// The reader trusts nothing: header size is capped, offsets must cover the data exactly (no holes, no overlaps, no trailing
-// bytes), keys must be unique, shapes are multiplied with overflow checks, dtypes come from a list. Data is memory-mapped, not copied.
+// The reader trusts nothing: header size is capped, offsets must cover the data exactly (no holes, no overlaps, no
+// trailing bytes), keys must be unique, shapes are multiplied with overflow checks, dtypes come from a list. Data is
+// memory-mapped, not copied.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +24,7 @@ int64_t ItemSize(DType dtype);
 // `F32`, `BF16`, ... as written in headers.
 const char* DTypeName(DType dtype);
 
-// A tensor in a file: row-major, little-endian. `data` lives as long as the Safetensors it came from.
+// A tensor in a file: row-major, little-endian, at any alignment. `data` lives as long as the Safetensors it came from.
 struct TensorView {
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;
@@ -40,9 +42,11 @@ class Safetensors {
   };
 
   // Opens one file. SAFETENSORS_INVALID says what is wrong and where.
-  static absl::StatusOr<std::shared_ptr<const Safetensors>> Open(const std::filesystem::path& file, const Limits& limits);
+  static absl::StatusOr<std::shared_ptr<const Safetensors>> Open(const std::filesystem::path& file,
+                                                                 const Limits& limits);
   // Opens `model.safetensors`, or every shard of `model.safetensors.index.json`, of a Hugging Face folder.
-  static absl::StatusOr<std::shared_ptr<const Safetensors>> OpenModel(const std::filesystem::path& folder, const Limits& limits);
+  static absl::StatusOr<std::shared_ptr<const Safetensors>> OpenModel(const std::filesystem::path& folder,
+                                                                      const Limits& limits);
   // Checks a file given as bytes; views point into `bytes`.
   static absl::StatusOr<std::shared_ptr<const Safetensors>> Parse(std::string bytes, const Limits& limits);
 
@@ -57,6 +61,9 @@ class Safetensors {
  private:
   Safetensors() = default;
   struct Mapping;
+  // Checks one file's bytes and takes them; names of its tensors.
+  absl::StatusOr<std::vector<std::string>> Add(std::unique_ptr<Mapping> mapping, const Limits& limits);
+
   std::vector<std::unique_ptr<Mapping>> mappings_;
   std::map<std::string, TensorView> tensors_;
   std::map<std::string, std::string> metadata_;
@@ -68,8 +75,8 @@ struct TensorToWrite {
   TensorView view;
 };
 
-// Writes a file with `__metadata__` {"format":"pt"}: the same tensors give the same bytes, whatever their order here. The file
-// is written to a temporary name, synced and renamed.
+// Writes a file with `__metadata__` {"format":"pt"}: the same tensors give the same bytes, whatever their order here.
+// The file is written to a temporary name, synced and renamed.
 absl::Status WriteSafetensors(const std::filesystem::path& file, std::vector<TensorToWrite> tensors,
                               const std::map<std::string, std::string>& metadata);
 
