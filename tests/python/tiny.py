@@ -1,0 +1,51 @@
+"""Small models and data made at test time: a BERT with random weights, a toy task it can learn, and PEFT adapters."""
+
+import json
+import pathlib
+import random
+
+WORDS = {
+    "billing": "invoice refund charge payment card price receipt tax discount fee".split(),
+    "delivery": "parcel courier late address shipping box tracking door truck route".split(),
+    "account": "password login email name profile locked reset code device session".split(),
+}
+FILLER = "the my is was for with about please today again still never after before order customer it this that and".split()
+
+
+def make_base(folder, *, hidden=64, layers=4, heads=4, seed=0):
+    """Writes a BertModel with random weights and a WordPiece vocabulary; returns the folder."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)] + [str(d) for d in range(10)]
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + c for c in letters), *".,!?'-",
+             *(word for words in WORDS.values() for word in words), *FILLER]
+    vocab = list(dict.fromkeys(vocab))
+    (folder / "vocab.txt").write_text("\n".join(vocab) + "\n")
+    torch.manual_seed(seed)
+    config = BertConfig(vocab_size=len(vocab), hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
+                        intermediate_size=2 * hidden, max_position_embeddings=128)
+    BertModel(config).save_pretrained(folder)
+    BertTokenizerFast(vocab=str(folder / "vocab.txt"), do_lower_case=True).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(vocab) + "\n")
+    return folder
+
+
+def toy_rows(count, seed=0):
+    """Rows of a task that a small model learns: which of three topics a text is about."""
+    draw = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        label = draw.choice(sorted(WORDS))
+        words = draw.sample(WORDS[label], draw.randint(1, 3)) + draw.choices(FILLER, k=draw.randint(3, 20))
+        draw.shuffle(words)
+        rows.append({"text": " ".join(words), "label": label})
+    return rows
+
+
+def write_jsonl(path, rows):
+    path = pathlib.Path(path)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
