@@ -10,6 +10,7 @@ from tenon_process import Cluster, channel
 
 ADAPTERS, CLIENTS, IN_FLIGHT, ROWS_PER_CALL = 32, 8, 8, 16
 TOTAL_ROWS = 100_000
+TEXT, TOLERANCE = "the parcel was late again", 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,10 @@ def adapters(base, tmp_path_factory):
         torch.manual_seed(i)
         model = get_peft_model(AutoModelForSequenceClassification.from_pretrained(base, num_labels=2),
                                LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["query", "value"]))
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "lora_B" in name or "classifier.modules_to_save" in name:
+                    parameter.normal_(0, 0.5)  # scores far apart: an answer tells which adapter gave it
         model.save_pretrained(out / f"a{i}")
     return out
 
@@ -46,10 +51,20 @@ def import_all(cluster, base, adapters):
         cluster.cli("adapters", "import", adapters / f"a{i}", "--id", f"a{i}", "--base", "tiny", "--labels", labels)
 
 
+def score(row, i):
+    """Probability of the label `yes-{i}`."""
+    return next(c.score for c in row.classes if c.label == f"yes-{i}")
+
+
 def traffic(cluster, module, rows):
-    """Sends `rows` rows from CLIENTS clients with IN_FLIGHT calls each; every answer must carry its own adapter's labels."""
+    """Sends `rows` rows from CLIENTS clients with IN_FLIGHT calls each; every answer must be its own adapter's, label and score."""
     messages = module("inference_service_pb2")
     failures, answered, lock = [], [0], threading.Lock()
+    alone = module("inference_service_pb2_grpc").InferenceServiceStub(channel(cluster.ports))
+    scores = [score(alone.Classify(messages.ClassifyRequest(adapter=f"a{i}", texts=[TEXT]), timeout=60).classifications[0], i)
+              for i in range(ADAPTERS)]
+    near = min(abs(a - b) for i, a in enumerate(scores) for b in scores[:i])
+    assert near > 10 * TOLERANCE, f"two adapters score alike ({near}): a mix-up could hide"
 
     def client(seed):
         draw = random.Random(seed)
@@ -59,7 +74,7 @@ def traffic(cluster, module, rows):
         while left or flying:
             while left and len(flying) < IN_FLIGHT:
                 i = draw.randrange(ADAPTERS)
-                request = messages.ClassifyRequest(adapter=f"a{i}", texts=["parcel late"] * ROWS_PER_CALL)
+                request = messages.ClassifyRequest(adapter=f"a{i}", texts=[TEXT] * ROWS_PER_CALL)
                 flying.append((i, stub.Classify.future(request, timeout=300)))
                 left -= 1
             i, call = flying.pop(0)
@@ -68,7 +83,8 @@ def traffic(cluster, module, rows):
             except Exception as error:  # noqa: BLE001  reported by the test
                 failures.append(f"a{i}: {error}")
                 return
-            good = sum({c.label for c in row.classes} == {f"no-{i}", f"yes-{i}"} for row in reply.classifications)
+            good = sum({c.label for c in row.classes} == {f"no-{i}", f"yes-{i}"} and abs(score(row, i) - scores[i]) < TOLERANCE
+                       for row in reply.classifications)
             if good != ROWS_PER_CALL or reply.model.adapter != f"adapters/a{i}":
                 failures.append(f"a{i} was answered by {reply.model.adapter}: {reply.classifications[:1]}")
                 return
