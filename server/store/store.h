@@ -1,4 +1,5 @@
-// Metadata that must survive: resources, their histories, idempotency keys, documents. "Acknowledged" means durably committed here.
+// Metadata that must survive: resources, their histories, idempotency keys, documents. "Acknowledged" means durably
+// committed here.
 //
 // One conformance suite (tests/server/store) runs against each implementation.
 #pragma once
@@ -32,15 +33,17 @@ struct ListQuery {
   std::string kind;
   std::optional<std::string> parent;
   std::optional<std::string> state;
-  int limit = 50;
-  std::string page_token;  // from ListPage; opaque, checked: PAGE_TOKEN_INVALID
+  std::optional<std::string> id;  // one id in every tenant
+  int limit = 50;                 // at most 1000
+  std::string page_token;         // from ListPage; opaque, checked: PAGE_TOKEN_INVALID
 };
 struct ListPage {
   std::vector<Record> records;
   std::string next_page_token;  // empty on the last page
 };
 
-// A document of a collection. (tenant, collection, id) is the primary key; `number` is its place in vector indexes, never used again.
+// A document of a collection. (tenant, collection, id) is the primary key; `number` is its place in vector indexes,
+// never used again.
 struct DocumentRecord {
   std::string id;
   int64_t number = 0;  // set by the store
@@ -83,7 +86,8 @@ class Transaction : public Snapshot {
  public:
   // ALREADY_EXISTS when the key is taken.
   virtual absl::Status Insert(const Record& record) = 0;
-  // Replaces state, term, parent and body. With `expected_term`, only while the stored term equals it: STALE_TERM otherwise. NOT_FOUND when the key is not there.
+  // Replaces state, term, parent and body. With `expected_term`, only while the stored term equals it: STALE_TERM
+  // otherwise. NOT_FOUND when the key is not there.
   virtual absl::Status Update(const Record& record, std::optional<int64_t> expected_term) = 0;
   // NOT_FOUND when the key is not there.
   virtual absl::Status Delete(const std::string& tenant, const std::string& kind, const std::string& id) = 0;
@@ -93,8 +97,8 @@ class Transaction : public Snapshot {
                                               const std::string& body) = 0;
   virtual absl::Status DeleteEvents(const std::string& tenant, const std::string& stream) = 0;
 
-  // Idempotent creates: the resource that (tenant, method, request_id) made, or nothing and the key is taken by `resource` now.
-  // REQUEST_ID_REUSED when `body_digest` differs from the first call's.
+  // Idempotent creates: the resource that (tenant, method, request_id) made, or nothing and the key is taken by
+  // `resource` now. REQUEST_ID_REUSED when `body_digest` differs from the first call's.
   virtual absl::StatusOr<std::optional<std::string>> ClaimRequest(const std::string& tenant, const std::string& method,
                                                                   const std::string& request_id,
                                                                   const std::string& body_digest,
@@ -116,8 +120,9 @@ class Store {
   using ReadBody = std::function<absl::Status(Snapshot&)>;
   virtual ~Store() = default;
 
-  // Runs `body` on the writer thread, groups it with others into one commit, and returns when that is durable. An error of `body`
-  // rolls back its own part alone. Blocks: never call it from an event loop or a gRPC thread. DISK_FULL, STORAGE_FAULT.
+  // Runs `body` on the writer thread, groups it with others into one commit, and returns when that is durable. An error
+  // of `body` rolls back its own part alone. Blocks: never call it from an event loop or a gRPC thread. DISK_FULL,
+  // STORAGE_FAULT.
   virtual absl::Status Write(WriteBody body) = 0;
   // The same without waiting: `done` is called on the writer thread after the commit.
   virtual void WriteAsync(WriteBody body, std::function<void(absl::Status)> done) = 0;
