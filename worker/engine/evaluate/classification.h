@@ -1,7 +1,7 @@
 // Classification scores on a fixed label set. No torch.
 //
-// Precision, recall and F1 are 0 where they divide by zero; macro F1 is the mean over all labels of the set, whether or not they occur
-// (scikit-learn: f1_score(labels=range(n), average="macro", zero_division=0)).
+// Precision, recall and F1 are 0 where they divide by zero; macro F1 is the mean over all labels of the set, whether or
+// not they occur (scikit-learn: f1_score(labels=range(n), average="macro", zero_division=0)).
 #pragma once
 
 #include <cstdint>
