@@ -19,16 +19,21 @@
 namespace tenon::engine {
 
 // Adds an adapter's part to a linear layer's output. `module` is the layer's name without task prefix, such as
-// `encoder.layer.0.attention.self.query`; `x` [T, in]; `y` [T, out] is base(x) and may be changed in place in inference. Returns y + delta.
+// `encoder.layer.0.attention.self.query`; `x` [T, in]; `y` [T, out] is base(x) and may be changed in place in
+// inference. Returns y + delta.
 using LinearHook = std::function<at::Tensor(const std::string& module, const at::Tensor& x, const at::Tensor& y)>;
 
-// Dropout drawn from a job's own stream; empty in inference. Returns x with each element kept with probability 1 - p and scaled.
+// Dropout drawn from a job's own stream; empty in inference. Returns x with each element kept with probability 1 - p
+// and scaled.
 using DropoutHook = std::function<at::Tensor(const at::Tensor& x, double p)>;
 
 struct ForwardHooks {
   LinearHook linear;    // may be empty
-  DropoutHook dropout;  // may be empty: inference
+  DropoutHook dropout;  // may be empty
   double hidden_dropout = 0, attention_dropout = 0;
+  // Kernels chosen by measurement at load, without autograd; `linear` may then change `y` in place. Training, and
+  // whatever must repeat itself bit for bit in another process, leaves it false.
+  bool inference = false;
 };
 
 // Immutable weights in one precision on one device. All methods are const and re-entrant. Autograd works through every
@@ -45,7 +50,8 @@ class Encoder {
   // Layer `index` (from 0): [T, hidden] -> [T, hidden].
   virtual at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
                            const ForwardHooks& hooks) const = 0;
-  // BertPooler: tanh(dense(first token of each row)): [T, hidden] -> [R, hidden]. FAILED_PRECONDITION-free: check has_pooler() first.
+  // BertPooler: tanh(dense(first token of each row)): [T, hidden] -> [R, hidden]. FAILED_PRECONDITION-free: check
+  // has_pooler() first.
   virtual at::Tensor Pool(const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks) const = 0;
   virtual bool has_pooler() const = 0;
   // The base's own classification head, when config says it has one: [R, hidden] -> [R, labels].

@@ -10,18 +10,36 @@
 
 namespace tenon::engine {
 
-// R rows of T tokens in all, one behind the other. Linear layers, norms and activations work on [T, hidden] and never see padding;
-// attention alone looks at row borders.
+// Rows of similar length that attend in one call, each padded to the longest of them.
+struct AttentionGroup {
+  int64_t rows = 0, length = 0;
+  // >= 0: rows of equal length, one behind the other from this token on, so that a view does; index and mask are
+  // undefined.
+  int64_t first_token = -1;
+  at::Tensor index;  // [rows * length] int64: the token of each place; places behind a row's end repeat its last token
+  at::Tensor
+      mask;  // [rows, 1, 1, length] fp32: 0, or -inf behind a row's end; undefined when all rows are equally long
+};
+
+// R rows of T tokens in all, one behind the other. Linear layers, norms and activations work on [T, hidden] and never
+// see padding; attention alone looks at row borders.
+//
+// T may be rounded up (Pack's `round_to`): the tokens behind the last row belong to none, and what is computed for them
+// means nothing.
 struct PackedBatch {
   at::Tensor ids;                // [T] int64
   at::Tensor positions;          // [T] int64, from 0 in each row
-  std::vector<int64_t> offsets;  // [R + 1], offsets[r] is the first token of row r, offsets[R] = T
+  std::vector<int64_t> offsets;  // [R + 1], offsets[r] is the first token of row r, offsets[R] the tokens of all rows
+  std::vector<AttentionGroup> groups;
+  at::Tensor restore;  // [T] int64: a token's place when the groups' places are put one behind the other
 
   int64_t rows() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int64_t tokens() const { return offsets.back(); }
   int64_t max_length() const;
 };
 
-PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::Device& device);
+// Rows in the order given, none of them empty. What it makes depends on the rows' lengths alone, so that training
+// repeats itself. Fewer different T mean fewer kernels to compile: inference rounds, training does not.
+PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::Device& device, int64_t round_to = 1);
 
 }  // namespace tenon::engine

@@ -1,0 +1,217 @@
+#include "worker/engine/model/encoder.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/tanh.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "worker/engine/model/attention.h"
+#include "worker/engine/model/linear.h"
+#include "worker/engine/model/torch_util.h"
+#include "worker/engine/model/weights.h"
+
+namespace tenon::engine {
+namespace {
+
+struct Norm {
+  at::Tensor weight, bias;
+  double eps = 1e-12;
+
+  at::Tensor operator()(const at::Tensor& x) const { return at::layer_norm(x, {x.size(-1)}, weight, bias, eps); }
+  int64_t Bytes() const { return TensorBytes(weight) + TensorBytes(bias); }
+};
+
+// Names of a layer's modules, made once.
+struct LayerNames {
+  std::string query, key, value, attention_output, intermediate, output;
+  explicit LayerNames(int64_t layer) {
+    const std::string prefix = absl::StrCat("encoder.layer.", layer, ".");
+    query = prefix + "attention.self.query";
+    key = prefix + "attention.self.key";
+    value = prefix + "attention.self.value";
+    attention_output = prefix + "attention.output.dense";
+    intermediate = prefix + "intermediate.dense";
+    output = prefix + "output.dense";
+  }
+};
+
+struct BertLayer {
+  LayerNames names;
+  Linear qkv;  // query, key and value in one product: [hidden] -> [3 * hidden]
+  Linear attention_output, intermediate, output;
+  Norm attention_norm, output_norm;
+};
+
+class BertEncoder final : public Encoder {
+ public:
+  BertEncoder(const formats::BertConfig& config, at::Device device, at::ScalarType type)
+      : config_(config), device_(device), type_(type) {}
+
+  absl::Status ReadWeights(WeightReader& reader);
+
+  at::Tensor Embed(const PackedBatch& batch, const ForwardHooks& hooks) const override;
+  at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
+                   const ForwardHooks& hooks) const override;
+  at::Tensor Pool(const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks) const override;
+  at::Tensor Classify(const at::Tensor& pooled) const override { return classifier_(pooled.to(at::kFloat)); }
+
+  bool has_pooler() const override { return pooler_.defined(); }
+  bool has_classifier() const override { return classifier_.defined(); }
+  const formats::BertConfig& config() const override { return config_; }
+  at::ScalarType dtype() const override { return type_; }
+  at::Device device() const override { return device_; }
+  const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const override { return linear_layers_; }
+  int64_t ResidentBytes() const override;
+
+ private:
+  absl::Status ReadLayer(WeightReader& reader, int64_t index);
+  absl::StatusOr<Linear> ReadLinear(WeightReader& reader, const std::string& name, int64_t in, int64_t out);
+  absl::StatusOr<Norm> ReadNorm(WeightReader& reader, const std::string& name);
+  at::Tensor Activation(const at::Tensor& x) const;
+
+  const formats::BertConfig config_;
+  const at::Device device_;
+  const at::ScalarType type_;
+  at::Tensor words_;      // [vocab, hidden]
+  at::Tensor positions_;  // [positions, hidden], the embedding of token type 0 added
+  Norm embedding_norm_;
+  std::vector<BertLayer> layers_;
+  Linear pooler_, classifier_;
+  std::map<std::string, std::pair<int64_t, int64_t>> linear_layers_;
+};
+
+at::Tensor Hooked(const ForwardHooks& hooks, const std::string& module, const at::Tensor& x, const at::Tensor& y) {
+  return hooks.linear ? hooks.linear(module, x, y) : y;
+}
+
+at::Tensor Dropped(const ForwardHooks& hooks, const at::Tensor& x) {
+  return hooks.dropout ? hooks.dropout(x, hooks.hidden_dropout) : x;
+}
+
+absl::StatusOr<Linear> BertEncoder::ReadLinear(WeightReader& reader, const std::string& name, int64_t in, int64_t out) {
+  ASSIGN_OR_RETURN(at::Tensor weight, reader.Take(name + ".weight", {out, in}));
+  ASSIGN_OR_RETURN(at::Tensor bias, reader.Take(name + ".bias", {out}));
+  linear_layers_[name] = {out, in};
+  return Linear(std::move(weight), std::move(bias));
+}
+
+absl::StatusOr<Norm> BertEncoder::ReadNorm(WeightReader& reader, const std::string& name) {
+  Norm norm;
+  norm.eps = config_.layer_norm_eps;
+  ASSIGN_OR_RETURN(norm.weight, reader.Take(name + ".weight", {config_.hidden_size}));
+  ASSIGN_OR_RETURN(norm.bias, reader.Take(name + ".bias", {config_.hidden_size}));
+  return norm;
+}
+
+absl::Status BertEncoder::ReadLayer(WeightReader& reader, int64_t index) {
+  const int64_t hidden = config_.hidden_size;
+  BertLayer layer{LayerNames(index)};
+  std::vector<at::Tensor> weights, biases;
+  for (const std::string* name : {&layer.names.query, &layer.names.key, &layer.names.value}) {
+    ASSIGN_OR_RETURN(at::Tensor weight, reader.Take(*name + ".weight", {hidden, hidden}));
+    ASSIGN_OR_RETURN(at::Tensor bias, reader.Take(*name + ".bias", {hidden}));
+    weights.push_back(std::move(weight));
+    biases.push_back(std::move(bias));
+    linear_layers_[*name] = {hidden, hidden};
+  }
+  layer.qkv = Linear(at::cat(weights), at::cat(biases));
+  ASSIGN_OR_RETURN(layer.attention_output, ReadLinear(reader, layer.names.attention_output, hidden, hidden));
+  ASSIGN_OR_RETURN(layer.intermediate, ReadLinear(reader, layer.names.intermediate, hidden, config_.intermediate_size));
+  ASSIGN_OR_RETURN(layer.output, ReadLinear(reader, layer.names.output, config_.intermediate_size, hidden));
+  const std::string prefix = absl::StrCat("encoder.layer.", index, ".");
+  ASSIGN_OR_RETURN(layer.attention_norm, ReadNorm(reader, prefix + "attention.output.LayerNorm"));
+  ASSIGN_OR_RETURN(layer.output_norm, ReadNorm(reader, prefix + "output.LayerNorm"));
+  layers_.push_back(std::move(layer));
+  return absl::OkStatus();
+}
+
+absl::Status BertEncoder::ReadWeights(WeightReader& reader) {
+  const int64_t hidden = config_.hidden_size;
+  ASSIGN_OR_RETURN(words_, reader.Take("embeddings.word_embeddings.weight", {config_.vocab_size, hidden}));
+  ASSIGN_OR_RETURN(at::Tensor positions,
+                   reader.Take("embeddings.position_embeddings.weight", {config_.max_position_embeddings, hidden}));
+  ASSIGN_OR_RETURN(at::Tensor types,
+                   reader.Take("embeddings.token_type_embeddings.weight", {config_.type_vocab_size, hidden}));
+  positions_ = positions + types.narrow(0, 0, 1);
+  ASSIGN_OR_RETURN(embedding_norm_, ReadNorm(reader, "embeddings.LayerNorm"));
+  for (int64_t i = 0; i < config_.num_hidden_layers; ++i) RETURN_IF_ERROR(ReadLayer(reader, i));
+  if (reader.Has("pooler.dense.weight")) {
+    ASSIGN_OR_RETURN(pooler_, ReadLinear(reader, "pooler.dense", hidden, hidden));
+  }
+  if (!config_.labels.empty()) {
+    const int64_t labels = static_cast<int64_t>(config_.labels.size());
+    ASSIGN_OR_RETURN(at::Tensor weight, reader.TakeHead("classifier.weight", {labels, hidden}));
+    ASSIGN_OR_RETURN(at::Tensor bias, reader.TakeHead("classifier.bias", {labels}));
+    if (!has_pooler()) {
+      return TenonError(Reason::kBaseInvalid, "the base has a classifier but no pooler", "pooler.dense.weight");
+    }
+    classifier_ = Linear(std::move(weight), std::move(bias));
+  }
+  return reader.CheckAllTaken();
+}
+
+at::Tensor BertEncoder::Activation(const at::Tensor& x) const {
+  if (config_.hidden_act == "relu") return at::relu(x);
+  return at::gelu(x, config_.hidden_act == "gelu" ? "none" : "tanh");
+}
+
+at::Tensor BertEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hooks) const {
+  const at::Tensor x = at::embedding(words_, batch.ids) + at::embedding(positions_, batch.positions);
+  return Dropped(hooks, embedding_norm_(x));
+}
+
+at::Tensor BertEncoder::Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
+                              const ForwardHooks& hooks) const {
+  const BertLayer& layer = layers_[static_cast<size_t>(index)];
+  const std::vector<at::Tensor> qkv = layer.qkv(x).split(config_.hidden_size, 1);
+  const at::Tensor q = Hooked(hooks, layer.names.query, x, qkv[0]);
+  const at::Tensor k = Hooked(hooks, layer.names.key, x, qkv[1]);
+  const at::Tensor v = Hooked(hooks, layer.names.value, x, qkv[2]);
+  const at::Tensor context = SelfAttention({q, k, v}, batch, config_.num_attention_heads, hooks);
+  const at::Tensor attended = Hooked(hooks, layer.names.attention_output, context, layer.attention_output(context));
+  const at::Tensor middle = layer.attention_norm(Dropped(hooks, attended) + x);
+  const at::Tensor wide = Activation(Hooked(hooks, layer.names.intermediate, middle, layer.intermediate(middle)));
+  const at::Tensor narrow = Hooked(hooks, layer.names.output, wide, layer.output(wide));
+  return layer.output_norm(Dropped(hooks, narrow) + middle);
+}
+
+at::Tensor BertEncoder::Pool(const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks) const {
+  std::vector<at::Tensor> first;
+  for (int64_t r = 0; r < batch.rows(); ++r) first.push_back(x.narrow(0, batch.offsets[r], 1));
+  const at::Tensor heads = at::cat(first);
+  return at::tanh(Hooked(hooks, "pooler.dense", heads, pooler_(heads)));
+}
+
+int64_t BertEncoder::ResidentBytes() const {
+  int64_t bytes = TensorBytes(words_) + TensorBytes(positions_) + embedding_norm_.Bytes();
+  for (const BertLayer& layer : layers_) {
+    bytes += layer.qkv.Bytes() + layer.attention_output.Bytes() + layer.intermediate.Bytes() + layer.output.Bytes() +
+             layer.attention_norm.Bytes() + layer.output_norm.Bytes();
+  }
+  for (const Linear* linear : {&pooler_, &classifier_}) {
+    if (linear->defined()) bytes += linear->Bytes();
+  }
+  return bytes;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Encoder>> Encoder::Load(const formats::BertConfig& config,
+                                                             const formats::Safetensors& weights, const Device& device,
+                                                             Precision precision) {
+  return Guarded([&]() -> absl::StatusOr<std::shared_ptr<const Encoder>> {
+    const at::Device where = TorchDevice(device);
+    auto encoder = std::make_shared<BertEncoder>(config, where, TorchType(precision));
+    WeightReader reader(weights, where, TorchType(precision));
+    RETURN_IF_ERROR(encoder->ReadWeights(reader));
+    return std::shared_ptr<const Encoder>(std::move(encoder));
+  });
+}
+
+}  // namespace tenon::engine

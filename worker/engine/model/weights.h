@@ -1,0 +1,47 @@
+// The weights of a Hugging Face BERT checkpoint by name, each checked. Engine-internal, torch inside.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/formats/safetensors.h"
+
+namespace tenon::engine {
+
+// Hands out tensors and remembers which were taken. Checkpoints of BertModel have no prefix, those with a task head
+// `bert.`; old ones call a norm's weight and bias `gamma` and `beta`. All three are read.
+class WeightReader {
+ public:
+  WeightReader(const formats::Safetensors& file, at::Device device, at::ScalarType type);
+
+  // Tensor `name` (without prefix) of this shape on the device, converted, and finite. BASE_INVALID names it.
+  absl::StatusOr<at::Tensor> Take(const std::string& name, const std::vector<int64_t>& shape);
+  // The same in fp32 and without the prefix: a task head's tensors.
+  absl::StatusOr<at::Tensor> TakeHead(const std::string& name, const std::vector<int64_t>& shape);
+  bool Has(const std::string& name) const;
+
+  // BASE_INVALID when the encoder has a tensor that nobody took: then config.json tells of another network. Heads of
+  // other tasks
+  // (`cls.*`) are left alone.
+  absl::Status CheckAllTaken() const;
+
+ private:
+  std::string FullName(const std::string& name) const;
+  absl::StatusOr<at::Tensor> Read(const std::string& full_name, const std::vector<int64_t>& shape, at::ScalarType type);
+
+  const formats::Safetensors& file_;
+  at::Device device_;
+  at::ScalarType type_;
+  std::string prefix_;
+  std::set<std::string> taken_;
+};
+
+// Whether every element is a number; fp32 and wider are looked at before conversion, so that no overflow hides in it.
+bool AllFinite(const at::Tensor& tensor);
+
+}  // namespace tenon::engine
