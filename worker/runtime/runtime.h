@@ -1,4 +1,5 @@
-// The device loop: one thread that owns a device and runs slices of inference and training on it. Free of torch, gRPC and protobuf.
+// The device loop: one thread that owns a device and runs slices of inference and training on it. Free of torch, gRPC
+// and protobuf.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/clock.h"
 #include "worker/engine/device.h"
 #include "worker/engine/evaluate/classification.h"
 #include "worker/engine/infer.h"
@@ -19,7 +21,8 @@
 
 namespace tenon::runtime {
 
-// Brings an adapter revision's files to this machine's disk. Called on the loader thread, never on the device thread; may block.
+// Brings an adapter revision's files to this machine's disk. Called on the loader thread, never on the device thread;
+// may block.
 class AdapterSource {
  public:
   virtual ~AdapterSource() = default;
@@ -46,12 +49,13 @@ struct InferenceRow {
 
 struct InferenceReply {
   std::vector<InferenceRow> rows;
-  formats::TenonConfig adapter;  // of the adapter, when one was named
+  formats::TenonConfig adapter;  // of the adapter, when one was named; else only the labels of the base's own head
   absl::Duration queue_time, compute_time;
 };
 
-// Callbacks of a training run. Called on the device thread but for `checkpoint` and `done`, which may block (uploads): they run on the
-// runtime's publishing thread, in order, while other slices go on; the job's own next slice waits for `checkpoint` to return.
+// Callbacks of a training run. Called on the device thread but for `checkpoint` and `done`, which may block (uploads):
+// they run on the runtime's publishing thread, in order, while other slices go on; the job's own next slice waits for
+// `checkpoint` to return.
 struct TrainCallbacks {
   std::function<void(const engine::TrainUpdate&)> update;
   // A checkpoint folder to publish; an error stops the job with it.
@@ -100,20 +104,22 @@ struct RuntimeObserver {
   std::function<void(const std::string& kind, absl::Duration took)> slice;  // `inference`, `train`, `evaluate`
 };
 
-// Thread-safe.
+// Thread-safe. Destruction waits for the slice and the loads that run; calls and jobs that are not done then are
+// dropped, their `done` never called.
 class Runtime {
  public:
   struct Options {
     engine::Device device;
     engine::Precision precision = engine::Precision::kFp32;
-    int threads = 0;                             // 0: the cores this process may use
-    int64_t max_batch_tokens = 4096;             // of one inference batch, padding not counted
+    int threads = 0;                  // 0: the cores this process may use
+    int64_t max_batch_tokens = 4096;  // of one inference batch, padding not counted
     int64_t max_batch_rows = 256;
-    int64_t max_queued_tokens = 1 << 20;         // beyond: QUEUE_FULL
-    int64_t device_adapters = 256;               // slots; an adapter in use is never evicted
+    int64_t max_queued_tokens = 1 << 20;  // beyond: QUEUE_FULL
+    int64_t device_adapters = 256;        // slots; an adapter in use is never evicted
     int64_t host_adapter_bytes = int64_t{2} << 30;
-    double training_floor = 0.1;                 // share of device time a waiting training job gets at least
-    std::filesystem::path scratch;               // checkpoints and exports, removed after use
+    double training_floor = 0.1;    // share of device time a waiting training job gets at least
+    std::filesystem::path scratch;  // checkpoints and exports, removed after use
+    const Clock* clock = &Clock::Real();
   };
 
   static absl::StatusOr<std::unique_ptr<Runtime>> Create(const Options& options, AdapterSource* source,
@@ -124,11 +130,14 @@ class Runtime {
   virtual absl::Status LoadBase(const std::string& digest, const std::filesystem::path& folder) = 0;
   virtual std::vector<std::string> bases() const = 0;
 
-  // Queues rows; `done` is called exactly once, on the device thread, unless the call was cancelled. Returns the call's id.
+  // Queues rows; `done` is called exactly once, on the device thread, unless the call was cancelled. Returns the call's
+  // id.
   virtual uint64_t Submit(InferenceCall call, std::function<void(absl::StatusOr<InferenceReply>)> done) = 0;
   // Drops what is queued of a call; a batch that runs is not interrupted. `done` is not called afterwards.
   virtual void Cancel(uint64_t call) = 0;
 
+  // An id that runs already is ALREADY_EXISTS, a base that is not loaded NO_WORKER. What is wrong with the job itself,
+  // `done` says.
   virtual absl::Status StartTraining(TrainJob job, TrainCallbacks callbacks) = 0;
   virtual absl::Status StartEvaluation(EvalJob job, EvalCallbacks callbacks) = 0;
   // Stops a job within one slice; its `done` gets CANCELLED. No-op for an unknown id.

@@ -1,0 +1,171 @@
+#include "worker/runtime/evaluation_run.h"
+
+#include <algorithm>
+#include <numeric>
+#include <unordered_map>
+
+#include "absl/strings/str_cat.h"
+#include "common/formats/status.h"
+#include "worker/engine/infer.h"
+
+namespace tenon::runtime {
+
+EvaluationRun::EvaluationRun(EvalJob job, EvalCallbacks callbacks, Parts parts)
+    : job_(std::move(job)), callbacks_(std::move(callbacks)), parts_(std::move(parts)) {}
+
+void EvaluationRun::Start() { Next(); }
+
+// Asks for the next adapter, or ends the job.
+void EvaluationRun::Next() {
+  if (results_.size() == job_.adapter_digests.size()) return Finish(absl::OkStatus());
+  bool here = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    state_ = State::kWaiting;
+    adapter_ = parts_.adapters->Want({job_.base_digest, job_.adapter_digests[results_.size()]}, false);
+    here = parts_.adapters->HostHandle(adapter_) != nullptr;
+    if (here) state_ = State::kPreparing;
+  }
+  if (here) parts_.preparer->Post([self = shared_from_this()] { self->Prepare(); });
+}
+
+void EvaluationRun::OnAdapter(AdapterId id, const absl::Status& status) {
+  bool prepare = false, failed = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (id != adapter_ || state_ == State::kFinished) return;
+    failed = !status.ok();
+    prepare = status.ok() && state_ == State::kWaiting;
+    if (prepare) state_ = State::kPreparing;
+  }
+  if (prepare) parts_.preparer->Post([self = shared_from_this()] { self->Prepare(); });
+  if (failed) Finish(status);
+}
+
+void EvaluationRun::Prepare() {
+  if (const absl::Status status = MapRows(); !status.ok()) return Finish(status);
+  {
+    absl::MutexLock lock(&mutex_);
+    if (state_ != State::kPreparing) return;
+    state_ = State::kRunning;
+  }
+  parts_.loop->Wake();
+}
+
+absl::Status EvaluationRun::MapRows() {
+  {
+    absl::MutexLock lock(&mutex_);
+    host_ = parts_.adapters->HostHandle(adapter_);
+  }
+  if (host_ == nullptr)
+    return TenonError(Reason::kInternal, "an adapter left memory while an evaluation waited for it");
+  const formats::TenonConfig& config = host_->config();
+  if (host_->num_labels() == 0) return TenonError(Reason::kNoClassifier, "the adapter has no classification head");
+  std::unordered_map<std::string, int64_t> index;
+  for (size_t i = 0; i < config.labels.size(); ++i) index[config.labels[i]] = static_cast<int64_t>(i);
+  truth_.assign(job_.rows.size(), {});
+  for (size_t row = 0; row < job_.rows.size(); ++row) {
+    for (const std::string& label : job_.row_labels[row]) {
+      const auto found = index.find(label);
+      if (found == index.end()) {
+        return TenonError(Reason::kLabelUnknown,
+                          absl::StrCat("row ", row + 1, ": the adapter has no label `", label, "`"),
+                          absl::StrCat("row ", row + 1));
+      }
+      truth_[row].push_back(found->second);
+    }
+  }
+  const int64_t own = config.max_input_tokens > 0 ? config.max_input_tokens : parts_.base->default_max_tokens();
+  const int64_t limit = job_.max_input_tokens > 0 ? job_.max_input_tokens : own;
+  if (limit != encoded_with_) {
+    encodings_.clear();
+    for (const engine::LabelledText& row : job_.rows) {
+      if (cancelled_) break;  // the next slice ends the job
+      encodings_.push_back(parts_.base->tokenizer().Encode(row.text, limit));
+    }
+    encodings_.resize(job_.rows.size());
+    encoded_with_ = limit;
+    order_.resize(job_.rows.size());
+    std::iota(order_.begin(), order_.end(), 0);
+    std::stable_sort(order_.begin(), order_.end(),
+                     [&](size_t a, size_t b) { return encodings_[a].ids.size() > encodings_[b].ids.size(); });
+  }
+  cursor_ = 0;
+  evaluator_.emplace(static_cast<int64_t>(config.labels.size()), config.multi_label);
+  return absl::OkStatus();
+}
+
+bool EvaluationRun::Ready() {
+  absl::MutexLock lock(&mutex_);
+  if (state_ == State::kFinished) return false;
+  return cancelled_ || (state_ == State::kRunning && parts_.adapters->OnDevice(adapter_));
+}
+
+bool EvaluationRun::finished() const {
+  absl::MutexLock lock(&mutex_);
+  return state_ == State::kFinished;
+}
+
+void EvaluationRun::Cancel() {
+  cancelled_ = true;
+  parts_.loop->Wake();
+}
+
+void EvaluationRun::RunSlice() {
+  if (cancelled_) return Finish(TenonError(Reason::kCancelled, "the job was cancelled"));
+  AdapterId adapter;
+  {
+    absl::MutexLock lock(&mutex_);
+    adapter = adapter_;
+  }
+  const Residency::Device device = parts_.adapters->DeviceHandle(adapter);
+  if (device == nullptr) return;  // evicted since Ready; it is queued again
+  parts_.adapters->Touch(adapter);
+  if (const absl::Status status = RunBatch(device); !status.ok()) return Finish(status);
+  if (callbacks_.progress) {
+    callbacks_.progress(static_cast<int64_t>(results_.size() * job_.rows.size() + cursor_), total());
+  }
+  if (cursor_ < order_.size()) return;
+  results_.emplace_back(host_->config(), evaluator_->Finish());
+  parts_.adapters->Unwant(adapter, false);
+  host_.reset();
+  Next();
+}
+
+absl::Status EvaluationRun::RunBatch(const Residency::Device& device) {
+  std::vector<engine::InferRow> inputs;
+  int64_t tokens = 0;
+  const size_t first = cursor_;
+  while (cursor_ < order_.size()) {
+    const std::vector<int32_t>& ids = encodings_[order_[cursor_]].ids;
+    tokens += static_cast<int64_t>(ids.size());
+    if (!inputs.empty() && tokens > parts_.slice_tokens) break;
+    inputs.push_back({.ids = &ids, .adapter = device.get(), .output = engine::Output::kProbabilities});
+    ++cursor_;
+  }
+  if (inputs.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto values, engine::Infer(*parts_.base, inputs));
+  for (size_t i = 0; i < values.size(); ++i) evaluator_->Add(truth_[order_[first + i]], values[i]);
+  return absl::OkStatus();
+}
+
+void EvaluationRun::Finish(const absl::Status& status) {
+  AdapterId adapter = kNoAdapter;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (state_ == State::kFinished) return;
+    state_ = State::kFinished;
+    adapter = adapter_;
+  }
+  if (!status.ok() && adapter != kNoAdapter) parts_.adapters->Unwant(adapter, false);
+  parts_.publisher->Post([self = shared_from_this(), status] {
+    if (status.ok()) {
+      self->callbacks_.done(self->results_);
+    } else {
+      self->callbacks_.done(status);
+    }
+    self->parts_.on_finished();
+  });
+}
+
+}  // namespace tenon::runtime

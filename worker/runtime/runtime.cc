@@ -1,0 +1,214 @@
+#include "worker/runtime/runtime.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "common/formats/status.h"
+#include "worker/runtime/adapter_loader.h"
+#include "worker/runtime/device_loop.h"
+#include "worker/runtime/evaluation_run.h"
+#include "worker/runtime/inference_queue.h"
+#include "worker/runtime/task_pool.h"
+#include "worker/runtime/training_run.h"
+
+namespace tenon::runtime {
+namespace {
+
+// Cores that this process may run on.
+int AvailableCores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+class RuntimeImpl final : public Runtime {
+ public:
+  RuntimeImpl(const Options& options, AdapterSource* source, const RuntimeObserver& observer)
+      : options_(options),
+        tokenizers_(std::clamp(options.threads / 2, 1, 4)),
+        loop_(options.training_floor, options.clock, observer.slice),
+        adapters_({.device_slots = options.device_adapters, .host_bytes = options.host_adapter_bytes}, source,
+                  options.clock, observer, [this](AdapterId id, const absl::Status& status) { OnAdapter(id, status); }),
+        inference_(options, {&adapters_, &loop_, &tokenizers_, options.clock}, observer) {
+    loop_.Start(&inference_);
+  }
+
+  ~RuntimeImpl() override {
+    // The device thread first: afterwards nothing is started any more.
+    loop_.Stop();
+    adapters_.Stop();
+    tokenizers_.Stop();
+    preparer_.Stop();
+    publisher_.Stop();
+  }
+
+  absl::Status LoadBase(const std::string& digest, const std::filesystem::path& folder) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (bases_.contains(digest)) return absl::OkStatus();
+    }
+    ASSIGN_OR_RETURN(
+        std::shared_ptr<const engine::Base> base,
+        engine::Base::Load(folder, {.device = options_.device, .precision = options_.precision, .digest = digest}));
+    // The device belongs to its thread, warming up included.
+    absl::Status warm = TenonError(Reason::kShuttingDown, "the worker is going down");
+    absl::Notification done;
+    // Told when the function is gone, run or dropped.
+    std::shared_ptr<void> gone(nullptr, [&done](void*) { done.Notify(); });
+    loop_.Post([&warm, &base, gone = std::exchange(gone, nullptr)] { warm = engine::WarmUp(*base); });
+    done.WaitForNotification();
+    RETURN_IF_ERROR(warm);
+    adapters_.AddBase(digest, base);
+    inference_.AddBase(digest, base);
+    absl::MutexLock lock(&mutex_);
+    bases_[digest] = std::move(base);
+    return absl::OkStatus();
+  }
+
+  std::vector<std::string> bases() const override {
+    absl::MutexLock lock(&mutex_);
+    std::vector<std::string> digests;
+    for (const auto& [digest, base] : bases_) digests.push_back(digest);
+    return digests;
+  }
+
+  uint64_t Submit(InferenceCall call, InferenceQueue::Done done) override {
+    return inference_.Submit(std::move(call), std::move(done));
+  }
+  void Cancel(uint64_t call) override { inference_.Cancel(call); }
+
+  absl::Status StartTraining(TrainJob job, TrainCallbacks callbacks) override {
+    absl::MutexLock lock(&mutex_);
+    ASSIGN_OR_RETURN(auto base, CheckJob(job.id, job.base_digest));
+    const std::string id = job.id;
+    const auto run = std::make_shared<TrainingRun>(
+        std::move(job), std::move(callbacks),
+        TrainingRun::Parts{.base = std::move(base),
+                           .loop = &loop_,
+                           .preparer = &preparer_,
+                           .publisher = &publisher_,
+                           .scratch = options_.scratch / absl::StrCat("job-", next_job_++),
+                           .on_finished = [this, id] { Forget(id); }});
+    jobs_[id] = run;
+    loop_.Add(run);
+    run->Start();
+    return absl::OkStatus();
+  }
+
+  absl::Status StartEvaluation(EvalJob job, EvalCallbacks callbacks) override {
+    std::shared_ptr<EvaluationRun> run;
+    {
+      absl::MutexLock lock(&mutex_);
+      ASSIGN_OR_RETURN(auto base, CheckJob(job.id, job.base_digest));
+      const std::string id = job.id;
+      run = std::make_shared<EvaluationRun>(
+          std::move(job), std::move(callbacks),
+          EvaluationRun::Parts{.base = std::move(base),
+                               .adapters = &adapters_,
+                               .loop = &loop_,
+                               .preparer = &preparer_,
+                               .publisher = &publisher_,
+                               .slice_tokens = std::max<int64_t>(1, options_.max_batch_tokens / 2),
+                               .on_finished = [this, id] { Forget(id); }});
+      jobs_[id] = run;
+      evaluations_[id] = run;
+    }
+    loop_.Add(run);
+    run->Start();
+    return absl::OkStatus();
+  }
+
+  void CancelJob(const std::string& id) override {
+    absl::MutexLock lock(&mutex_);
+    const auto found = jobs_.find(id);
+    if (found != jobs_.end()) found->second->Cancel();
+  }
+
+  RuntimeStats stats() const override {
+    RuntimeStats stats;
+    const Residency::Counts counts = adapters_.counts();
+    stats.adapters_on_device = counts.on_device;
+    stats.adapters_in_memory = counts.in_memory;
+    stats.device_adapter_bytes = counts.device_bytes;
+    stats.host_adapter_bytes = counts.host_bytes;
+    stats.adapter_slots = options_.device_adapters;
+    stats.queued_rows = inference_.queued_rows();
+    stats.queued_tokens = inference_.queued_tokens();
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [digest, base] : bases_) stats.base_bytes += base->ResidentBytes();
+    return stats;
+  }
+
+ private:
+  absl::StatusOr<std::shared_ptr<const engine::Base>> CheckJob(const std::string& id, const std::string& base) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (jobs_.contains(id)) return TenonError(Reason::kAlreadyExists, absl::StrCat("job ", id, " runs already"));
+    const auto found = bases_.find(base);
+    if (found == bases_.end()) return TenonError(Reason::kNoWorker, "this worker does not hold the base", "base");
+    return found->second;
+  }
+
+  void OnAdapter(AdapterId id, const absl::Status& status) {
+    inference_.OnAdapter(id, status);
+    std::map<std::string, std::shared_ptr<EvaluationRun>> runs;
+    {
+      absl::MutexLock lock(&mutex_);
+      runs = evaluations_;
+    }
+    for (const auto& [name, run] : runs) run->OnAdapter(id, status);
+  }
+
+  void Forget(const std::string& id) {
+    std::shared_ptr<BackgroundJob> job;  // destroyed outside the lock
+    absl::MutexLock lock(&mutex_);
+    const auto found = jobs_.find(id);
+    if (found == jobs_.end()) return;
+    job = std::move(found->second);
+    jobs_.erase(found);
+    evaluations_.erase(id);
+  }
+
+  const Options options_;
+  mutable absl::Mutex mutex_;
+  std::map<std::string, std::shared_ptr<const engine::Base>> bases_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<BackgroundJob>> jobs_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<EvaluationRun>> evaluations_ ABSL_GUARDED_BY(mutex_);
+  int64_t next_job_ ABSL_GUARDED_BY(mutex_) = 1;
+
+  TaskPool tokenizers_;
+  TaskPool preparer_{1};
+  TaskPool publisher_{1};
+  DeviceLoop loop_;
+  AdapterLoader adapters_;
+  InferenceQueue inference_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Create(const Options& options, AdapterSource* source,
+                                                         RuntimeObserver observer) {
+  Options filled = options;
+  if (filled.threads <= 0) filled.threads = AvailableCores();
+  if (filled.max_batch_tokens < 1 || filled.max_batch_rows < 1 || filled.device_adapters < 1) {
+    return TenonError(Reason::kOptionInvalid, "batch tokens, batch rows and adapter slots must be at least 1");
+  }
+  std::error_code error;
+  std::filesystem::remove_all(filled.scratch, error);
+  std::filesystem::create_directories(filled.scratch, error);
+  if (error) {
+    return TenonError(Reason::kOptionInvalid,
+                      absl::StrCat("cannot use the scratch folder ", filled.scratch.string(), ": ", error.message()));
+  }
+  engine::SetThreads(filled.threads);
+  return std::make_unique<RuntimeImpl>(filled, source, observer);
+}
+
+}  // namespace tenon::runtime

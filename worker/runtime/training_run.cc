@@ -1,0 +1,114 @@
+#include "worker/runtime/training_run.h"
+
+#include <system_error>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "common/formats/status.h"
+
+namespace tenon::runtime {
+namespace {
+
+absl::Status MakeEmptyFolder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::remove_all(folder, error);
+  std::filesystem::create_directories(folder, error);
+  if (!error) return absl::OkStatus();
+  return TenonError(Reason::kDiskFull, absl::StrCat("the worker cannot make a folder: ", error.message()));
+}
+
+}  // namespace
+
+TrainingRun::TrainingRun(TrainJob job, TrainCallbacks callbacks, Parts parts)
+    : job_(std::move(job)), callbacks_(std::move(callbacks)), parts_(std::move(parts)) {}
+
+void TrainingRun::Start() {
+  parts_.preparer->Post([self = shared_from_this()] { self->Prepare(); });
+}
+
+void TrainingRun::Prepare() {
+  auto trainer =
+      engine::Trainer::Create(parts_.base, job_.options, std::move(job_.data), job_.checkpoint, std::nullopt);
+  if (!trainer.ok()) return Finish(trainer.status());
+  trainer_ = *std::move(trainer);
+  MoveTo(State::kRunning);
+}
+
+void TrainingRun::MoveTo(State state) {
+  {
+    absl::MutexLock lock(&mutex_);
+    state_ = state;
+  }
+  parts_.loop->Wake();
+}
+
+bool TrainingRun::Ready() {
+  absl::MutexLock lock(&mutex_);
+  return state_ == State::kRunning;
+}
+
+bool TrainingRun::finished() const {
+  absl::MutexLock lock(&mutex_);
+  return state_ == State::kFinished;
+}
+
+void TrainingRun::Cancel() {
+  cancelled_ = true;
+  parts_.loop->Wake();
+}
+
+void TrainingRun::RunSlice() {
+  if (cancelled_) return Finish(TenonError(Reason::kCancelled, "the job was cancelled"));
+  absl::StatusOr<std::optional<engine::TrainUpdate>> update = trainer_->RunSlice();
+  if (!update.ok()) return Finish(update.status());
+  if (!update->has_value()) return;
+  if (const auto* due = std::get_if<engine::CheckpointDue>(&**update)) {
+    MoveTo(State::kPublishing);
+    parts_.publisher->Post([self = shared_from_this(), step = due->step] { self->PublishCheckpoint(step); });
+    return;
+  }
+  if (callbacks_.update) callbacks_.update(**update);
+  if (!std::holds_alternative<engine::TrainDone>(**update)) return;
+  MoveTo(State::kPublishing);
+  parts_.publisher->Post([self = shared_from_this()] { self->PublishResult(); });
+}
+
+void TrainingRun::PublishCheckpoint(int64_t step) {
+  if (const absl::Status status = SaveAndPublish(step); !status.ok()) return Finish(status);
+  MoveTo(State::kRunning);
+}
+
+absl::Status TrainingRun::SaveAndPublish(int64_t step) {
+  const std::filesystem::path folder = parts_.scratch / absl::StrCat("checkpoint-", step);
+  RETURN_IF_ERROR(MakeEmptyFolder(folder));
+  RETURN_IF_ERROR(trainer_->SaveCheckpoint(folder));
+  const absl::Status status = callbacks_.checkpoint ? callbacks_.checkpoint(step, folder) : absl::OkStatus();
+  std::error_code ignored;
+  std::filesystem::remove_all(folder, ignored);
+  return status;
+}
+
+absl::StatusOr<std::filesystem::path> TrainingRun::Export() {
+  const std::filesystem::path folder = parts_.scratch / "export";
+  RETURN_IF_ERROR(MakeEmptyFolder(folder));
+  RETURN_IF_ERROR(trainer_->Export(folder, job_.id));
+  return folder;
+}
+
+void TrainingRun::PublishResult() { Finish(Export()); }
+
+void TrainingRun::Finish(absl::StatusOr<std::filesystem::path> result) {
+  MoveTo(State::kPublishing);
+  parts_.publisher->Post([self = shared_from_this(), result = std::move(result)]() mutable {
+    if (self->cancelled_ && result.ok()) result = TenonError(Reason::kCancelled, "the job was cancelled");
+    self->trainer_.reset();  // its memory goes before anybody hears that the job is over
+    self->callbacks_.done(std::move(result));
+    std::error_code ignored;
+    std::filesystem::remove_all(self->parts_.scratch, ignored);
+    self->MoveTo(State::kFinished);
+    self->parts_.on_finished();
+  });
+}
+
+}  // namespace tenon::runtime
