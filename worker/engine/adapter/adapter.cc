@@ -1,0 +1,81 @@
+#include "worker/engine/adapter/adapter.h"
+
+#include <ATen/TensorOperators.h>
+
+#include <utility>
+
+#include "worker/engine/adapter/read.h"
+#include "worker/engine/adapter/tensors.h"
+#include "worker/engine/model/encoder.h"
+#include "worker/engine/model/torch_util.h"
+
+namespace tenon::engine {
+
+int64_t AdapterTensors::Bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [name, pair] : pairs) bytes += TensorBytes(pair.a) + TensorBytes(pair.b);
+  for (const auto& [name, module] : modules) bytes += TensorBytes(module.weight) + TensorBytes(module.bias);
+  return bytes;
+}
+
+int64_t AdapterTensors::Parameters() const {
+  int64_t parameters = 0;
+  for (const auto& [name, pair] : pairs) parameters += pair.a.numel() + pair.b.numel();
+  for (const auto& [name, module] : modules) {
+    parameters += module.weight.numel() + (module.bias.defined() ? module.bias.numel() : 0);
+  }
+  return parameters;
+}
+
+HostAdapter::HostAdapter(std::unique_ptr<AdapterTensors> tensors) : tensors_(std::move(tensors)) {}
+HostAdapter::~HostAdapter() = default;
+
+absl::StatusOr<std::shared_ptr<const HostAdapter>> HostAdapter::Load(const std::filesystem::path& folder,
+                                                                     const Base& base) {
+  return Guarded([&]() -> absl::StatusOr<std::shared_ptr<const HostAdapter>> {
+    ASSIGN_OR_RETURN(const std::shared_ptr<const Encoder> encoder, base.encoder(base.precision()));
+    ASSIGN_OR_RETURN(AdapterTensors tensors,
+                     ReadAdapter(folder, {base.config(), base.digest(), encoder->linear_layers()}));
+    return std::make_shared<const HostAdapter>(std::make_unique<AdapterTensors>(std::move(tensors)));
+  });
+}
+
+const formats::TenonConfig& HostAdapter::config() const { return tensors_->config; }
+int64_t HostAdapter::bytes() const { return tensors_->Bytes(); }
+const AdapterTensors& HostAdapter::tensors() const { return *tensors_; }
+
+int64_t HostAdapter::num_labels() const {
+  const auto head = tensors_->modules.find("classifier");
+  return head == tensors_->modules.end() ? 0 : head->second.weight.size(0);
+}
+
+absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::shared_ptr<const HostAdapter> host,
+                                                                          const Base& base) {
+  return Guarded([&]() -> absl::StatusOr<std::shared_ptr<const DeviceAdapter>> {
+    const at::Device device = TorchDevice(base.device());
+    const at::ScalarType type = TorchType(base.precision());
+    auto tensors = std::make_unique<AdapterTensors>(host->tensors());
+    for (auto& [name, pair] : tensors->pairs) {
+      // The scale goes into B once, so that serving adds plain products.
+      pair.b = (pair.b * pair.scale).to(device, type);
+      pair.a = pair.a.to(device, type);
+      pair.scale = 1;
+    }
+    for (auto& [name, module] : tensors->modules) {
+      // Heads stay fp32: they are small, and logits gain from it.
+      const at::ScalarType kept = name == "classifier" ? at::kFloat : type;
+      module.weight = module.weight.to(device, kept);
+      if (module.bias.defined()) module.bias = module.bias.to(device, kept);
+    }
+    auto placed = std::shared_ptr<DeviceAdapter>(new DeviceAdapter());
+    placed->host_ = std::move(host);
+    placed->tensors_ = std::move(tensors);
+    return std::shared_ptr<const DeviceAdapter>(std::move(placed));
+  });
+}
+
+DeviceAdapter::~DeviceAdapter() = default;
+int64_t DeviceAdapter::bytes() const { return tensors_->Bytes(); }
+const AdapterTensors& DeviceAdapter::tensors() const { return *tensors_; }
+
+}  // namespace tenon::engine

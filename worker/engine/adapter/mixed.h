@@ -1,0 +1,40 @@
+// Many adapters over one batch: what each adds to a linear layer's output, on its own rows. Engine-internal, torch
+// inside.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "worker/engine/adapter/tensors.h"
+
+namespace tenon::engine {
+
+// Neighbouring rows of a batch with the same adapter.
+struct AdapterSegment {
+  const AdapterTensors* adapter = nullptr;  // nullptr: the base alone
+  int64_t first_row = 0, rows = 0;
+  int64_t first_token = 0, tokens = 0;
+};
+
+// The base's product is computed once for the whole batch; this adds every segment's part to its rows in place.
+// Segments may differ in rank, in target modules and in having an adapter at all. For inference: the tensors carry no
+// gradient, LoRA's scale is 1.
+class MixedAdapters {
+ public:
+  explicit MixedAdapters(std::vector<AdapterSegment> segments) : segments_(std::move(segments)) {}
+
+  const std::vector<AdapterSegment>& segments() const { return segments_; }
+  // Whether any segment's adapter has a part in some layer of the encoder or pooler.
+  bool any() const;
+
+  // A LinearHook. `x` [T, in] and `y` [T, out] hold tokens, but for the pooler, which sees one line for each row.
+  at::Tensor operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y) const;
+
+ private:
+  std::vector<AdapterSegment> segments_;
+};
+
+}  // namespace tenon::engine

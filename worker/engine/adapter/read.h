@@ -1,0 +1,28 @@
+// An adapter's files, read and checked against a base's layers. Engine-internal, torch inside.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "common/formats/adapter_config.h"
+#include "common/formats/model_config.h"
+#include "worker/engine/adapter/tensors.h"
+
+namespace tenon::engine {
+
+// What an adapter must fit.
+struct AdapterSite {
+  const formats::BertConfig& config;
+  const std::string& base_digest;
+  // Name without task prefix -> [out, in].
+  const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers;
+};
+
+// Tensors in fp32 in host memory. The folder's tenon.json, or its lack, decides: method `head` reads head.safetensors,
+// everything else is PEFT's. Errors as HostAdapter::Load.
+absl::StatusOr<AdapterTensors> ReadAdapter(const std::filesystem::path& folder, const AdapterSite& site);
+
+}  // namespace tenon::engine

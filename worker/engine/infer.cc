@@ -1,0 +1,218 @@
+#include "worker/engine/infer.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/softmax.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/formats/status.h"
+#include "worker/engine/adapter/mixed.h"
+#include "worker/engine/model/encoder.h"
+#include "worker/engine/model/packed_batch.h"
+#include "worker/engine/model/torch_util.h"
+
+namespace tenon::engine {
+namespace {
+
+constexpr char kClassifier[] = "classifier";
+
+bool WantsLabels(const InferRow& row) { return row.output != Output::kEmbedding; }
+
+// A linear probe reads sentence vectors, everything else BERT's pooler.
+bool IsHead(const AdapterTensors& adapter) { return adapter.config.method == "head"; }
+
+bool HasHead(const InferRow& row, const Encoder& encoder) {
+  if (row.adapter == nullptr) return encoder.has_classifier();
+  const AdapterTensors& adapter = row.adapter->tensors();
+  if (adapter.modules.count(kClassifier) > 0) return true;
+  // An adapter made for labels without a head of its own uses the base's.
+  return adapter.config.task == "sequence_classification" && encoder.has_classifier();
+}
+
+absl::Status CheckRow(const InferRow& row, const Encoder& encoder, size_t index) {
+  const formats::BertConfig& config = encoder.config();
+  const std::string field = absl::StrCat("rows[", index, "]");
+  if (row.ids == nullptr || row.ids->empty()) return TenonError(Reason::kTextEmpty, "a row has no tokens", field);
+  if (static_cast<int64_t>(row.ids->size()) > config.max_position_embeddings) {
+    return TenonError(
+        Reason::kFieldInvalid,
+        absl::StrCat("a row has ", row.ids->size(), " tokens, the base takes at most ", config.max_position_embeddings),
+        field);
+  }
+  for (const int32_t id : *row.ids) {
+    if (id < 0 || id >= config.vocab_size) {
+      return TenonError(Reason::kFieldInvalid, absl::StrCat("token id ", id, " is not in the vocabulary"), field);
+    }
+  }
+  if (WantsLabels(row) && !HasHead(row, encoder)) {
+    return TenonError(
+        Reason::kNoClassifier,
+        row.adapter == nullptr ? "the base has no classification head" : "the adapter has no classification head",
+        field);
+  }
+  return absl::OkStatus();
+}
+
+// One batch on its way: rows in an order in which every adapter's are neighbours.
+class Batch {
+ public:
+  Batch(const Encoder& encoder, absl::Span<const InferRow> rows)
+      : encoder_(encoder), rows_(rows), results_(rows.size()) {
+    Order();
+  }
+
+  // Result of each row, in the caller's order.
+  std::vector<std::vector<float>> Run();
+
+ private:
+  void Order();
+  void Forward();
+  void StoreLabels(const AdapterSegment& segment);
+  void StoreVectors();
+  at::Tensor SegmentLogits(const AdapterSegment& segment);
+  // Vectors of all rows, [R, hidden] fp32; computed once for each way of pooling.
+  const at::Tensor& Vectors(formats::Pooling pooling, bool normalize);
+
+  const InferRow& At(int64_t place) const { return rows_[order_[static_cast<size_t>(place)]]; }
+  void Store(int64_t place, const at::Tensor& host_values);
+
+  const Encoder& encoder_;
+  const absl::Span<const InferRow> rows_;
+  std::vector<std::vector<float>> results_;
+  std::vector<size_t> order_;  // place in the batch -> place in the caller's rows
+  std::vector<AdapterSegment> segments_;
+  PackedBatch packed_;
+  at::Tensor states_;  // [T, hidden]
+  at::Tensor pooled_;  // [R, hidden] fp32, of BERT's pooler; undefined when nobody reads it
+  std::map<std::pair<formats::Pooling, bool>, at::Tensor> vectors_;
+};
+
+void Batch::Order() {
+  // By first appearance, so that the same rows give the same batch.
+  std::map<const DeviceAdapter*, size_t> seen;
+  std::vector<std::vector<size_t>> members;
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const auto [place, added] = seen.emplace(rows_[i].adapter, members.size());
+    if (added) members.emplace_back();
+    members[place->second].push_back(i);
+  }
+  std::vector<const std::vector<int32_t>*> ids;
+  int64_t tokens = 0;
+  for (const std::vector<size_t>& group : members) {
+    const DeviceAdapter* adapter = rows_[group.front()].adapter;
+    AdapterSegment segment;
+    segment.adapter = adapter == nullptr ? nullptr : &adapter->tensors();
+    segment.first_row = static_cast<int64_t>(order_.size());
+    segment.rows = static_cast<int64_t>(group.size());
+    segment.first_token = tokens;
+    for (const size_t row : group) {
+      order_.push_back(row);
+      ids.push_back(rows_[row].ids);
+      tokens += static_cast<int64_t>(rows_[row].ids->size());
+    }
+    segment.tokens = tokens - segment.first_token;
+    segments_.push_back(segment);
+  }
+  packed_ = Pack(ids, encoder_.device());
+}
+
+void Batch::Forward() {
+  const MixedAdapters mixed(segments_);
+  ForwardHooks hooks;
+  hooks.inference = true;
+  if (mixed.any()) hooks.linear = std::cref(mixed);
+  states_ = encoder_.Embed(packed_, hooks);
+  for (int64_t i = 0; i < encoder_.config().num_hidden_layers; ++i)
+    states_ = encoder_.Layer(i, states_, packed_, hooks);
+  const bool pool = std::any_of(rows_.begin(), rows_.end(), [](const InferRow& row) {
+    return WantsLabels(row) && (row.adapter == nullptr || !IsHead(row.adapter->tensors()));
+  });
+  if (pool) pooled_ = encoder_.Pool(states_, packed_, hooks).to(at::kFloat);
+}
+
+std::vector<std::vector<float>> Batch::Run() {
+  Forward();
+  for (const AdapterSegment& segment : segments_) StoreLabels(segment);
+  StoreVectors();
+  return std::move(results_);
+}
+
+at::Tensor Batch::SegmentLogits(const AdapterSegment& segment) {
+  const AdapterTensors* adapter = segment.adapter;
+  const at::Tensor& features =
+      adapter != nullptr && IsHead(*adapter) ? Vectors(adapter->config.pooling, adapter->config.normalize) : pooled_;
+  const at::Tensor lines = features.narrow(0, segment.first_row, segment.rows);
+  if (adapter != nullptr) {
+    const auto head = adapter->modules.find(kClassifier);
+    if (head != adapter->modules.end()) return at::linear(lines, head->second.weight, head->second.bias);
+  }
+  return encoder_.Classify(lines);
+}
+
+void Batch::StoreLabels(const AdapterSegment& segment) {
+  const int64_t end = segment.first_row + segment.rows;
+  const bool multi_label =
+      segment.adapter == nullptr ? encoder_.config().multi_label : segment.adapter->config.multi_label;
+  at::Tensor logits, probabilities;
+  for (int64_t place = segment.first_row; place < end; ++place) {
+    if (!WantsLabels(At(place))) continue;
+    if (!logits.defined()) {
+      logits = SegmentLogits(segment).to(at::kCPU);
+      probabilities = multi_label ? at::sigmoid(logits) : at::softmax(logits, -1);
+    }
+    const at::Tensor& values = At(place).output == Output::kLogits ? logits : probabilities;
+    Store(place, values.select(0, place - segment.first_row));
+  }
+}
+
+void Batch::StoreVectors() {
+  for (int64_t place = 0; place < packed_.rows(); ++place) {
+    const InferRow& row = At(place);
+    if (!WantsLabels(row)) Store(place, Vectors(row.pooling, row.normalize).select(0, place).to(at::kCPU));
+  }
+}
+
+const at::Tensor& Batch::Vectors(formats::Pooling pooling, bool normalize) {
+  at::Tensor& vectors = vectors_[{pooling, normalize}];
+  if (!vectors.defined()) vectors = PoolSentences(states_, packed_, pooling, normalize);
+  return vectors;
+}
+
+void Batch::Store(int64_t place, const at::Tensor& host_values) {
+  const at::Tensor values = host_values.contiguous();
+  const float* data = values.const_data_ptr<float>();
+  results_[order_[static_cast<size_t>(place)]].assign(data, data + values.numel());
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::vector<float>>> Infer(const Base& base, absl::Span<const InferRow> rows) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<const Encoder> encoder, base.encoder(base.precision()));
+  for (size_t i = 0; i < rows.size(); ++i) RETURN_IF_ERROR(CheckRow(rows[i], *encoder, i));
+  if (rows.empty()) return std::vector<std::vector<float>>();
+  return Guarded([&]() -> absl::StatusOr<std::vector<std::vector<float>>> {
+    const c10::InferenceMode inference;
+    return Batch(*encoder, rows).Run();
+  });
+}
+
+absl::Status WarmUp(const Base& base) {
+  // A short row, a batch of typical ones, a long row: what the first requests will look like.
+  const int64_t longest = base.default_max_tokens();
+  for (const auto& [rows, length] : {std::pair<size_t, int64_t>{1, 16}, {16, 64}, {1, longest}}) {
+    const std::vector<int32_t> ids(static_cast<size_t>(std::min(length, longest)), 0);
+    InferRow row;
+    row.ids = &ids;
+    RETURN_IF_ERROR(Infer(base, std::vector<InferRow>(rows, row)).status());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tenon::engine
