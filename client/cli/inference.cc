@@ -1,0 +1,166 @@
+// tenon classify | embed
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/command.h"
+#include "client/cli/output.h"
+#include "client/cli/rows.h"
+#include "common/formats/status.h"
+
+namespace tenon::cli {
+namespace {
+
+// A call's rows: enough for the server to fill its batches, small enough that the first answers come soon.
+constexpr size_t kBatchRows = 128;
+constexpr size_t kBatchBytes = 512 << 10;
+constexpr size_t kInFlight = 4;
+
+struct ModelFlags {
+  std::string base, adapter, input;
+  std::vector<std::string> texts;
+};
+
+void AddModelFlags(CLI::App* command, ModelFlags& flags) {
+  CLI::Option* base = command->add_option("--base", flags.base, "Base model that answers");
+  command->add_option("--adapter", flags.adapter, "Adapter that answers: ID, or adapters/ID/revisions/DIGEST")
+      ->excludes(base);
+  command->add_option("TEXT", flags.texts, "Texts");
+  command->add_option("--input", flags.input,
+                      "JSON lines with `text` and perhaps `id`, which is given back; - is standard input");
+}
+
+template <typename Request>
+absl::Status SetModel(const ModelFlags& flags, Request* request) {
+  if (flags.base.empty() == flags.adapter.empty()) {
+    return TenonError(Reason::kFieldRequired, "Name the model: --adapter A or --base B.", "--adapter");
+  }
+  if (flags.base.empty()) {
+    request->set_adapter(flags.adapter);
+  } else {
+    request->set_base(flags.base);
+  }
+  return absl::OkStatus();
+}
+
+// A row's answer as one JSON object: the row's id, the answer's own fields, the model and what this row consumed.
+nlohmann::ordered_json RowJson(const InputRow& row, const google::protobuf::Message& answer,
+                               const v1::ModelVersion& model, int64_t input_tokens) {
+  nlohmann::ordered_json line = nlohmann::ordered_json::object();
+  if (!row.id.is_null()) line["id"] = row.id;
+  line.update(ToJsonValue(answer));
+  line["model"] = ToJsonValue(model);
+  v1::Usage usage;
+  usage.set_input_tokens(input_tokens);
+  line["usage"] = ToJsonValue(usage);
+  return line;
+}
+
+std::string RowName(const InputRow& row) {
+  if (row.id.is_null()) return Shorten(row.text, 48);
+  return row.id.is_string() ? row.id.get<std::string>() : row.id.dump();
+}
+
+void PrintRow(const nlohmann::ordered_json& line) {
+  Print(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+struct ClassifyFlags : ModelFlags {
+  int top_k = 0;
+};
+
+absl::Status Classify(Cli& cli, const ClassifyFlags& flags) {
+  v1::ClassifyRequest model;
+  RETURN_IF_ERROR(SetModel(flags, &model));
+  model.set_top_k(flags.top_k);
+  ASSIGN_OR_RETURN(const std::vector<InputRow> rows, TextRows(flags.texts, flags.input));
+  Table table({"TEXT", "LABEL", "SCORE", "OTHERS"});
+  const auto call = [&](absl::Span<const InputRow> batch) {
+    v1::ClassifyRequest request = model;
+    for (const InputRow& row : batch) request.add_texts(row.text);
+    return cli.client().Call(cli.client().inference(), &v1::InferenceService::Stub::Classify, request);
+  };
+  const auto take = [&](absl::Span<const InputRow> batch, const v1::ClassifyResponse& response) {
+    for (size_t i = 0; i < batch.size() && static_cast<int>(i) < response.classifications_size(); ++i) {
+      const v1::Classification& answer = response.classifications(static_cast<int>(i));
+      if (cli.json()) {
+        PrintRow(RowJson(batch[i], answer, response.model(), answer.input_tokens()));
+        continue;
+      }
+      std::string others;
+      for (int k = 1; k < answer.classes_size() && k < 4; ++k) {
+        absl::StrAppend(&others, k > 1 ? ", " : "", answer.classes(k).label(), " ",
+                        FormatScore(answer.classes(k).score()));
+      }
+      table.Add({RowName(batch[i]), answer.label(), FormatScore(answer.score()), others});
+    }
+  };
+  RETURN_IF_ERROR(ForEachBatch<v1::ClassifyResponse>(CutBatches(rows, kBatchRows, kBatchBytes), kInFlight, cli.calls(),
+                                                     call, take));
+  if (!cli.json()) Print(table.ToString());
+  return absl::OkStatus();
+}
+
+struct EmbedFlags : ModelFlags {
+  std::string pooling;
+  std::string normalize;
+};
+
+absl::Status Embed(Cli& cli, const EmbedFlags& flags) {
+  v1::EmbedRequest model;
+  RETURN_IF_ERROR(SetModel(flags, &model));
+  if (!flags.pooling.empty()) {
+    ASSIGN_OR_RETURN(const v1::Pooling pooling, ParseWord<v1::Pooling>(flags.pooling, "--pooling"));
+    model.set_pooling(pooling);
+  }
+  if (!flags.normalize.empty()) model.set_normalize(flags.normalize == "true");
+  ASSIGN_OR_RETURN(const std::vector<InputRow> rows, TextRows(flags.texts, flags.input));
+  Table table({"TEXT", "FLOATS", "EMBEDDING"});
+  const auto call = [&](absl::Span<const InputRow> batch) {
+    v1::EmbedRequest request = model;
+    for (const InputRow& row : batch) request.add_texts(row.text);
+    return cli.client().Call(cli.client().inference(), &v1::InferenceService::Stub::Embed, request);
+  };
+  const auto take = [&](absl::Span<const InputRow> batch, const v1::EmbedResponse& response) {
+    for (size_t i = 0; i < batch.size() && static_cast<int>(i) < response.embeddings_size(); ++i) {
+      const v1::Embedding& answer = response.embeddings(static_cast<int>(i));
+      if (cli.json()) {
+        PrintRow(RowJson(batch[i], answer, response.model(), answer.input_tokens()));
+        continue;
+      }
+      std::string first;
+      for (int k = 0; k < answer.embedding_size() && k < 5; ++k)
+        absl::StrAppendFormat(&first, "%+.4f ", answer.embedding(k));
+      table.Add({RowName(batch[i]), absl::StrCat(answer.embedding_size()), first + "…"});
+    }
+  };
+  RETURN_IF_ERROR(
+      ForEachBatch<v1::EmbedResponse>(CutBatches(rows, kBatchRows, kBatchBytes), kInFlight, cli.calls(), call, take));
+  if (!cli.json()) Print(table.ToString());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddInference(CLI::App& app, Cli& cli) {
+  auto classify = std::make_shared<ClassifyFlags>();
+  CLI::App* command = AddCommand(app, cli, "classify", "Label texts with an adapter",
+                                 "tenon classify --adapter tickets \"Where is my parcel?\"\n"
+                                 "  tenon classify --adapter tickets --input texts.jsonl --top-k 2 --output json",
+                                 [&cli, classify] { return Classify(cli, *classify); });
+  AddModelFlags(command, *classify);
+  command->add_option("--top-k", classify->top_k, "Best labels to return for each text; 0 is all")
+      ->check(CLI::NonNegativeNumber);
+
+  auto embed = std::make_shared<EmbedFlags>();
+  command = AddCommand(app, cli, "embed", "Turn texts into sentence vectors",
+                       "tenon embed --base minilm --input texts.jsonl --output json",
+                       [&cli, embed] { return Embed(cli, *embed); });
+  AddModelFlags(command, *embed);
+  command->add_option("--pooling", embed->pooling, "mean, cls or max; by default what the base was made for");
+  command
+      ->add_option("--normalize", embed->normalize,
+                   "true or false: vectors of length 1; by default what the base was made for")
+      ->check(CLI::IsMember({"true", "false"}));
+}
+
+}  // namespace tenon::cli

@@ -1,0 +1,66 @@
+// Tables for people, JSON for scripts.
+#pragma once
+
+#include <google/protobuf/message.h>
+#include <google/protobuf/timestamp.pb.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace tenon::cli {
+
+// protobuf's JSON mapping with defaults; one line, or indented.
+std::string ToJson(const google::protobuf::Message& message, bool indented);
+// The same as a value that keeps the order of fields.
+nlohmann::ordered_json ToJsonValue(const google::protobuf::Message& message);
+
+// Columns as wide as their widest cell, counted in code points.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> header) : header_(std::move(header)) {}
+  void Add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  bool empty() const { return rows_.empty(); }
+  std::string ToString() const;
+
+ private:
+  std::vector<std::string> header_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+// Writes to standard output; `text` gets a newline when it has none.
+void Print(const std::string& text);
+// Writes to standard error: progress and hints, which are not the command's result.
+void PrintNote(const std::string& text);
+
+// `succeeded` for JOB_STATE_SUCCEEDED: the value without its enum's prefix, in lower case; `-` for UNSPECIFIED.
+std::string EnumWord(const google::protobuf::EnumDescriptor* type, int value);
+// The value for a word; FIELD_INVALID lists what is allowed.
+absl::StatusOr<int> ParseEnumWord(const google::protobuf::EnumDescriptor* type, const std::string& word,
+                                  const std::string& field);
+template <typename Enum>
+std::string Word(Enum value) {
+  return EnumWord(google::protobuf::GetEnumDescriptor<Enum>(), value);
+}
+template <typename Enum>
+absl::StatusOr<Enum> ParseWord(const std::string& word, const std::string& field) {
+  absl::StatusOr<int> value = ParseEnumWord(google::protobuf::GetEnumDescriptor<Enum>(), word, field);
+  if (!value.ok()) return value.status();
+  return static_cast<Enum>(*value);
+}
+
+// The last part of a resource name: `tickets` of `adapters/tickets`.
+std::string ShortName(const std::string& name);
+// At most `width` code points on one line, with `…` where something was cut.
+std::string Shorten(const std::string& text, size_t width);
+// `2024-05-01 09:30:00`, local time; `-` when absent.
+std::string FormatTime(const google::protobuf::Timestamp& time);
+// `86.7 MiB`.
+std::string FormatBytes(int64_t bytes);
+// `0.8671`: four decimals.
+std::string FormatScore(double score);
+
+}  // namespace tenon::cli

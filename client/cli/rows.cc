@@ -1,0 +1,90 @@
+#include "client/cli/rows.h"
+
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+namespace tenon::cli {
+
+absl::StatusOr<std::string> ReadInput(const std::string& file) {
+  std::ostringstream bytes;
+  if (file == "-") {
+    bytes << std::cin.rdbuf();
+    return bytes.str();
+  }
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return absl::NotFoundError(absl::StrCat("Cannot open ", file, "."));
+  bytes << in.rdbuf();
+  return bytes.str();
+}
+
+absl::StatusOr<std::vector<InputRow>> ParseTextRows(const std::string& bytes) {
+  std::vector<InputRow> rows;
+  std::istringstream lines(bytes);
+  std::string line;
+  for (int64_t number = 1; std::getline(lines, line); ++number) {
+    if (absl::StripAsciiWhitespace(line).empty()) continue;
+    const std::string field = absl::StrCat("row ", number);
+    const auto value = nlohmann::ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!value.is_object()) {
+      return TenonError(Reason::kFieldInvalid, absl::StrCat("Row ", number, " is not a JSON object on one line."),
+                        field);
+    }
+    const auto text = value.find("text");
+    if (text == value.end() || !text->is_string()) {
+      return TenonError(Reason::kFieldRequired, absl::StrCat("Row ", number, " has no `text`, a string."), field);
+    }
+    InputRow row{.number = number, .text = text->get<std::string>()};
+    if (const auto id = value.find("id"); id != value.end()) row.id = *id;
+    rows.push_back(std::move(row));
+  }
+  if (rows.empty()) return TenonError(Reason::kFieldRequired, "The input has no rows.", "--input");
+  return rows;
+}
+
+absl::StatusOr<std::vector<InputRow>> TextRows(const std::vector<std::string>& texts, const std::string& file) {
+  if (texts.empty() == file.empty()) {
+    return TenonError(Reason::kFieldRequired, "Give either TEXT or --input FILE.", "--input");
+  }
+  if (!file.empty()) {
+    ASSIGN_OR_RETURN(const std::string bytes, ReadInput(file));
+    return ParseTextRows(bytes);
+  }
+  std::vector<InputRow> rows;
+  for (const std::string& text : texts) rows.push_back({.number = static_cast<int64_t>(rows.size()) + 1, .text = text});
+  return rows;
+}
+
+absl::Status NameRow(const absl::Status& status, absl::Span<const InputRow> batch) {
+  const std::string field = GetField(status);
+  const size_t open = field.find('[');
+  const size_t close = field.find(']');
+  size_t index = 0;
+  if (open == std::string::npos || close == std::string::npos ||
+      !absl::SimpleAtoi(field.substr(open + 1, close - open - 1), &index) || index >= batch.size()) {
+    return status;
+  }
+  return TenonError(GetReason(status), std::string(status.message()), absl::StrCat("row ", batch[index].number));
+}
+
+std::vector<absl::Span<const InputRow>> CutBatches(const std::vector<InputRow>& rows, size_t max_rows,
+                                                   size_t max_bytes) {
+  std::vector<absl::Span<const InputRow>> batches;
+  size_t first = 0, bytes = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (i > first && (i - first == max_rows || bytes + rows[i].text.size() > max_bytes)) {
+      batches.emplace_back(&rows[first], i - first);
+      first = i;
+      bytes = 0;
+    }
+    bytes += rows[i].text.size();
+  }
+  if (first < rows.size()) batches.emplace_back(&rows[first], rows.size() - first);
+  return batches;
+}
+
+}  // namespace tenon::cli

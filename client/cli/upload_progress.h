@@ -1,0 +1,40 @@
+// How much of a file was sent, on a terminal; files that go quickly show nothing.
+#pragma once
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "client/cli/output.h"
+#include "client/uploads.h"
+
+namespace tenon::cli {
+
+class UploadProgress {
+ public:
+  explicit UploadProgress(std::string what) : what_(std::move(what)), started_(absl::Now()) {}
+  ~UploadProgress() {
+    if (drawn_) std::fputs("\r\033[K", stderr);
+  }
+  UploadProgress(const UploadProgress&) = delete;
+  UploadProgress& operator=(const UploadProgress&) = delete;
+
+  client::SendProgress callback() {
+    return [this](int64_t sent, int64_t total) {
+      if (!isatty(STDERR_FILENO) || absl::Now() - started_ < absl::Milliseconds(300)) return;
+      std::fprintf(stderr, "\r\033[K%s: sent %s of %s", what_.c_str(), FormatBytes(sent).c_str(),
+                   FormatBytes(total).c_str());
+      drawn_ = true;
+    };
+  }
+
+ private:
+  const std::string what_;
+  const absl::Time started_;
+  bool drawn_ = false;
+};
+
+}  // namespace tenon::cli
