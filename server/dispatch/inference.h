@@ -31,7 +31,8 @@ class InferenceRouter {
  public:
   using Done = std::function<void(absl::StatusOr<internal::v1::InferenceResult>)>;
   virtual ~InferenceRouter() = default;
-  // `done` is called exactly once, on the event loop, unless Cancel came first. QUEUE_FULL, NO_WORKER, WORKER_LOST, DEADLINE_EXCEEDED.
+  // `done` is called exactly once, on the event loop, unless Cancel came first. QUEUE_FULL, NO_WORKER, WORKER_LOST,
+  // DEADLINE_EXCEEDED.
   virtual uint64_t Submit(InferenceCall call, Done done) = 0;
   // Drops the call from the queue, or stops it on its worker within a slice. `done` is not called afterwards.
   virtual void Cancel(uint64_t call) = 0;
