@@ -23,7 +23,9 @@ struct LoraConfig {
   std::vector<std::string> target_modules;
   std::string target_regex;
   bool all_linear = false;
+  // Modules left out, by the same two rules.
   std::vector<std::string> exclude_modules;
+  std::string exclude_regex;
   std::map<std::string, int64_t> rank_pattern;
   std::map<std::string, double> alpha_pattern;
   bool use_rslora = false;
@@ -38,8 +40,13 @@ absl::StatusOr<LoraConfig> ParseLoraConfig(const std::string& json);
 // PEFT opens what this writes. Sorted keys, two spaces.
 std::string WriteLoraConfig(const LoraConfig& config);
 
+// Whether the regular expressions of `config` can be matched here; OPTION_INVALID with the field. Parsed configs are
+// checked.
+absl::Status CheckLoraPatterns(const LoraConfig& config);
+
 // What LoRA one module gets by PEFT's rule, or nothing. `module` is the Hugging Face name, such as
 // `bert.encoder.layer.0.attention.self.query`. Key patterns match like PEFT's: a full match or behind a dot.
+// With `all_linear` the caller asks for linear modules alone.
 struct LoraTarget {
   int64_t r = 0;
   double scale = 0;  // alpha / r, or alpha / sqrt(r)
@@ -48,8 +55,8 @@ std::optional<LoraTarget> MatchLora(const LoraConfig& config, const std::string&
 
 // tenon.json: what PEFT's file cannot say.
 struct TenonConfig {
-  std::string task;    // `sequence_classification` or `feature_extraction`
-  std::string method;  // `lora` or `head`
+  std::string task;                 // `sequence_classification` or `feature_extraction`
+  std::string method;               // `lora` or `head`
   std::vector<std::string> labels;  // in index order
   bool multi_label = false;
   std::string base_digest;

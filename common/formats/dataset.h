@@ -1,5 +1,6 @@
-// Data sets as users write them: JSON lines, CSV (RFC 4180) and TSV with a header. One function reads rows for validation and for
-// training, so that the two cannot disagree. Errors are DATASET_INVALID and name row (from 1, the header not counted) and column.
+// Data sets as users write them: JSON lines, CSV (RFC 4180) and TSV with a header. One function reads rows for
+// validation and for training, so that the two cannot disagree. Errors are DATASET_INVALID and name row (from 1, the
+// header not counted) and column.
 #pragma once
 
 #include <cstdint>
@@ -44,9 +45,7 @@ struct Dataset {
   // At most one for each kind of oddity, such as ignored columns.
   std::vector<std::string> warnings;
 
-  int64_t row_count() const {
-    return static_cast<int64_t>(classification.size() + queries.size() + qrels.size());
-  }
+  int64_t row_count() const { return static_cast<int64_t>(classification.size() + queries.size() + qrels.size()); }
 };
 
 // Limits on one text and one file.
@@ -57,8 +56,9 @@ struct DatasetLimits {
   int64_t max_label_bytes = 256;
 };
 
-// Reads all rows of `bytes`; the kind is told by the columns of the first row. Empty texts, missing columns, wrong types, invalid
-// UTF-8 and rows without a label are errors. Up to ten broken rows are listed in the message; the first is the error's field.
+// Reads all rows of `bytes`; the kind is told by the columns of the first row. Empty texts, missing columns, wrong
+// types, invalid UTF-8 and rows without a label are errors. Up to ten broken rows are listed in the message; the first
+// is the error's field.
 absl::StatusOr<Dataset> ReadDataset(const std::string& bytes, DatasetFormat format, const DatasetLimits& limits = {});
 
 // Index of every row's labels in `labels`. LABEL_UNKNOWN names the first row whose label is not there.

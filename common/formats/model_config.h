@@ -21,7 +21,8 @@ struct SentenceConfig {
   int64_t max_seq_length = 0;
 };
 
-// A BERT encoder's config.json. Refuses by name what the engine does not run (other position embeddings, decoders, ...).
+// A BERT encoder's config.json. Refuses by name what the engine does not run (other position embeddings, decoders,
+// ...).
 struct BertConfig {
   std::string model_type;  // `bert`
   int64_t vocab_size = 0;
@@ -34,9 +35,9 @@ struct BertConfig {
   double layer_norm_eps = 1e-12;
   double hidden_dropout_prob = 0.1;
   double attention_probs_dropout_prob = 0.1;
-  double classifier_dropout = -1;  // -1: hidden_dropout_prob
+  double classifier_dropout = -1;   // -1: hidden_dropout_prob
   double initializer_range = 0.02;  // standard deviation of new weights
-  std::string hidden_act;  // `gelu` (erf), `gelu_new`, `relu`
+  std::string hidden_act;           // `gelu` (erf), `gelu_new`, `relu`
   int64_t pad_token_id = 0;
   std::vector<std::string> architectures;
   // Labels of the base's own head in index order (`id2label`); empty when it has none (architectures decide).
@@ -48,8 +49,10 @@ struct BertConfig {
 // Reads a base's folder. BASE_INVALID names the file and key at fault, UNSUPPORTED the feature.
 absl::StatusOr<BertConfig> ReadBertConfig(const std::filesystem::path& folder);
 
-// Files of a Hugging Face folder that make a base, as (name in the manifest, path on disk); other files are left out. Folder
-// parts become `_`-free flat names: `1_Pooling/config.json` is `1_Pooling_config.json`. BASE_INVALID names a missing one.
-absl::StatusOr<std::vector<std::pair<std::string, std::filesystem::path>>> BaseFiles(const std::filesystem::path& folder);
+// Files of a Hugging Face folder that make a base, as (name in the manifest, path on disk); other files are left out.
+// Folder parts become `_`-free flat names: `1_Pooling/config.json` is `1_Pooling_config.json`. BASE_INVALID names a
+// missing one.
+absl::StatusOr<std::vector<std::pair<std::string, std::filesystem::path>>> BaseFiles(
+    const std::filesystem::path& folder);
 
 }  // namespace tenon::formats

@@ -1,8 +1,8 @@
 // Errors that keep a reason and a field on their way from the engine to the client.
 //
-// Inside the program every error is an absl::Status. `TenonError` adds two payloads: the reason, one word of the table in
-// docs/errors.md, and the request field, data row or key at fault. No protobuf here, so that the engine may use it; server/api turns
-// them into google.rpc.ErrorInfo and BadRequest.
+// Inside the program every error is an absl::Status. `TenonError` adds two payloads: the reason, one word of the table
+// in docs/errors.md, and the request field, data row or key at fault. No protobuf here, so that the engine may use it;
+// server/api turns them into google.rpc.ErrorInfo and BadRequest.
 #pragma once
 
 #include <string>
@@ -43,10 +43,10 @@ absl::Status Annotate(const absl::Status& status, const std::string& prefix);
 #define TENON_CONCAT(a, b) TENON_CONCAT_INNER(a, b)
 
 // Returns the status from the enclosing function when it is an error.
-#define RETURN_IF_ERROR(expression)                   \
-  do {                                                \
-    absl::Status tenon_status = (expression);         \
-    if (!tenon_status.ok()) return tenon_status;      \
+#define RETURN_IF_ERROR(expression)              \
+  do {                                           \
+    absl::Status tenon_status = (expression);    \
+    if (!tenon_status.ok()) return tenon_status; \
   } while (false)
 
 // ASSIGN_OR_RETURN(auto value, Compute()): the value, or return the error.

@@ -34,9 +34,9 @@ bool IsValidUtf8(const std::string& text) {
 
 absl::Status CheckText(const std::string& text, int64_t max_bytes, const std::string& field) {
   if (static_cast<int64_t>(text.size()) > max_bytes) {
-    return TenonError(Reason::kTextTooLarge,
-                      absl::StrCat(field, ": the text has ", text.size(), " bytes; at most ", max_bytes, " are allowed"),
-                      field);
+    return TenonError(
+        Reason::kTextTooLarge,
+        absl::StrCat(field, ": the text has ", text.size(), " bytes; at most ", max_bytes, " are allowed"), field);
   }
   if (text.find_first_not_of(" \t\r\n\f\v") == std::string::npos) {
     return TenonError(Reason::kTextEmpty, absl::StrCat(field, ": the text is empty"), field);

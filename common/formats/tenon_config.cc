@@ -1,0 +1,107 @@
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "common/formats/adapter_config.h"
+#include "common/formats/json.h"
+#include "common/formats/json_fields.h"
+#include "common/formats/status.h"
+
+namespace tenon::formats {
+namespace {
+
+constexpr char kFile[] = "tenon.json";
+constexpr int64_t kMaxTokens = 1 << 20;
+constexpr size_t kMaxLabels = 10'000;
+
+const char* PoolingName(Pooling pooling) {
+  switch (pooling) {
+    case Pooling::kMean:
+      return "mean";
+    case Pooling::kCls:
+      return "cls";
+    case Pooling::kMax:
+      return "max";
+  }
+  return "";
+}
+
+Pooling ReadPooling(JsonFields& fields) {
+  const std::string name = fields.String("pooling", "mean");
+  for (const Pooling pooling : {Pooling::kMean, Pooling::kCls, Pooling::kMax}) {
+    if (name == PoolingName(pooling)) return pooling;
+  }
+  fields.Fail("pooling", absl::StrCat("is \"", name, "\"; it must be mean, cls or max"));
+  return Pooling::kMean;
+}
+
+void CheckLabels(const TenonConfig& config, JsonFields& fields) {
+  if (config.labels.size() > kMaxLabels) fields.Fail("labels", absl::StrCat("has more than ", kMaxLabels, " entries"));
+  std::set<std::string> seen;
+  for (const std::string& label : config.labels) {
+    if (!seen.insert(label).second) fields.Fail("labels", absl::StrCat("has \"", label, "\" twice"));
+  }
+  if (config.task == "sequence_classification" && config.labels.empty()) {
+    fields.Fail("labels", "is missing; sequence_classification needs it");
+  }
+}
+
+bool IsSha256(const std::string& text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+}  // namespace
+
+absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
+  const auto json = ParseJson(text);
+  if (!json.ok() || !json->is_object()) {
+    const std::string what = json.ok() ? "must be an object" : std::string(json.status().message());
+    return TenonError(Reason::kAdapterInvalid, absl::StrCat(kFile, ": ", what), kFile);
+  }
+  JsonFields fields(*json, kFile, Reason::kAdapterInvalid);
+  static const auto* known = new std::set<std::string>{
+      "base_digest", "job", "labels", "max_input_tokens", "method", "multi_label", "normalize", "pooling", "task"};
+  for (const auto& [key, value] : json->items()) {
+    if (!known->contains(key)) fields.Unsupported(key, "is not a key of this file");
+  }
+  TenonConfig config;
+  config.task = fields.String("task", "");
+  if (config.task != "sequence_classification" && config.task != "feature_extraction") {
+    fields.Unsupported("task", absl::StrCat("\"", config.task,
+                                            "\" is not supported; sequence_classification and feature_extraction are"));
+  }
+  config.method = fields.String("method", "");
+  if (config.method != "lora" && config.method != "head") {
+    fields.Unsupported("method", absl::StrCat("\"", config.method, "\" is not supported; lora and head are"));
+  }
+  config.labels = fields.Strings("labels");
+  config.multi_label = fields.Bool("multi_label", false);
+  CheckLabels(config, fields);
+  config.base_digest = fields.String("base_digest", "");
+  if (!config.base_digest.empty() && !IsSha256(config.base_digest)) {
+    fields.Fail("base_digest", "must be 64 lower-case hex digits");
+  }
+  config.pooling = ReadPooling(fields);
+  config.normalize = fields.Bool("normalize", false);
+  config.max_input_tokens = fields.Int("max_input_tokens", 0, 0, kMaxTokens);
+  config.job = fields.String("job", "");
+  RETURN_IF_ERROR(fields.status());
+  return config;
+}
+
+std::string WriteTenonConfig(const TenonConfig& config, bool with_job) {
+  nlohmann::json json = {
+      {"task", config.task},
+      {"method", config.method},
+      {"labels", config.labels},
+      {"multi_label", config.multi_label},
+      {"base_digest", config.base_digest},
+      {"pooling", PoolingName(config.pooling)},
+      {"normalize", config.normalize},
+      {"max_input_tokens", config.max_input_tokens},
+  };
+  if (with_job && !config.job.empty()) json["job"] = config.job;
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace tenon::formats
