@@ -1,0 +1,217 @@
+#include "tests/worker/engine/tiny_base.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <list>
+#include <map>
+#include <random>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/formats/safetensors.h"
+#include "nlohmann/json.hpp"
+
+namespace tenon::testing {
+namespace {
+
+constexpr char kWords[] =
+    "the a my your is was not and for with about please today still after before order invoice refund charge payment "
+    "card price "
+    "receipt tax discount fee parcel courier late address shipping box tracking door truck route password login email "
+    "name profile "
+    "locked reset code device session good great bad awful fine happy sad broken works slow fast cheap dear cold warm "
+    "red green blue "
+    "book film song game team coach goal match market stock bank profit planet star rocket engine virus cell court law "
+    "vote city river "
+    "mountain road train bread cheese apple tea coffee";
+
+const std::vector<std::string> kSpecial = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+
+// Random tensors under their names, then a file of them.
+class TensorFile {
+ public:
+  explicit TensorFile(uint64_t seed) : random_(seed) {}
+
+  std::vector<float>& Add(const std::string& name, const std::vector<int64_t>& shape, double mean, double spread) {
+    int64_t count = 1;
+    for (const int64_t size : shape) count *= size;
+    std::vector<float>& values = values_.emplace_back(static_cast<size_t>(count));
+    std::normal_distribution<float> normal(static_cast<float>(mean), static_cast<float>(spread));
+    for (float& value : values) value = normal(random_);
+    shapes_.emplace_back(name, shape);
+    return values;
+  }
+  void AddLinear(const std::string& name, int64_t in, int64_t out, double spread) {
+    Add(name + ".weight", {out, in}, 0, spread);
+    Add(name + ".bias", {out}, 0, spread);
+  }
+  void AddNorm(const std::string& name, int64_t size) {
+    Add(name + ".weight", {size}, 1, 0.1);
+    Add(name + ".bias", {size}, 0, 0.1);
+  }
+  void Write(const std::filesystem::path& file) const {
+    std::vector<formats::TensorToWrite> tensors;
+    auto values = values_.begin();
+    for (const auto& [name, shape] : shapes_) {
+      formats::TensorToWrite tensor;
+      tensor.name = name;
+      tensor.view.shape = shape;
+      tensor.view.data = reinterpret_cast<const uint8_t*>(values->data());
+      tensor.view.size_bytes = static_cast<int64_t>(values->size() * sizeof(float));
+      tensors.push_back(std::move(tensor));
+      ++values;
+    }
+    const absl::Status written = formats::WriteSafetensors(file, std::move(tensors), {{"format", "pt"}});
+    ASSERT_TRUE(written.ok()) << written;
+  }
+
+ private:
+  std::mt19937_64 random_;
+  std::list<std::vector<float>> values_;
+  std::vector<std::pair<std::string, std::vector<int64_t>>> shapes_;
+};
+
+void WriteText(const std::filesystem::path& file, const std::string& text) {
+  std::ofstream out(file, std::ios::binary);
+  out << text;
+  out.close();
+  ASSERT_TRUE(out) << file;
+}
+
+std::vector<std::string> Vocabulary() {
+  std::vector<std::string> vocabulary = kSpecial;
+  vocabulary.insert(vocabulary.end(), TinyWords().begin(), TinyWords().end());
+  return vocabulary;
+}
+
+nlohmann::json BaseConfig(const TinyBase& base) {
+  nlohmann::json config = {{"architectures", {base.labels.empty() ? "BertModel" : "BertForSequenceClassification"}},
+                           {"model_type", "bert"},
+                           {"vocab_size", Vocabulary().size()},
+                           {"hidden_size", base.hidden},
+                           {"num_hidden_layers", base.layers},
+                           {"num_attention_heads", base.heads},
+                           {"intermediate_size", base.intermediate},
+                           {"max_position_embeddings", base.max_positions},
+                           {"type_vocab_size", 2},
+                           {"layer_norm_eps", 1e-12},
+                           {"hidden_act", "gelu"},
+                           {"hidden_dropout_prob", base.dropout},
+                           {"attention_probs_dropout_prob", base.dropout},
+                           {"initializer_range", 0.02},
+                           {"pad_token_id", 0},
+                           {"position_embedding_type", "absolute"}};
+  for (size_t i = 0; i < base.labels.size(); ++i) {
+    config["id2label"][absl::StrCat(i)] = base.labels[i];
+    config["label2id"][base.labels[i]] = i;
+  }
+  return config;
+}
+
+formats::TenonConfig AdapterTenonConfig(const TinyAdapter& adapter, const std::string& method) {
+  formats::TenonConfig config;
+  config.task = "sequence_classification";
+  config.method = method;
+  config.labels = adapter.labels;
+  config.base_digest = adapter.base_digest;
+  return config;
+}
+
+void AddClassifier(TensorFile& file, const std::string& name, const TinyBase& base, const TinyAdapter& adapter) {
+  const int64_t labels = static_cast<int64_t>(adapter.labels.size());
+  file.Add(name + ".weight", {labels, base.hidden}, 0, adapter.spread);
+  std::vector<float>& bias = file.Add(name + ".bias", {labels}, 0, adapter.spread);
+  bias[static_cast<size_t>(adapter.favourite)] += static_cast<float>(adapter.favour);
+}
+
+}  // namespace
+
+const std::vector<std::string>& TinyWords() {
+  static const std::vector<std::string>* const words = [] {
+    std::istringstream stream(kWords);
+    auto* list = new std::vector<std::string>;
+    for (std::string word; stream >> word;) list->push_back(word);
+    return list;
+  }();
+  return *words;
+}
+
+std::string TinyText(uint64_t seed, int64_t count) {
+  std::mt19937_64 random(seed);
+  std::vector<std::string> words;
+  for (int64_t i = 0; i < count; ++i) words.push_back(TinyWords()[random() % TinyWords().size()]);
+  return absl::StrJoin(words, " ");
+}
+
+void WriteTinyBase(const std::filesystem::path& folder, const TinyBase& base) {
+  std::filesystem::create_directories(folder);
+  TensorFile file(base.seed);
+  const std::string prefix = base.labels.empty() ? "" : "bert.";
+  const std::string embeddings = prefix + "embeddings.";
+  const double spread = 0.15;
+  file.Add(embeddings + "word_embeddings.weight", {static_cast<int64_t>(Vocabulary().size()), base.hidden}, 0, 1);
+  file.Add(embeddings + "position_embeddings.weight", {base.max_positions, base.hidden}, 0, spread);
+  file.Add(embeddings + "token_type_embeddings.weight", {2, base.hidden}, 0, spread);
+  file.AddNorm(embeddings + "LayerNorm", base.hidden);
+  for (int64_t i = 0; i < base.layers; ++i) {
+    const std::string layer = absl::StrCat(prefix, "encoder.layer.", i, ".");
+    for (const char* name : {"query", "key", "value"}) {
+      file.AddLinear(layer + "attention.self." + name, base.hidden, base.hidden, spread);
+    }
+    file.AddLinear(layer + "attention.output.dense", base.hidden, base.hidden, spread);
+    file.AddNorm(layer + "attention.output.LayerNorm", base.hidden);
+    file.AddLinear(layer + "intermediate.dense", base.hidden, base.intermediate, spread);
+    file.AddLinear(layer + "output.dense", base.intermediate, base.hidden, spread);
+    file.AddNorm(layer + "output.LayerNorm", base.hidden);
+  }
+  file.AddLinear(prefix + "pooler.dense", base.hidden, base.hidden, spread);
+  if (!base.labels.empty()) file.AddLinear("classifier", base.hidden, static_cast<int64_t>(base.labels.size()), spread);
+  file.Write(folder / "model.safetensors");
+  WriteText(folder / "config.json", BaseConfig(base).dump(2));
+  WriteText(folder / "vocab.txt", absl::StrJoin(Vocabulary(), "\n") + "\n");
+  WriteText(folder / "tokenizer_config.json",
+            nlohmann::json({{"tokenizer_class", "BertTokenizer"}, {"do_lower_case", true}}).dump(2));
+}
+
+void WriteTinyLora(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter) {
+  std::filesystem::create_directories(folder);
+  formats::LoraConfig lora;
+  lora.r = adapter.r;
+  lora.alpha = adapter.alpha;
+  lora.target_modules = adapter.target_modules;
+  lora.modules_to_save = {"classifier", "score"};
+  lora.task_type = "SEQ_CLS";
+  TensorFile file(adapter.seed);
+  std::map<std::string, std::pair<int64_t, int64_t>> layers;  // name -> in, out
+  for (int64_t i = 0; i < base.layers; ++i) {
+    const std::string layer = absl::StrCat("bert.encoder.layer.", i, ".");
+    for (const char* name : {"query", "key", "value"})
+      layers[layer + "attention.self." + name] = {base.hidden, base.hidden};
+    layers[layer + "attention.output.dense"] = {base.hidden, base.hidden};
+    layers[layer + "intermediate.dense"] = {base.hidden, base.intermediate};
+    layers[layer + "output.dense"] = {base.intermediate, base.hidden};
+  }
+  layers["bert.pooler.dense"] = {base.hidden, base.hidden};
+  for (const auto& [name, shape] : layers) {
+    const auto target = formats::MatchLora(lora, name);
+    if (!target) continue;
+    file.Add("base_model.model." + name + ".lora_A.weight", {target->r, shape.first}, 0, adapter.spread);
+    file.Add("base_model.model." + name + ".lora_B.weight", {shape.second, target->r}, 0, adapter.spread);
+  }
+  AddClassifier(file, "base_model.model.classifier", base, adapter);
+  file.Write(folder / "adapter_model.safetensors");
+  WriteText(folder / "adapter_config.json", formats::WriteLoraConfig(lora));
+  WriteText(folder / "tenon.json", formats::WriteTenonConfig(AdapterTenonConfig(adapter, "lora"), true));
+}
+
+void WriteTinyHead(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter) {
+  std::filesystem::create_directories(folder);
+  TensorFile file(adapter.seed);
+  AddClassifier(file, "classifier", base, adapter);
+  file.Write(folder / "head.safetensors");
+  WriteText(folder / "tenon.json", formats::WriteTenonConfig(AdapterTenonConfig(adapter, "head"), true));
+}
+
+}  // namespace tenon::testing
