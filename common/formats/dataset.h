@@ -1,6 +1,6 @@
 // Data sets as users write them: JSON lines, CSV (RFC 4180) and TSV with a header. One function reads rows for
 // validation and for training, so that the two cannot disagree. Errors are DATASET_INVALID and name row (from 1, the
-// header not counted) and column.
+// header not counted) and column. TSV has no quotes: a quote is a character like others there.
 #pragma once
 
 #include <cstdint>

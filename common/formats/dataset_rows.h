@@ -1,0 +1,62 @@
+// Rows of a data-set file before they mean anything: one reader for JSON lines, one for CSV and TSV. Internal to
+// common/formats.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/formats/dataset.h"
+
+namespace tenon::formats {
+
+// The columns that mean something in one kind of set or another.
+enum class Column { kText, kLabel, kLabels, kId, kUnderscoreId, kQueryId, kCorpusId, kScore };
+inline constexpr int kColumnCount = 8;
+const char* ColumnName(Column column);
+// Column with this name; -1 when it is none of ours.
+int FindColumn(const std::string& name);
+
+struct Value {
+  // kText: a cell of CSV or TSV, which may mean a string or a number.
+  enum class Kind { kMissing, kNull, kBoolean, kInteger, kReal, kString, kText, kList, kObject };
+  Kind kind = Kind::kMissing;
+  std::string text;          // of strings, cells and integers (decimal)
+  std::vector<Value> items;  // of lists
+};
+const char* KindName(Value::Kind kind);
+
+struct RawRow {
+  std::array<Value, kColumnCount> values;
+
+  Value& operator[](Column column) { return values[static_cast<size_t>(column)]; }
+  const Value& operator[](Column column) const { return values[static_cast<size_t>(column)]; }
+  bool Has(Column column) const { return (*this)[column].kind != Value::Kind::kMissing; }
+  void Clear();
+};
+
+// Reads `bytes`, which must outlive it, from front to back.
+class RowReader {
+ public:
+  virtual ~RowReader() = default;
+  // The next row: false at the end. An error is this row's alone and carries no reason; reading may go on behind it.
+  virtual absl::StatusOr<bool> Next(RawRow* row) = 0;
+  // Names of columns seen that are none of ours; the first few, cut when they are long.
+  const std::set<std::string>& other_columns() const { return other_columns_; }
+
+ protected:
+  void NoteOther(const std::string& name);
+
+ private:
+  std::set<std::string> other_columns_;
+};
+
+std::unique_ptr<RowReader> NewJsonLinesReader(const char* begin, const char* end);
+// Reads the header. CSV has RFC 4180's quotes; TSV has none, so a quote is a character like others there.
+absl::StatusOr<std::unique_ptr<RowReader>> NewDelimitedReader(const char* begin, const char* end, char delimiter);
+
+}  // namespace tenon::formats
