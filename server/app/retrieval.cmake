@@ -1,0 +1,2 @@
+list(APPEND app_sources catalog_requests.cc documents.cc documents_collections.cc documents_embed.cc)
+list(APPEND app_deps tenon_common tenon_internal_protos tenon_server_catalog tenon_server_retrieval tenon_server_dispatch)
