@@ -21,13 +21,14 @@ struct Encoding {
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
-  // At most `max_tokens` ids, special tokens included, like `truncation=True, max_length=max_tokens` of Hugging Face. `text` is UTF-8.
+  // At most `max_tokens` ids, special tokens included, like `truncation=True, max_length=max_tokens` of Hugging Face.
+  // `text` is UTF-8.
   virtual Encoding Encode(const std::string& text, int64_t max_tokens) const = 0;
   virtual int64_t vocab_size() const = 0;
 };
 
-// The tokenizer of a Hugging Face folder (tokenizer.json, or vocab.txt with tokenizer_config.json). BASE_INVALID names the file;
-// UNSUPPORTED names a model or normalizer that is not WordPiece's.
+// The tokenizer of a Hugging Face folder (tokenizer.json, or vocab.txt with tokenizer_config.json). BASE_INVALID names
+// the file; UNSUPPORTED names a model or normalizer that is not WordPiece's.
 absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& folder);
 
 }  // namespace tenon::engine
