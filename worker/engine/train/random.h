@@ -14,8 +14,7 @@ enum class Stream : uint64_t {
   kInit = 1,      // new weights
   kPlan = 2,      // order of the rows; index: epoch
   kDropout = 3,   // masks; index: micro-batch of the run, then segment of the network
-  kProbe = 4,     // order of the rows of the linear probe; index: epoch
-  kFeatures = 5,  // which rows the linear probe of a comparison sees
+  kFeatures = 4,  // which rows the linear probe of a comparison sees
 };
 
 // A 64-bit key for (seed, stream, indices): distinct inputs give unrelated keys.

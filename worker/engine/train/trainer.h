@@ -94,6 +94,8 @@ class Trainer {
   // Optimizer steps of the whole run, and the step that the next slice belongs to (last finished + 1).
   virtual int64_t total_steps() const = 0;
   virtual int64_t next_step() const = 0;
+  // What the job's owner should know, such as a checkpoint that came from another kind of machine; mostly empty.
+  virtual std::string notice() const { return ""; }
 };
 
 }  // namespace tenon::engine

@@ -1,0 +1,51 @@
+#include "worker/engine/train/network.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/linear.h>
+
+namespace tenon::engine {
+
+PackedBatch PackRows(const TokenRows& data, const MicroBatch& rows, const at::Device& device) {
+  std::vector<const std::vector<int32_t>*> ids;
+  for (const int64_t row : rows) ids.push_back(&data.ids[row]);
+  return Pack(ids, device);
+}
+
+RowLabels PickLabels(const TokenRows& data, const MicroBatch& rows) {
+  RowLabels labels;
+  for (const int64_t row : rows) labels.push_back(data.labels[row]);
+  return labels;
+}
+
+DropoutRates ResolveDropout(const formats::BertConfig& config, double base_dropout) {
+  if (base_dropout >= 0) return {base_dropout, base_dropout, base_dropout};
+  const double classifier = config.classifier_dropout >= 0 ? config.classifier_dropout : config.hidden_dropout_prob;
+  return {config.hidden_dropout_prob, config.attention_probs_dropout_prob, classifier};
+}
+
+Network::Network(const Encoder& encoder, const TrainableAdapter& adapter, const DropoutRates& rates,
+                 JobDropout* dropout)
+    : encoder_(encoder), adapter_(adapter), rates_(rates), dropout_(dropout) {
+  hooks_.linear = adapter.Hook(dropout);
+  if (dropout != nullptr) {
+    hooks_.dropout = [dropout](const at::Tensor& x, double p) { return (*dropout)(x, p); };
+    hooks_.hidden_dropout = rates.hidden;
+    hooks_.attention_dropout = rates.attention;
+  }
+}
+
+at::Tensor Network::Head(const at::Tensor& x, const PackedBatch& batch) const {
+  at::Tensor pooled = encoder_.Pool(x, batch, hooks_).to(at::kFloat);
+  if (dropout_ != nullptr) pooled = (*dropout_)(pooled, rates_.classifier);
+  const SavedModule& head = adapter_.head();
+  return at::linear(pooled, head.weight, head.bias);
+}
+
+at::Tensor Network::Logits(const PackedBatch& batch) const {
+  const at::NoGradGuard no_grad;
+  at::Tensor x = Embed(batch);
+  for (int64_t i = 0; i < layers(); ++i) x = Layer(i, x, batch);
+  return Head(x, batch);
+}
+
+}  // namespace tenon::engine

@@ -1,0 +1,56 @@
+// A frozen encoder with a trainable adapter and head on it. Engine-internal, torch inside.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "worker/engine/model/encoder.h"
+#include "worker/engine/train/loss.h"
+#include "worker/engine/train/rows.h"
+#include "worker/engine/train/trainable.h"
+
+namespace tenon::engine {
+
+// Rows of `data` by number, packed in this order.
+PackedBatch PackRows(const TokenRows& data, const MicroBatch& rows, const at::Device& device);
+// Their labels.
+RowLabels PickLabels(const TokenRows& data, const MicroBatch& rows);
+
+struct DropoutRates {
+  double hidden = 0, attention = 0, classifier = 0;
+};
+// The base's own, or `base_dropout` for all three when it is not negative.
+DropoutRates ResolveDropout(const formats::BertConfig& config, double base_dropout);
+
+// The layers of a BERT classifier as transformers' BertForSequenceClassification orders them, one segment after the
+// other: segments 0 .. layers - 1 are the encoder's (the first embeds too), segment `layers` is pooler, dropout and
+// classifier.
+class Network {
+ public:
+  // `dropout` may be nullptr: evaluation. The adapter and it must outlive the network.
+  Network(const Encoder& encoder, const TrainableAdapter& adapter, const DropoutRates& rates, JobDropout* dropout);
+
+  int64_t layers() const { return encoder_.config().num_hidden_layers; }
+  // Token states [T, hidden] before the first layer.
+  at::Tensor Embed(const PackedBatch& batch) const { return encoder_.Embed(batch, hooks_); }
+  // One layer, [T, hidden] -> [T, hidden].
+  at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch) const {
+    return encoder_.Layer(index, x, batch, hooks_);
+  }
+  // Logits [R, labels] in fp32 from the last layer's states.
+  at::Tensor Head(const at::Tensor& x, const PackedBatch& batch) const;
+  // All of it, without gradients.
+  at::Tensor Logits(const PackedBatch& batch) const;
+
+ private:
+  const Encoder& encoder_;
+  const TrainableAdapter& adapter_;
+  DropoutRates rates_;
+  JobDropout* dropout_;
+  ForwardHooks hooks_;
+};
+
+}  // namespace tenon::engine

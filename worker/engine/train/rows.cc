@@ -1,0 +1,86 @@
+#include "worker/engine/train/rows.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/formats/status.h"
+
+namespace tenon::engine {
+namespace {
+
+// Tokens of one evaluation slice: long enough for full speed, short enough that requests do not wait for it.
+constexpr int64_t kCpuSliceTokens = 512;
+constexpr int64_t kGpuSliceTokens = 16'384;
+constexpr int64_t kSliceRows = 256;
+
+absl::Status CheckLabels(const LabelledText& row, const TrainData& data, const std::string& where) {
+  const auto count = static_cast<int64_t>(data.labels.size());
+  for (const int64_t label : row.labels) {
+    if (label < 0 || label >= count) {
+      return TenonError(Reason::kLabelUnknown, absl::StrCat(where, " has a label outside the set"), where);
+    }
+  }
+  if (!data.multi_label && row.labels.size() != 1) {
+    return TenonError(Reason::kDatasetInvalid,
+                      absl::StrCat(where, " has ", row.labels.size(), " labels instead of one"), where);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TokenRows> TokenizeRows(const std::vector<LabelledText>& rows, const TrainData& data,
+                                       const std::string& name, const Tokenizer& tokenizer, int64_t max_tokens) {
+  TokenRows result;
+  result.ids.reserve(rows.size());
+  result.labels.reserve(rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    RETURN_IF_ERROR(CheckLabels(rows[i], data, absl::StrCat(name, " row ", i + 1)));
+    result.ids.push_back(tokenizer.Encode(rows[i].text, max_tokens).ids);
+    result.labels.push_back(rows[i].labels);
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<int64_t> TokenRows::lengths() const {
+  std::vector<int64_t> lengths;
+  lengths.reserve(ids.size());
+  for (const auto& row : ids) lengths.push_back(static_cast<int64_t>(row.size()));
+  return lengths;
+}
+
+int64_t TokenRows::Tokens(const MicroBatch& rows) const {
+  int64_t tokens = 0;
+  for (const int64_t row : rows) tokens += static_cast<int64_t>(ids[row].size());
+  return tokens;
+}
+
+TokenRows TokenRows::Select(const std::vector<int64_t>& rows) const {
+  TokenRows selected;
+  for (const int64_t row : rows) {
+    selected.ids.push_back(ids[row]);
+    selected.labels.push_back(labels[row]);
+  }
+  return selected;
+}
+
+absl::StatusOr<std::shared_ptr<const TokenData>> TokenizeData(const TrainData& data, const Tokenizer& tokenizer,
+                                                              int64_t max_tokens) {
+  const size_t needed = data.multi_label ? 1 : 2;
+  if (data.labels.size() < needed) {
+    return TenonError(Reason::kDatasetInvalid,
+                      absl::StrCat("the data has ", data.labels.size(), " labels; at least ", needed, " are needed"),
+                      "label");
+  }
+  if (data.train.empty()) return TenonError(Reason::kDatasetInvalid, "the training data has no rows", "train");
+  auto result = std::make_shared<TokenData>();
+  result->labels = data.labels;
+  result->multi_label = data.multi_label;
+  ASSIGN_OR_RETURN(result->train, TokenizeRows(data.train, data, "train", tokenizer, max_tokens));
+  ASSIGN_OR_RETURN(result->validation, TokenizeRows(data.validation, data, "validation", tokenizer, max_tokens));
+  return std::shared_ptr<const TokenData>(std::move(result));
+}
+
+std::vector<MicroBatch> EvaluationBatches(const TokenRows& rows, bool cpu) {
+  return BatchesByTokens(rows.lengths(), cpu ? kCpuSliceTokens : kGpuSliceTokens, kSliceRows);
+}
+
+}  // namespace tenon::engine

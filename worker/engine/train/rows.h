@@ -1,0 +1,41 @@
+// A run's rows as token ids. Free of torch.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "worker/engine/text/tokenizer.h"
+#include "worker/engine/train/batch_plan.h"
+#include "worker/engine/train/trainer.h"
+
+namespace tenon::engine {
+
+struct TokenRows {
+  std::vector<std::vector<int32_t>> ids;     // with special tokens
+  std::vector<std::vector<int64_t>> labels;  // indices, one a row unless multi-label
+
+  int64_t size() const { return static_cast<int64_t>(ids.size()); }
+  std::vector<int64_t> lengths() const;
+  // Tokens of these rows.
+  int64_t Tokens(const MicroBatch& rows) const;
+  // The rows with these numbers, in this order.
+  TokenRows Select(const std::vector<int64_t>& rows) const;
+};
+
+struct TokenData {
+  TokenRows train, validation;
+  std::vector<std::string> labels;
+  bool multi_label = false;
+};
+
+// Tokenizes every row. DATASET_INVALID names a row without the labels that its task needs, or with one that is not
+// there.
+absl::StatusOr<std::shared_ptr<const TokenData>> TokenizeData(const TrainData& data, const Tokenizer& tokenizer,
+                                                              int64_t max_tokens);
+
+// All rows, cut into batches that one slice without gradients takes.
+std::vector<MicroBatch> EvaluationBatches(const TokenRows& rows, bool cpu);
+
+}  // namespace tenon::engine

@@ -1,0 +1,60 @@
+// The weights that a run changes. Engine-internal, torch inside.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "worker/engine/adapter/tensors.h"
+#include "worker/engine/model/encoder.h"
+#include "worker/engine/train/dropout.h"
+#include "worker/engine/train/trainer.h"
+
+namespace tenon::engine {
+
+struct Parameter {
+  std::string name;     // `encoder.layer.0.attention.self.query.lora_A`, `classifier.bias`
+  at::Tensor value;     // fp32 leaf
+  at::Tensor grad;      // like value; undefined until the first backward of a step
+  int64_t segment = 0;  // the encoder layer that reads it; the number of layers for the head
+  bool decay = true;    // weight decay is for matrices
+};
+
+// New weights (or `initial`'s) for an adapter, and the hook that puts them into the encoder. The tensors of `adapter()`
+// and the values of `parameters()` are the same memory.
+class TrainableAdapter {
+ public:
+  // LoRA pairs by MatchLora, and the classification head as transformers makes a new one. OPTION_INVALID when no layer
+  // matches, or names the module that cannot be trained whole.
+  static absl::StatusOr<TrainableAdapter> Make(const Encoder& encoder, const TrainOptions& options,
+                                               const formats::TenonConfig& config, const AdapterTensors* initial);
+  // A head alone: [labels, features].
+  static absl::StatusOr<TrainableAdapter> MakeHead(int64_t features, double initializer_range, uint64_t seed,
+                                                   const at::Device& device, const formats::TenonConfig& config,
+                                                   const AdapterTensors* initial);
+
+  std::vector<Parameter>& parameters() { return parameters_; }
+  const AdapterTensors& adapter() const { return adapter_; }
+  const SavedModule& head() const { return adapter_.modules.at("classifier"); }
+  // Lowest segment that has a parameter: nothing below it needs a gradient.
+  int64_t lowest_segment() const;
+
+  // A copy with these values, by parameter name; those that are missing are as they are now.
+  AdapterTensors Snapshot(const std::map<std::string, at::Tensor>& values) const;
+
+  // Adds the adapter's part to each layer; `dropout` may be nullptr (evaluation). Both must outlive the hook.
+  LinearHook Hook(JobDropout* dropout) const;
+
+ private:
+  // Registers everything in adapter_ as parameters, in a fixed order.
+  void Register(int64_t head_segment);
+
+  AdapterTensors adapter_;
+  std::vector<Parameter> parameters_;
+};
+
+}  // namespace tenon::engine

@@ -1,0 +1,122 @@
+#include "worker/engine/train/trainer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/formats/status.h"
+#include "worker/engine/adapter/adapter.h"
+#include "worker/engine/model/torch_util.h"
+#include "worker/engine/train/head_learner.h"
+#include "worker/engine/train/lora_learner.h"
+#include "worker/engine/train/random.h"
+#include "worker/engine/train/train_loop.h"
+
+namespace tenon::engine {
+namespace {
+
+// A comparison must not cost more than what it is compared with: the probe of a LoRA run sees at most so many training
+// rows.
+constexpr int64_t kBaselineRows = 4000;
+
+struct Site {
+  std::shared_ptr<const Base> base;
+  std::shared_ptr<const Encoder> encoder;
+  std::shared_ptr<const TokenData> data;
+  formats::TenonConfig config;
+};
+
+// The linear probe's own recipe: what method `head` does when nothing is set.
+TrainOptions BaselineOptions(const TrainOptions& options) {
+  TrainOptions probe;
+  probe.method = Method::kHead;
+  probe.learning_rate = 1e-2;
+  probe.metric_for_best = options.metric_for_best;
+  probe.save_steps = std::numeric_limits<int32_t>::max();
+  probe.seed = options.seed;
+  probe.precision = options.precision;
+  return probe;
+}
+
+absl::StatusOr<std::unique_ptr<TrainLoop>> MakeHeadLoop(const Site& site, const TrainOptions& options,
+                                                        const AdapterTensors* initial) {
+  formats::TenonConfig config = site.config;
+  config.method = "head";
+  config.normalize = true;  // one learning rate then fits every base
+  const formats::BertConfig& base = site.encoder->config();
+  ASSIGN_OR_RETURN(TrainableAdapter adapter,
+                   TrainableAdapter::MakeHead(base.hidden_size, base.initializer_range, options.seed,
+                                              site.encoder->device(), config, initial));
+  auto learner = std::make_unique<HeadLearner>(site.encoder, options, site.data, std::move(adapter));
+  return std::make_unique<TrainLoop>(options, site.data, std::move(learner), nullptr);
+}
+
+absl::StatusOr<std::unique_ptr<TrainLoop>> MakeBaseline(Site site, const TrainOptions& options) {
+  if (!options.head_baseline || site.data->validation.size() == 0) return nullptr;
+  if (site.data->train.size() > kBaselineRows) {
+    auto fewer = std::make_shared<TokenData>(*site.data);
+    CounterRandom random(StreamKey(options.seed, Stream::kFeatures, {}));
+    std::vector<int64_t> rows = Permutation(site.data->train.size(), random);
+    rows.resize(kBaselineRows);
+    fewer->train = site.data->train.Select(rows);
+    site.data = std::move(fewer);
+  }
+  return MakeHeadLoop(site, BaselineOptions(options), nullptr);
+}
+
+absl::StatusOr<std::unique_ptr<TrainLoop>> MakeLoraLoop(const Site& site, const TrainOptions& options,
+                                                        const AdapterTensors* initial) {
+  if (!site.encoder->has_pooler()) {
+    return TenonError(Reason::kUnsupported, "the base has no pooler, on which a classifier stands; use method head",
+                      "pooler.dense.weight");
+  }
+  ASSIGN_OR_RETURN(TrainableAdapter adapter, TrainableAdapter::Make(*site.encoder, options, site.config, initial));
+  ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> baseline, MakeBaseline(site, options));
+  auto learner = std::make_unique<LoraLearner>(site.encoder, options, site.data, std::move(adapter));
+  return std::make_unique<TrainLoop>(options, site.data, std::move(learner), std::move(baseline));
+}
+
+absl::StatusOr<int64_t> MaxTokens(const Base& base, int64_t asked) {
+  const int64_t positions = base.config().max_position_embeddings;
+  if (asked > positions) {
+    return TenonError(Reason::kOptionInvalid,
+                      absl::StrCat("max_input_tokens is ", asked, "; the base has ", positions, " positions"),
+                      "max_input_tokens");
+  }
+  return asked > 0 ? asked : base.default_max_tokens();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const Base> base, const TrainOptions& options,
+                                                         TrainData data,
+                                                         const std::optional<std::filesystem::path>& checkpoint,
+                                                         const std::optional<std::filesystem::path>& initial) {
+  return Guarded([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
+    RETURN_IF_ERROR(formats::CheckTrainOptions(options));
+    ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(*base, options.max_input_tokens));
+    Site site{.base = base};
+    ASSIGN_OR_RETURN(site.data, TokenizeData(data, base->tokenizer(), max_tokens));
+    ASSIGN_OR_RETURN(site.encoder, base->encoder(options.precision));
+    site.config.task = "sequence_classification";
+    site.config.method = "lora";
+    site.config.labels = data.labels;
+    site.config.multi_label = data.multi_label;
+    site.config.base_digest = base->digest();
+    site.config.pooling = base->config().sentence.pooling;
+    site.config.normalize = base->config().sentence.normalize;
+    site.config.max_input_tokens = max_tokens;
+    std::shared_ptr<const HostAdapter> start;
+    if (initial.has_value()) {
+      ASSIGN_OR_RETURN(start, HostAdapter::Load(*initial, *base));
+    }
+    const AdapterTensors* tensors = start != nullptr ? &start->tensors() : nullptr;
+    ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> loop, options.method == Method::kHead
+                                                          ? MakeHeadLoop(site, options, tensors)
+                                                          : MakeLoraLoop(site, options, tensors));
+    if (checkpoint.has_value()) RETURN_IF_ERROR(loop->Restore(*checkpoint));
+    return std::unique_ptr<Trainer>(std::move(loop));
+  });
+}
+
+}  // namespace tenon::engine
