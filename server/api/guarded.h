@@ -22,6 +22,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "common/formats/status.h"
 #include "server/api/call_runner.h"
 #include "server/api/guarded_reactors.h"
 

@@ -1,3 +1,4 @@
 # The wrapper around every call, metrics, inference, the worker link, admin.
-list(APPEND api_sources call_runner.cc thread_pool.cc metrics_rpc.cc)
-list(APPEND api_deps tenon_server_access tenon_common tenon_internal_protos spdlog::spdlog prometheus-cpp::core prometheus-cpp::pull)
+list(APPEND api_sources admin_service.cc call_runner.cc inference_replies.cc inference_service.cc metrics_rpc.cc thread_pool.cc
+  worker_link_service.cc)
+list(APPEND api_deps tenon_server_app tenon_server_catalog tenon_server_access tenon_common tenon_internal_protos spdlog::spdlog prometheus-cpp::core prometheus-cpp::pull)

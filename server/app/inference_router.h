@@ -1,0 +1,88 @@
+// Inference on the event loop: queues calls, sends them to workers against their credits, and takes their answers back.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/clock.h"
+#include "common/event_loop.h"
+#include "server/dispatch/dispatcher.h"
+#include "server/dispatch/inference.h"
+#include "server/fleet/fleet.h"
+
+namespace tenon::server {
+
+// What is measured of calls. Called on the loop.
+class InferenceObserver {
+ public:
+  virtual ~InferenceObserver() = default;
+  virtual void OnDispatched(internal::v1::InferenceKind kind, absl::Duration waited, int attempt) = 0;
+  // `tokens` is the worker's count; 0 on errors.
+  virtual void OnFinished(internal::v1::InferenceKind kind, const absl::Status& status, int64_t rows,
+                          int64_t tokens) = 0;
+};
+
+// Submit and Cancel are thread-safe; all else is called on the loop. Must outlive what is posted: destroy the loop
+// first.
+class LoopInferenceRouter final : public InferenceRouter {
+ public:
+  struct Parts {
+    EventLoop* loop = nullptr;
+    const Clock* clock = nullptr;
+    Fleet* fleet = nullptr;
+    InferenceObserver* observer = nullptr;  // may be null
+  };
+  LoopInferenceRouter(const Parts& parts, const Dispatcher::Options& options);
+
+  uint64_t Submit(InferenceCall call, Done done) override;
+  void Cancel(uint64_t call) override;
+
+  // --- For the worker link, on the loop.
+  using Send = std::function<void(internal::v1::WorkResponse)>;
+  void OpenWorker(const std::string& session, int64_t credits, Send send);
+  void CloseWorker(const std::string& session);
+  void OnResult(const std::string& session, internal::v1::InferenceResult result);
+  // A base became ready or a worker was lost: sends what can be sent, fails what cannot be answered any more.
+  void OnFleetChanged();
+  // Drops what is past its deadline. Every 100 ms or so.
+  void Tick();
+  // Called before a call on an unknown base is refused: the catalog may be ahead of the fleet.
+  void set_refresh(std::function<void()> refresh) { refresh_ = std::move(refresh); }
+  // Everything that waits or runs fails with SHUTTING_DOWN, and so does all that comes.
+  void Stop();
+
+  // Thread-safe.
+  Dispatcher::Load load() const;
+
+ private:
+  struct Pending {
+    InferenceCall call;
+    Done done;
+    int64_t charge = 0;
+  };
+
+  void Start(uint64_t id, Pending pending);
+  void Pump();
+  void SendTo(const Dispatcher::Assignment& assignment);
+  void StopOnWorker(const Dispatcher::Dropped& dropped);
+  void Finish(uint64_t id, absl::StatusOr<internal::v1::InferenceResult> result);
+
+  const Parts parts_;
+  Dispatcher dispatcher_;
+  std::function<void()> refresh_;
+  std::unordered_map<uint64_t, Pending> pending_;
+  std::map<std::string, Send> workers_;
+  bool stopped_ = false;
+  std::atomic<uint64_t> next_id_{1};
+  mutable absl::Mutex mutex_;
+  Dispatcher::Load load_ ABSL_GUARDED_BY(mutex_);  // as of the last change
+};
+
+}  // namespace tenon::server
