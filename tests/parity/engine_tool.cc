@@ -1,0 +1,146 @@
+// Drives the engine from Python: one JSON object a line in, one out. Used by engine_test.py.
+//
+//   {"cmd": "base", "folder": F, "precision": "fp32", "digest": D}      -> {"layers": {...}, "bytes": n}
+//   {"cmd": "adapter", "name": N, "folder": F}                          -> {"config": {...}, "parameters": n,
+//   "lora_parameters": n}
+//   {"cmd": "write", "name": N, "folder": F}                            -> {}
+//   {"cmd": "infer", "rows": [{"text" | "ids", "adapter", "output", "pooling", "normalize", "max_tokens"}]} -> {"rows":
+//   [[...]]}
+//   {"cmd": "plain", "texts": [...]}                                    -> {"rows": [[...]]}, mean vectors by the
+//   training path
+// An error gives {"error": message, "reason": REASON, "field": FIELD}.
+#include <ATen/core/grad_mode.h>
+
+#include <deque>
+#include <iostream>
+#include <map>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/formats/status.h"
+#include "nlohmann/json.hpp"
+#include "worker/engine/adapter/adapter.h"
+#include "worker/engine/adapter/tensors.h"
+#include "worker/engine/adapter/write.h"
+#include "worker/engine/infer.h"
+#include "worker/engine/model/encoder.h"
+
+namespace tenon::engine {
+namespace {
+
+using Json = nlohmann::json;
+
+Output ParseOutput(const std::string& name) {
+  if (name == "logits") return Output::kLogits;
+  return name == "probabilities" ? Output::kProbabilities : Output::kEmbedding;
+}
+
+formats::Pooling ParsePooling(const std::string& name) {
+  if (name == "cls") return formats::Pooling::kCls;
+  return name == "max" ? formats::Pooling::kMax : formats::Pooling::kMean;
+}
+
+class Tool {
+ public:
+  absl::StatusOr<Json> Run(const Json& command) {
+    const std::string name = command.at("cmd");
+    if (name == "base") return LoadBase(command);
+    if (name == "adapter") return LoadAdapter(command);
+    if (name == "write") return Write(command);
+    if (name == "infer") return RunInfer(command);
+    if (name == "plain") return RunPlain(command);
+    return absl::InvalidArgumentError(absl::StrCat("no command ", name));
+  }
+
+ private:
+  absl::StatusOr<Json> LoadBase(const Json& command) {
+    Base::Options options;
+    ASSIGN_OR_RETURN(options.precision, ParsePrecision(command.value("precision", "fp32")));
+    options.digest = command.value("digest", "");
+    ASSIGN_OR_RETURN(base_, Base::Load(std::string(command.at("folder")), options));
+    adapters_.clear();
+    ASSIGN_OR_RETURN(auto encoder, base_->encoder(options.precision));
+    Json layers = Json::object();
+    for (const auto& [layer, shape] : encoder->linear_layers()) layers[layer] = {shape.first, shape.second};
+    return Json{{"layers", layers}, {"bytes", base_->ResidentBytes()}};
+  }
+
+  absl::StatusOr<Json> LoadAdapter(const Json& command) {
+    ASSIGN_OR_RETURN(auto host, HostAdapter::Load(std::string(command.at("folder")), *base_));
+    ASSIGN_OR_RETURN(auto placed, DeviceAdapter::Place(host, *base_));
+    adapters_[command.at("name")] = placed;
+    int64_t lora = 0;
+    for (const auto& [module, pair] : host->tensors().pairs) lora += pair.a.numel() + pair.b.numel();
+    return Json{{"config", Json::parse(formats::WriteTenonConfig(host->config(), true))},
+                {"parameters", host->tensors().Parameters()},
+                {"lora_parameters", lora}};
+  }
+
+  absl::StatusOr<Json> Write(const Json& command) {
+    RETURN_IF_ERROR(
+        WriteAdapter(std::string(command.at("folder")), adapters_.at(command.at("name"))->host().tensors()));
+    return Json::object();
+  }
+
+  std::vector<int32_t> Ids(const Json& row) const {
+    if (row.contains("ids")) return row.at("ids");
+    return base_->tokenizer().Encode(row.at("text"), row.value("max_tokens", base_->default_max_tokens())).ids;
+  }
+
+  absl::StatusOr<Json> RunInfer(const Json& command) {
+    std::deque<std::vector<int32_t>> ids;
+    std::vector<InferRow> rows;
+    for (const Json& wanted : command.at("rows")) {
+      InferRow row;
+      row.ids = &ids.emplace_back(Ids(wanted));
+      const std::string adapter = wanted.value("adapter", "");
+      if (!adapter.empty()) row.adapter = adapters_.at(adapter).get();
+      row.output = ParseOutput(wanted.value("output", "embedding"));
+      row.pooling = ParsePooling(wanted.value("pooling", "mean"));
+      row.normalize = wanted.value("normalize", false);
+      rows.push_back(row);
+    }
+    ASSIGN_OR_RETURN(auto results, Infer(*base_, rows));
+    return Json{{"rows", results}};
+  }
+
+  absl::StatusOr<Json> RunPlain(const Json& command) {
+    const at::NoGradGuard no_grad;
+    std::deque<std::vector<int32_t>> ids;
+    std::vector<const std::vector<int32_t>*> rows;
+    for (const Json& text : command.at("texts")) rows.push_back(&ids.emplace_back(Ids({{"text", text}})));
+    ASSIGN_OR_RETURN(auto encoder, base_->encoder(Precision::kFp32));
+    const PackedBatch batch = Pack(rows, encoder->device());
+    at::Tensor x = encoder->Embed(batch, {});
+    for (int64_t i = 0; i < encoder->config().num_hidden_layers; ++i) x = encoder->Layer(i, x, batch, {});
+    const at::Tensor vectors = PoolSentences(x, batch, formats::Pooling::kMean, false);
+    Json lists = Json::array();
+    for (int64_t r = 0; r < vectors.size(0); ++r) {
+      const float* data = vectors.const_data_ptr<float>() + r * vectors.size(1);
+      lists.push_back(std::vector<float>(data, data + vectors.size(1)));
+    }
+    return Json{{"rows", lists}};
+  }
+
+  std::shared_ptr<const Base> base_;
+  std::map<std::string, std::shared_ptr<const DeviceAdapter>> adapters_;
+};
+
+int Main() {
+  SetThreads(2);
+  Tool tool;
+  for (std::string line; std::getline(std::cin, line);) {
+    const absl::StatusOr<Json> reply = tool.Run(Json::parse(line));
+    const Json out = reply.ok() ? *reply
+                                : Json{{"error", std::string(reply.status().message())},
+                                       {"reason", ReasonName(GetReason(reply.status()))},
+                                       {"field", GetField(reply.status())}};
+    std::cout << out.dump() << std::endl;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace tenon::engine
+
+int main() { return tenon::engine::Main(); }
