@@ -1,4 +1,5 @@
-// The job use case: create, queue, claim, assign, report, requeue, finish. Rules are server/jobs'; durability is the store's.
+// The job use case: create, queue, claim, assign, report, requeue, finish. Rules are server/jobs'; durability is the
+// store's.
 #pragma once
 
 #include <functional>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "common/clock.h"
 #include "common/event_loop.h"
 #include "server/blobs/blob_store.h"
@@ -35,6 +37,10 @@ class JobScheduler {
     int max_queued_jobs = 1000;  // beyond: QUEUE_FULL
     int max_losses = 3;          // of workers, before the job fails with JOB_LOST
     int jobs_per_worker = 1;
+    absl::Duration lease = absl::Seconds(30);  // that a worker has to come back after the server's start
+    absl::Duration tick = absl::Seconds(1);    // between looks at deadlines, and before a failed write is tried again
+    absl::Duration watch_interval = absl::Milliseconds(200);  // between progress calls to one job's watchers
+    absl::Duration blob_grace = absl::Seconds(60);            // from a checkpoint's end to the deletion of its files
   };
   struct Parts {
     Store* store;
@@ -52,7 +58,8 @@ class JobScheduler {
   // --- Called by api on the blocking pool.
   virtual absl::StatusOr<v1::FinetuneJob> CreateFinetune(const std::string& tenant,
                                                          const v1::CreateFinetuneJobRequest& request) = 0;
-  virtual absl::StatusOr<v1::EvalJob> CreateEval(const std::string& tenant, const v1::CreateEvalJobRequest& request) = 0;
+  virtual absl::StatusOr<v1::EvalJob> CreateEval(const std::string& tenant,
+                                                 const v1::CreateEvalJobRequest& request) = 0;
   virtual absl::StatusOr<v1::FinetuneJob> GetFinetune(const std::string& tenant, const std::string& name) = 0;
   virtual absl::StatusOr<v1::EvalJob> GetEval(const std::string& tenant, const std::string& name) = 0;
   virtual absl::StatusOr<v1::ListFinetuneJobsResponse> ListFinetune(const std::string& tenant,
@@ -69,7 +76,8 @@ class JobScheduler {
   virtual void Unwatch(uint64_t watch) = 0;
 
   // --- Called by the worker link on the loop.
-  // A worker connected with jobs that it says it holds: those whose term is over are returned and must be dropped there.
+  // A worker connected with jobs that it says it holds: those whose term is over are returned and must be dropped
+  // there.
   virtual std::vector<internal::v1::JobHold> OnWorkerHello(const std::string& session, const std::string& worker_id,
                                                            const std::vector<internal::v1::JobHold>& held) = 0;
   // A base is loaded there: jobs on it may be assigned.

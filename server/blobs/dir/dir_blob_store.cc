@@ -70,8 +70,11 @@ class DirBlobStore final : public BlobStore {
     RETURN_IF_ERROR(MakeFolder(root_ / "tmp"));
     // All at once: no writer may find a folder that another one has made and not yet synced.
     constexpr char kHex[] = "0123456789abcdef";
-    for (int i = 0; i < 256; ++i) RETURN_IF_ERROR(MakeFolder(root_ / std::string{kHex[i / 16], kHex[i % 16]}));
-    return absl::OkStatus();
+    for (int i = 0; i < 256; ++i) {
+      fs::create_directory(root_ / std::string{kHex[i / 16], kHex[i % 16]}, error);
+      if (error) return SystemError("cannot make folders in " + root_.string(), error.value());
+    }
+    return SyncFolder(root_);
   }
 
   absl::StatusOr<std::unique_ptr<BlobWriter>> Create(int64_t max_bytes) override {

@@ -11,8 +11,6 @@
 #include "common/formats/status.h"
 
 namespace tenon::server {
-namespace {
-
 absl::Status SyncFolder(const std::filesystem::path& folder) {
   const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return SystemError("cannot open " + folder.string(), errno);
@@ -20,8 +18,6 @@ absl::Status SyncFolder(const std::filesystem::path& folder) {
   close(descriptor);
   return code == 0 ? absl::OkStatus() : SystemError("cannot sync " + folder.string(), code);
 }
-
-}  // namespace
 
 absl::Status SystemError(const std::string& what, int code) {
   if (code == ENOSPC || code == EDQUOT) {

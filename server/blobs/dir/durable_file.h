@@ -31,6 +31,8 @@ class DurableFile {
 
 // Makes `folder` durably: it and its parent are synced. An existing one is no error.
 absl::Status MakeFolder(const std::filesystem::path& folder);
+// Makes names in `folder` durable.
+absl::Status SyncFolder(const std::filesystem::path& folder);
 // DISK_FULL or STORAGE_FAULT from errno.
 absl::Status SystemError(const std::string& what, int code);
 

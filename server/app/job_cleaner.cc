@@ -1,0 +1,50 @@
+#include "server/app/job_cleaner.h"
+
+#include <algorithm>
+#include <set>
+
+#include "server/catalog/records.h"
+
+namespace tenon::server {
+
+void JobCleaner::Drop(const std::vector<std::string>& files, absl::Time now) {
+  if (files.empty()) return;
+  absl::MutexLock lock(&mutex_);
+  for (const std::string& file : files) dropped_.emplace_back(now + grace_, file);
+}
+
+bool JobCleaner::IsDue(absl::Time now) const {
+  absl::MutexLock lock(&mutex_);
+  return std::any_of(dropped_.begin(), dropped_.end(), [&](const auto& entry) { return entry.first <= now; });
+}
+
+absl::Status JobCleaner::Sweep(absl::Time now) {
+  std::set<std::string> due;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto first_due =
+        std::stable_partition(dropped_.begin(), dropped_.end(), [&](const auto& entry) { return entry.first > now; });
+    for (auto entry = first_due; entry != dropped_.end(); ++entry) due.insert(entry->second);
+    dropped_.erase(first_due, dropped_.end());
+  }
+  if (due.empty()) return absl::OkStatus();
+  // Board first: what leaves it for a revision between the two looks is seen by the second.
+  for (const std::string& digest : board_->CheckpointFiles()) due.erase(digest);
+  RETURN_IF_ERROR(store_->Read([&](Snapshot& snapshot) -> absl::Status {
+    ListQuery revisions;
+    revisions.kind = kRevisionKind;
+    return ForEachRecord(snapshot, revisions, [&](const Record& record) -> absl::Status {
+      ASSIGN_OR_RETURN(const auto stored, ParseBody<internal::v1::RevisionRecord>(record));
+      for (const v1::FileEntry& file : stored.revision().files()) due.erase(file.sha256());
+      return absl::OkStatus();
+    });
+  }));
+  absl::Status result;
+  for (const std::string& digest : due) {
+    const absl::Status deleted = blobs_->Delete(digest);
+    if (!absl::IsNotFound(deleted)) result.Update(deleted);
+  }
+  return result;
+}
+
+}  // namespace tenon::server

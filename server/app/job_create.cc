@@ -1,0 +1,140 @@
+#include "server/app/job_create.h"
+
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "common/formats/dataset.h"
+#include "common/formats/status.h"
+#include "common/ids.h"
+#include "server/jobs/finetune_request.h"
+
+namespace tenon::server {
+namespace {
+
+constexpr int64_t kMaxDatasetBytes = int64_t{4} << 30;
+
+std::string IdOf(const std::string& name) { return name.substr(name.find('/') + 1); }
+
+// The same error about the request's own field.
+absl::Status AtField(const absl::Status& status, const std::string& field) {
+  if (GetReason(status) == Reason::kUnspecified) return status;
+  return TenonError(GetReason(status), std::string(status.message()), field);
+}
+
+struct StoredDataset {
+  v1::Dataset dataset;
+  internal::v1::DatasetRef ref;
+};
+
+absl::StatusOr<StoredDataset> FindDataset(Snapshot& snapshot, const std::string& tenant, const std::string& name,
+                                          const std::string& field) {
+  StoredDataset found;
+  auto dataset = ReadDatasetRecord(snapshot, tenant, IdOf(name));
+  if (!dataset.ok()) return AtField(dataset.status(), field);
+  ASSIGN_OR_RETURN(const v1::DatasetFormat format, ReadDatasetFormat(snapshot, tenant, IdOf(name)));
+  found.ref.set_sha256(dataset->sha256());
+  found.ref.set_format(format);
+  found.dataset = *std::move(dataset);
+  return found;
+}
+
+formats::DatasetFormat ToFormat(v1::DatasetFormat format) {
+  if (format == v1::DATASET_FORMAT_CSV) return formats::DatasetFormat::kCsv;
+  if (format == v1::DATASET_FORMAT_TSV) return formats::DatasetFormat::kTsv;
+  return formats::DatasetFormat::kJsonLines;
+}
+
+absl::StatusOr<ResolvedModel> ResolveForEval(const ModelIndex& models, const std::string& tenant,
+                                             const std::string& name, const v1::Dataset& dataset) {
+  const std::string field = "eval_job.classification.adapters";
+  ASSIGN_OR_RETURN(ResolvedModel model, models.ResolveAdapter(tenant, name, field));
+  if (model.labels.empty()) {
+    return TenonError(Reason::kNoClassifier, name + " has no classification head", field);
+  }
+  if (dataset.multi_label() && !model.multi_label) {
+    return TenonError(Reason::kFieldInvalid,
+                      "rows of " + dataset.name() + " have lists of labels; " + name + " gives one label a text",
+                      "eval_job.classification.dataset");
+  }
+  return model;
+}
+
+}  // namespace
+
+absl::StatusOr<JobRecord> PrepareFinetune(Snapshot& snapshot, const std::string& tenant, const v1::FinetuneJob& job,
+                                          UnknownLabels* unknown) {
+  JobRecord record;
+  record.set_tenant(tenant);
+  v1::FinetuneJob& spec = *record.mutable_finetune();
+  spec = job;
+
+  const absl::StatusOr<v1::Base> base = ReadBase(snapshot, tenant, IdOf(job.base()));
+  if (!base.ok()) return AtField(base.status(), "finetune_job.base");
+  record.set_base_digest(base->digest());
+  const absl::Status binding = CheckAdapterBinding(snapshot, tenant, IdOf(job.adapter()), base->digest());
+  if (!binding.ok()) return AtField(binding, "finetune_job.adapter");
+
+  ASSIGN_OR_RETURN(const StoredDataset train,
+                   FindDataset(snapshot, tenant, job.train_dataset(), "finetune_job.train_dataset"));
+  *record.mutable_dataset() = train.ref;
+  std::optional<v1::Dataset> validation;
+  if (!job.validation_dataset().empty()) {
+    ASSIGN_OR_RETURN(StoredDataset found,
+                     FindDataset(snapshot, tenant, job.validation_dataset(), "finetune_job.validation_dataset"));
+    *record.mutable_validation() = found.ref;
+    validation = std::move(found.dataset);
+  }
+  bool unknown_labels = false;
+  RETURN_IF_ERROR(CompleteFinetune(spec, train.dataset, validation, &unknown_labels));
+  if (!unknown_labels) return record;
+  *unknown = {record.validation(), {spec.labels().begin(), spec.labels().end()}, "finetune_job.validation_dataset"};
+  return TenonError(Reason::kLabelUnknown, job.validation_dataset() + " has labels that the training rows lack",
+                    unknown->field);
+}
+
+absl::StatusOr<JobRecord> PrepareEval(Snapshot& snapshot, const ModelIndex& models, const std::string& tenant,
+                                      const v1::EvalJob& job, UnknownLabels* unknown) {
+  JobRecord record;
+  record.set_tenant(tenant);
+  *record.mutable_eval() = job;
+  if (job.has_retrieval()) return record;
+
+  v1::ClassificationEval& spec = *record.mutable_eval()->mutable_classification();
+  const std::string dataset_field = "eval_job.classification.dataset";
+  ASSIGN_OR_RETURN(const StoredDataset rows, FindDataset(snapshot, tenant, spec.dataset(), dataset_field));
+  if (rows.dataset.kind() != v1::DATASET_KIND_CLASSIFICATION) {
+    return TenonError(Reason::kFieldInvalid, spec.dataset() + " holds no rows of text and label", dataset_field);
+  }
+  *record.mutable_dataset() = rows.ref;
+  for (std::string& name : *spec.mutable_adapters()) {
+    ASSIGN_OR_RETURN(const ResolvedModel model, ResolveForEval(models, tenant, name, rows.dataset));
+    if (record.base_digest().empty()) record.set_base_digest(model.version.base_digest());
+    if (record.base_digest() != model.version.base_digest()) {
+      return TenonError(Reason::kBaseMismatch, name + " stands on another base than the first adapter",
+                        "eval_job.classification.adapters");
+    }
+    const std::set<std::string> allowed(model.labels.begin(), model.labels.end());
+    for (const std::string& label : rows.dataset.labels()) {
+      if (allowed.contains(label)) continue;
+      *unknown = {rows.ref, model.labels, dataset_field};
+      return TenonError(Reason::kLabelUnknown, spec.dataset() + " has labels that " + name + " lacks", dataset_field);
+    }
+    name = model.version.adapter() + "/revisions/" + model.version.revision();
+    internal::v1::AdapterRef& ref = *record.add_adapters();
+    ref.set_digest(model.version.revision());
+    for (const v1::FileEntry& file : model.adapter_files) *ref.add_files() = file;
+    *record.add_models() = model.version;
+  }
+  return record;
+}
+
+absl::Status NameUnknownLabel(BlobStore& blobs, const UnknownLabels& unknown) {
+  ASSIGN_OR_RETURN(const std::string bytes, blobs.ReadAll(unknown.dataset.sha256(), kMaxDatasetBytes));
+  ASSIGN_OR_RETURN(const formats::Dataset dataset, formats::ReadDataset(bytes, ToFormat(unknown.dataset.format())));
+  const auto indices = formats::LabelIndices(dataset, unknown.allowed);
+  if (!indices.ok()) return Annotate(indices.status(), unknown.field + ": ");
+  return TenonError(Reason::kLabelUnknown, "rows have labels that are not in the label set", unknown.field);
+}
+
+}  // namespace tenon::server

@@ -1,0 +1,115 @@
+// What workers say about jobs: fenced by term, durable before it is answered.
+#include <utility>
+
+#include "common/formats/status.h"
+#include "server/app/job_records.h"
+#include "server/app/job_scheduler_impl.h"
+
+namespace tenon::server {
+namespace {
+
+// Where a report of a finished run refers to files.
+const google::protobuf::RepeatedPtrField<v1::FileEntry>& FilesOf(const internal::v1::ReportJobRequest& report) {
+  return report.has_checkpoint() ? report.checkpoint().files() : report.finetune_success().files();
+}
+
+}  // namespace
+
+absl::StatusOr<JobKey> JobSchedulerImpl::FindReported(const internal::v1::ReportJobRequest& report) {
+  if (const auto key = board_.FindRunning(report.job(), report.term(), report.session()); key.has_value()) return *key;
+  // A last report that comes again finds its job final, or even this server restarted.
+  std::vector<JobRecord> named;
+  RETURN_IF_ERROR(parts_.store->Read([&](Snapshot& snapshot) -> absl::Status {
+    ASSIGN_OR_RETURN(named, LoadJobsNamed(snapshot, report.job()));
+    return absl::OkStatus();
+  }));
+  for (const JobRecord& job : named) {
+    if (JobTerm(job) == report.term() && job.session() == report.session()) return JobKey{job.tenant(), report.job()};
+  }
+  return TenonError(Reason::kStaleTerm, report.job() + " is no longer run under term " + std::to_string(report.term()));
+}
+
+absl::Status JobSchedulerImpl::CheckTerm(const std::string& job, int64_t term) {
+  if (board_.FindRunning(job, term, "").has_value()) return absl::OkStatus();
+  return TenonError(Reason::kStaleTerm, job + " is no longer run under term " + std::to_string(term));
+}
+
+void JobSchedulerImpl::TellProgress(const JobKey& key) {
+  if (watchers_.NotifyProgress(key, Now(), options_.watch_interval) != JobWatchers::Pace::kLater) return;
+  PostAfter(options_.watch_interval, [this, key] { watchers_.NotifyLater(key, Now()); });
+}
+
+absl::Status JobSchedulerImpl::CheckFiles(const google::protobuf::RepeatedPtrField<v1::FileEntry>& files) {
+  for (const v1::FileEntry& file : files) {
+    const absl::StatusOr<int64_t> size = parts_.blobs->Size(file.sha256());
+    if (!size.ok()) return Annotate(size.status(), "file " + file.path() + " was not published: ");
+    if (*size == file.size_bytes()) continue;
+    return TenonError(
+        Reason::kDigestMismatch,
+        "file " + file.path() + " has " + std::to_string(*size) + " bytes, not " + std::to_string(file.size_bytes()),
+        file.path());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status JobSchedulerImpl::Report(const internal::v1::ReportJobRequest& report) {
+  ASSIGN_OR_RETURN(const JobKey key, FindReported(report));
+  if (report.has_progress()) {
+    const auto run = board_.Running(key);
+    if (!run.has_value() || run->term != report.term()) {
+      return TenonError(Reason::kStaleTerm, report.job() + " is no longer run under this term");
+    }
+    const bool same_phase = board_.SetProgress(key, report.term(), report.progress());
+    if (same_phase) {
+      TellProgress(key);
+      return absl::OkStatus();
+    }
+  }
+  return ReportDurable(key, report);
+}
+
+absl::Status JobSchedulerImpl::ReportDurable(const JobKey& key, const internal::v1::ReportJobRequest& report) {
+  const bool success = report.has_finetune_success();
+  NewRevision revision;
+  if (success || report.has_checkpoint()) RETURN_IF_ERROR(CheckFiles(FilesOf(report)));
+  if (success) {
+    revision.files.assign(report.finetune_success().files().begin(), report.finetune_success().files().end());
+    ASSIGN_OR_RETURN(revision.digest, RevisionDigest(*parts_.blobs, revision.files));
+  }
+
+  JobRecord record;
+  const auto body = [&](Transaction& transaction) -> absl::Status {
+    ASSIGN_OR_RETURN(record, LoadJob(transaction, key.tenant, key.name));
+    ASSIGN_OR_RETURN(const JobEvents events, ApplyReport(record, report, Now()));
+    if (events.empty() && !report.has_metrics()) return absl::OkStatus();
+    if (success) {
+      const v1::FinetuneJob& job = record.finetune();
+      revision.adapter_id = job.adapter().substr(job.adapter().find('/') + 1);
+      revision.base = job.base();
+      revision.base_digest = record.base_digest();
+      revision.task = job.task();
+      revision.method = job.method();
+      const auto& labels = report.finetune_success().labels();
+      revision.labels.assign(labels.begin(), labels.end());
+      if (revision.labels.empty()) revision.labels.assign(job.labels().begin(), job.labels().end());
+      revision.multi_label = job.training().multi_label();
+      revision.job = job.name();
+      ASSIGN_OR_RETURN(const std::string name, PutRevision(transaction, key.tenant, revision, Now()));
+      SetAdapterRevision(record, name);
+    }
+    return SaveJob(transaction, record, events, report.term());
+  };
+  RETURN_IF_ERROR(parts_.store->Write(body));
+
+  Follow(record);
+  if (success) {
+    // Also for a report that came again: the first may have been committed without reaching this line.
+    const std::string adapter = record.finetune().adapter();
+    RETURN_IF_ERROR(parts_.models->RefreshAdapter(*parts_.store, key.tenant, adapter.substr(adapter.find('/') + 1)));
+  }
+  // Its worker may be free now.
+  Post([this] { Pump(); });
+  return absl::OkStatus();
+}
+
+}  // namespace tenon::server

@@ -1,0 +1,258 @@
+#include <random>
+#include <utility>
+
+#include "common/digest.h"
+#include "common/formats/status.h"
+#include "common/ids.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "server/app/job_records.h"
+#include "server/app/job_scheduler_impl.h"
+#include "server/jobs/eval_request.h"
+#include "server/jobs/finetune_request.h"
+
+namespace tenon::server {
+namespace {
+
+constexpr int kDefaultPage = 50;
+constexpr int kMaxPage = 1000;
+
+// Digest of a request without its key; maps in a fixed order.
+template <typename Request>
+std::string BodyDigest(Request request) {
+  request.clear_request_id();
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    request.SerializeToCodedStream(&coded);
+  }
+  return Sha256Hex(bytes);
+}
+
+absl::StatusOr<std::string> NewName(const std::string& collection, const std::string& id, const std::string& field) {
+  if (id.empty()) return collection + "/" + RandomId();
+  RETURN_IF_ERROR(CheckId(id, field));
+  return collection + "/" + id;
+}
+
+int64_t DrawSeed() {
+  std::random_device device;
+  return device() & 0x7fffffff;  // exact in every JSON reader
+}
+
+absl::StatusOr<std::string> FullName(const std::string& collection, const std::string& name) {
+  ASSIGN_OR_RETURN(const std::string id, ParseName(collection, name, "name"));
+  return collection + "/" + id;
+}
+
+absl::StatusOr<int> PageSize(int asked) {
+  if (asked < 0) return TenonError(Reason::kFieldInvalid, "page_size must not be negative", "page_size");
+  return asked == 0 ? kDefaultPage : std::min(asked, kMaxPage);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JobScheduler>> JobScheduler::Create(const Parts& parts, const Options& options) {
+  auto scheduler = std::make_unique<JobSchedulerImpl>(parts, options);
+  RETURN_IF_ERROR(scheduler->Start());
+  return scheduler;
+}
+
+absl::StatusOr<JobRecord> JobSchedulerImpl::StoreNew(const std::string& tenant, const NewJob& job,
+                                                     const Prepare& prepare) {
+  JobRecord stored;
+  UnknownLabels unknown;
+  bool counted = false;
+  const auto body = [&](Transaction& transaction) -> absl::Status {
+    if (!job.request_id.empty()) {
+      ASSIGN_OR_RETURN(const auto made,
+                       transaction.ClaimRequest(tenant, job.method, job.request_id, job.body_digest, job.name));
+      if (made.has_value()) {
+        ASSIGN_OR_RETURN(stored, LoadJob(transaction, tenant, *made));
+        return absl::OkStatus();
+      }
+    }
+    ASSIGN_OR_RETURN(stored, prepare(transaction, &unknown));
+    if (board_.counts().queued + creating_ >= options_.max_queued_jobs) {
+      return TenonError(Reason::kQueueFull,
+                        std::to_string(options_.max_queued_jobs) + " jobs are queued already; try again later");
+    }
+    if (stored.has_eval()) {
+      stored.mutable_eval()->set_name(job.name);
+    } else {
+      stored.mutable_finetune()->set_name(job.name);
+    }
+    JobEvents events = StartJob(stored, Now());
+    // The rows were checked when they were uploaded, labels and kinds just now: nothing is left to validate.
+    ASSIGN_OR_RETURN(const JobEvents queued, QueueJob(stored, Now()));
+    events.insert(events.end(), queued.begin(), queued.end());
+    RETURN_IF_ERROR(InsertJob(transaction, stored, events));
+    counted = true;
+    ++creating_;  // others in the same commit must see it; the board will only after that
+    return absl::OkStatus();
+  };
+  absl::Status status;
+  if (job.validate_only) {
+    status = parts_.store->Read([&](Snapshot& snapshot) -> absl::Status {
+      ASSIGN_OR_RETURN(stored, prepare(snapshot, &unknown));
+      return absl::OkStatus();
+    });
+  } else {
+    status = parts_.store->Write(body);
+    if (status.ok()) Follow(stored);
+    if (counted) --creating_;
+  }
+  if (GetReason(status) == Reason::kLabelUnknown && !unknown.field.empty()) {
+    return NameUnknownLabel(*parts_.blobs, unknown);
+  }
+  RETURN_IF_ERROR(status);
+  if (job.validate_only) return stored;
+  Post([this] { Pump(); });
+  return stored;
+}
+
+absl::StatusOr<v1::FinetuneJob> JobSchedulerImpl::CreateFinetune(const std::string& tenant,
+                                                                 const v1::CreateFinetuneJobRequest& request) {
+  NewJob job;
+  job.method = "CreateFinetuneJob";
+  job.request_id = request.request_id();
+  job.body_digest = BodyDigest(request);
+  job.validate_only = request.validate_only();
+  ASSIGN_OR_RETURN(job.name, NewName("finetuneJobs", request.finetune_job_id(), "finetune_job_id"));
+  ASSIGN_OR_RETURN(const v1::FinetuneJob spec, NormalizeFinetune(request.finetune_job(), DrawSeed()));
+  ASSIGN_OR_RETURN(const JobRecord record, StoreNew(tenant, job, [&](Snapshot& snapshot, UnknownLabels* unknown) {
+                     return PrepareFinetune(snapshot, tenant, spec, unknown);
+                   }));
+  return Present(tenant, record.finetune(), board_.QueuePlaces());
+}
+
+absl::StatusOr<v1::EvalJob> JobSchedulerImpl::CreateEval(const std::string& tenant,
+                                                         const v1::CreateEvalJobRequest& request) {
+  NewJob job;
+  job.method = "CreateEvalJob";
+  job.request_id = request.request_id();
+  job.body_digest = BodyDigest(request);
+  ASSIGN_OR_RETURN(job.name, NewName("evalJobs", request.eval_job_id(), "eval_job_id"));
+  ASSIGN_OR_RETURN(const v1::EvalJob spec, NormalizeEval(request.eval_job()));
+  if (spec.has_retrieval()) RETURN_IF_ERROR(parts_.retrieval->Check(tenant, spec.retrieval()));
+  ASSIGN_OR_RETURN(const JobRecord record, StoreNew(tenant, job, [&](Snapshot& snapshot, UnknownLabels* unknown) {
+                     return PrepareEval(snapshot, *parts_.models, tenant, spec, unknown);
+                   }));
+  return Present(tenant, record.eval(), board_.QueuePlaces());
+}
+
+absl::StatusOr<JobRecord> JobSchedulerImpl::Load(const std::string& tenant, const std::string& name) {
+  JobRecord record;
+  RETURN_IF_ERROR(parts_.store->Read([&](Snapshot& snapshot) -> absl::Status {
+    ASSIGN_OR_RETURN(record, LoadJob(snapshot, tenant, name));
+    return absl::OkStatus();
+  }));
+  return record;
+}
+
+template <typename Job>
+Job JobSchedulerImpl::Present(const std::string& tenant, Job job,
+                              const std::map<JobKey, v1::QueuePlace>& places) const {
+  const JobKey key{tenant, job.name()};
+  if (job.state() == v1::JOB_STATE_RUNNING) {
+    if (const auto progress = board_.Progress(key); progress.has_value()) *job.mutable_progress() = *progress;
+  }
+  if (job.state() == v1::JOB_STATE_QUEUED) {
+    if (const auto place = places.find(key); place != places.end()) *job.mutable_queue() = place->second;
+  }
+  return job;
+}
+
+absl::StatusOr<v1::FinetuneJob> JobSchedulerImpl::GetFinetune(const std::string& tenant, const std::string& name) {
+  ASSIGN_OR_RETURN(const std::string full, FullName("finetuneJobs", name));
+  ASSIGN_OR_RETURN(const JobRecord record, Load(tenant, full));
+  return Present(tenant, record.finetune(), board_.QueuePlaces());
+}
+
+absl::StatusOr<v1::EvalJob> JobSchedulerImpl::GetEval(const std::string& tenant, const std::string& name) {
+  ASSIGN_OR_RETURN(const std::string full, FullName("evalJobs", name));
+  ASSIGN_OR_RETURN(const JobRecord record, Load(tenant, full));
+  return Present(tenant, record.eval(), board_.QueuePlaces());
+}
+
+absl::StatusOr<v1::ListFinetuneJobsResponse> JobSchedulerImpl::ListFinetune(
+    const std::string& tenant, const v1::ListFinetuneJobsRequest& request) {
+  v1::ListFinetuneJobsResponse response;
+  const auto places = board_.QueuePlaces();
+  ListQuery query{tenant, kFinetuneKind};
+  ASSIGN_OR_RETURN(query.limit, PageSize(request.page_size()));
+  query.page_token = request.page_token();
+  RETURN_IF_ERROR(parts_.store->Read([&](Snapshot& snapshot) -> absl::Status {
+    ASSIGN_OR_RETURN(const ListPage page, snapshot.List(query));
+    response.set_next_page_token(page.next_page_token);
+    for (const Record& record : page.records) {
+      ASSIGN_OR_RETURN(const JobRecord job, ParseJob(record));
+      *response.add_finetune_jobs() = Present(tenant, job.finetune(), places);
+    }
+    return absl::OkStatus();
+  }));
+  return response;
+}
+
+absl::StatusOr<v1::ListEvalJobsResponse> JobSchedulerImpl::ListEval(const std::string& tenant,
+                                                                    const v1::ListEvalJobsRequest& request) {
+  v1::ListEvalJobsResponse response;
+  const auto places = board_.QueuePlaces();
+  ListQuery query{tenant, kEvalKind};
+  ASSIGN_OR_RETURN(query.limit, PageSize(request.page_size()));
+  query.page_token = request.page_token();
+  RETURN_IF_ERROR(parts_.store->Read([&](Snapshot& snapshot) -> absl::Status {
+    ASSIGN_OR_RETURN(const ListPage page, snapshot.List(query));
+    response.set_next_page_token(page.next_page_token);
+    for (const Record& record : page.records) {
+      ASSIGN_OR_RETURN(const JobRecord job, ParseJob(record));
+      *response.add_eval_jobs() = Present(tenant, job.eval(), places);
+    }
+    return absl::OkStatus();
+  }));
+  return response;
+}
+
+absl::StatusOr<JobRecord> JobSchedulerImpl::Cancel(const std::string& tenant, const std::string& name) {
+  const JobKey key{tenant, name};
+  JobRecord record;
+  RETURN_IF_ERROR(parts_.store->Write([&](Transaction& transaction) -> absl::Status {
+    ASSIGN_OR_RETURN(record, LoadJob(transaction, tenant, name));
+    const JobEvents events = RequestCancel(record, Now());
+    return events.empty() ? absl::OkStatus() : SaveJob(transaction, record, events, JobTerm(record));
+  }));
+  Follow(record);
+  Post([this, key] { SendCancel(key); });
+  return record;
+}
+
+absl::StatusOr<v1::FinetuneJob> JobSchedulerImpl::CancelFinetune(const std::string& tenant, const std::string& name) {
+  ASSIGN_OR_RETURN(const std::string full, FullName("finetuneJobs", name));
+  ASSIGN_OR_RETURN(const JobRecord record, Cancel(tenant, full));
+  return Present(tenant, record.finetune(), board_.QueuePlaces());
+}
+
+absl::StatusOr<v1::EvalJob> JobSchedulerImpl::CancelEval(const std::string& tenant, const std::string& name) {
+  ASSIGN_OR_RETURN(const std::string full, FullName("evalJobs", name));
+  ASSIGN_OR_RETURN(const JobRecord record, Cancel(tenant, full));
+  return Present(tenant, record.eval(), board_.QueuePlaces());
+}
+
+absl::StatusOr<std::vector<v1::JobEvent>> JobSchedulerImpl::Events(const std::string& tenant, const std::string& name,
+                                                                   int64_t after, int limit) {
+  JobEvents events;
+  RETURN_IF_ERROR(parts_.store->Read([&](Snapshot& snapshot) -> absl::Status {
+    RETURN_IF_ERROR(LoadJob(snapshot, tenant, name).status());
+    ASSIGN_OR_RETURN(events, LoadJobEvents(snapshot, tenant, name, after, limit));
+    return absl::OkStatus();
+  }));
+  return events;
+}
+
+uint64_t JobSchedulerImpl::Watch(const std::string& tenant, const std::string& name, std::function<void()> changed) {
+  return watchers_.Add({tenant, name}, std::move(changed));
+}
+
+}  // namespace tenon::server

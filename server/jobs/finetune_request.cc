@@ -1,0 +1,229 @@
+#include "server/jobs/finetune_request.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "common/formats/status.h"
+#include "common/formats/train_options.h"
+#include "common/ids.h"
+
+namespace tenon::server {
+namespace {
+
+constexpr char kTraining[] = "finetune_job.training.";
+constexpr char kLora[] = "finetune_job.lora.";
+constexpr int64_t kEvaluationsByDefault = 10;
+
+// The same error with the option's whole path as its field.
+absl::Status WithPath(const absl::Status& status, const v1::LoraOptions& lora) {
+  if (status.ok()) return status;
+  const std::string option = GetField(status);
+  const bool of_lora = lora.GetDescriptor()->FindFieldByName(option) != nullptr;
+  return TenonError(GetReason(status), std::string(status.message()), (of_lora ? kLora : kTraining) + option);
+}
+
+absl::Status SetName(const std::string& collection, const std::string& field, std::string* name) {
+  if (name->empty()) return TenonError(Reason::kFieldRequired, field + " is required", "finetune_job." + field);
+  ASSIGN_OR_RETURN(const std::string id, ParseName(collection, *name, "finetune_job." + field));
+  *name = collection + "/" + id;
+  return absl::OkStatus();
+}
+
+absl::Status CheckKind(const v1::FinetuneJob& job) {
+  switch (job.task()) {
+    case v1::TASK_SEQUENCE_CLASSIFICATION:
+      break;
+    case v1::TASK_UNSPECIFIED:
+      return TenonError(Reason::kFieldRequired, "task is required", "finetune_job.task");
+    case v1::TASK_FEATURE_EXTRACTION:
+      return TenonError(Reason::kUnsupported, "fine-tuning serves TASK_SEQUENCE_CLASSIFICATION", "finetune_job.task");
+    default:
+      return TenonError(Reason::kFieldInvalid, "task " + std::to_string(job.task()) + " is not known",
+                        "finetune_job.task");
+  }
+  switch (job.method()) {
+    case v1::METHOD_LORA:
+    case v1::METHOD_HEAD:
+      break;
+    case v1::METHOD_UNSPECIFIED:
+      return TenonError(Reason::kFieldRequired, "method is required", "finetune_job.method");
+    default:
+      return TenonError(Reason::kFieldInvalid, "method " + std::to_string(job.method()) + " is not known",
+                        "finetune_job.method");
+  }
+  if (job.method() != v1::METHOD_LORA && job.has_lora()) {
+    return TenonError(Reason::kFieldInvalid, "lora options belong to METHOD_LORA", "finetune_job.lora");
+  }
+  return absl::OkStatus();
+}
+
+void FillTraining(v1::TrainingOptions& t, v1::Method method, int64_t drawn_seed) {
+  if (!t.has_learning_rate()) t.set_learning_rate(method == v1::METHOD_HEAD ? 1e-2 : 1e-3);
+  if (!t.has_schedule()) t.set_schedule("linear");
+  if (!t.has_batch_size()) t.set_batch_size(8);
+  if (!t.has_gradient_accumulation_steps()) t.set_gradient_accumulation_steps(1);
+  if (!t.has_max_steps() && !t.has_epochs()) t.set_epochs(3);
+  if (!t.has_weight_decay()) t.set_weight_decay(0);
+  if (!t.has_max_grad_norm()) t.set_max_grad_norm(1);
+  if (!t.has_seed()) t.set_seed(drawn_seed);
+  if (!t.has_precision()) t.set_precision("fp32");
+  if (!t.has_save_steps()) t.set_save_steps(50);
+  if (!t.has_early_stopping_patience()) t.set_early_stopping_patience(0);
+  if (!t.has_metric_for_best()) t.set_metric_for_best("accuracy");
+  if (!t.has_group_by_length()) t.set_group_by_length(true);
+}
+
+void FillLora(v1::LoraOptions& lora) {
+  if (!lora.has_r()) lora.set_r(8);
+  if (!lora.has_alpha()) lora.set_alpha(16);
+  if (!lora.has_dropout()) lora.set_dropout(0);
+  if (!lora.has_bias()) lora.set_bias("none");
+  if (!lora.has_use_rslora()) lora.set_use_rslora(false);
+  if (lora.target_modules().empty()) {
+    lora.add_target_modules("query");
+    lora.add_target_modules("value");
+  }
+}
+
+formats::LoraConfig ToLora(const v1::LoraOptions& from) {
+  formats::LoraConfig lora;
+  lora.r = from.r();
+  lora.alpha = from.alpha();
+  lora.dropout = from.dropout();
+  lora.use_rslora = from.use_rslora();
+  lora.target_modules.assign(from.target_modules().begin(), from.target_modules().end());
+  lora.rank_pattern.insert(from.rank_pattern().begin(), from.rank_pattern().end());
+  lora.alpha_pattern.insert(from.alpha_pattern().begin(), from.alpha_pattern().end());
+  return lora;
+}
+
+absl::StatusOr<formats::TrainOptions> ToOptions(const v1::FinetuneJob& job) {
+  const v1::TrainingOptions& t = job.training();
+  formats::TrainOptions options;
+  options.method = job.method() == v1::METHOD_HEAD ? formats::Method::kHead : formats::Method::kLora;
+  if (job.has_lora()) options.lora = ToLora(job.lora());
+  options.learning_rate = t.learning_rate();
+  ASSIGN_OR_RETURN(options.schedule, formats::ParseSchedule(t.schedule()));
+  options.batch_size = t.batch_size();
+  options.gradient_accumulation_steps = t.gradient_accumulation_steps();
+  options.max_steps = t.max_steps();
+  options.epochs = t.epochs();
+  options.weight_decay = t.weight_decay();
+  options.max_grad_norm = t.max_grad_norm();
+  options.max_input_tokens = t.max_input_tokens();
+  options.eval_steps = t.eval_steps();
+  options.save_steps = t.save_steps();
+  options.early_stopping_patience = t.early_stopping_patience();
+  options.metric_for_best = t.metric_for_best();
+  if (t.has_base_dropout()) options.base_dropout = t.base_dropout();
+  return options;
+}
+
+absl::Status Refuse(const std::string& option, const std::string& message) {
+  return TenonError(Reason::kOptionInvalid, option + " " + message, option);
+}
+
+// What CheckTrainOptions cannot see: fields that are present but mean nothing to the trainer.
+absl::Status CheckOptions(const v1::FinetuneJob& job) {
+  const v1::TrainingOptions& t = job.training();
+  ASSIGN_OR_RETURN(const formats::TrainOptions options, ToOptions(job));
+  RETURN_IF_ERROR(formats::CheckTrainOptions(options));
+  RETURN_IF_ERROR(formats::ResolveWarmup(t.has_warmup_steps() ? std::optional<int64_t>(t.warmup_steps()) : std::nullopt,
+                                         t.has_warmup_ratio() ? std::optional<double>(t.warmup_ratio()) : std::nullopt,
+                                         1)
+                      .status());
+  if (t.has_max_steps() && t.max_steps() < 1) return Refuse("max_steps", "must be 1 or above");
+  if (t.has_epochs() && !(t.epochs() > 0)) return Refuse("epochs", "must be above 0");
+  if (t.has_max_input_tokens() && t.max_input_tokens() < 3) return Refuse("max_input_tokens", "must be 3 or above");
+  if (t.has_base_dropout() && !(t.base_dropout() >= 0)) return Refuse("base_dropout", "must be from 0 to below 1");
+  if (t.seed() < 0) return Refuse("seed", "must not be negative");
+  if (t.precision() != "fp32" && t.precision() != "bf16") return Refuse("precision", "must be fp32 or bf16");
+  if (job.has_lora() && job.lora().bias() != "none") {
+    return TenonError(Reason::kUnsupported, "bias \"" + job.lora().bias() + "\" is not supported; only none is",
+                      "bias");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRows(const v1::Dataset& dataset, const std::string& field) {
+  if (dataset.kind() != v1::DATASET_KIND_CLASSIFICATION) {
+    return TenonError(Reason::kFieldInvalid, dataset.name() + " holds no rows of text and label",
+                      "finetune_job." + field);
+  }
+  if (dataset.row_count() > 0) return absl::OkStatus();
+  return TenonError(Reason::kFieldInvalid, dataset.name() + " has no rows", "finetune_job." + field);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& requested, int64_t drawn_seed) {
+  // Only what a client may set is taken over.
+  v1::FinetuneJob job;
+  job.set_base(requested.base());
+  job.set_adapter(requested.adapter());
+  job.set_task(requested.task());
+  job.set_method(requested.method());
+  job.set_train_dataset(requested.train_dataset());
+  job.set_validation_dataset(requested.validation_dataset());
+  if (requested.has_training()) *job.mutable_training() = requested.training();
+  if (requested.has_lora()) *job.mutable_lora() = requested.lora();
+
+  RETURN_IF_ERROR(SetName("bases", "base", job.mutable_base()));
+  RETURN_IF_ERROR(SetName("adapters", "adapter", job.mutable_adapter()));
+  RETURN_IF_ERROR(SetName("datasets", "train_dataset", job.mutable_train_dataset()));
+  if (!job.validation_dataset().empty()) {
+    RETURN_IF_ERROR(SetName("datasets", "validation_dataset", job.mutable_validation_dataset()));
+  }
+  RETURN_IF_ERROR(CheckKind(job));
+  FillTraining(*job.mutable_training(), job.method(), drawn_seed);
+  if (job.method() == v1::METHOD_LORA) FillLora(*job.mutable_lora());
+  RETURN_IF_ERROR(WithPath(CheckOptions(job), job.lora()));
+  return job;
+}
+
+absl::Status CompleteFinetune(v1::FinetuneJob& job, const v1::Dataset& train,
+                              const std::optional<v1::Dataset>& validation, bool* unknown_labels) {
+  *unknown_labels = false;
+  RETURN_IF_ERROR(CheckRows(train, "train_dataset"));
+  v1::TrainingOptions& t = *job.mutable_training();
+  if (t.has_multi_label() && !t.multi_label() && train.multi_label()) {
+    return WithPath(Refuse("multi_label", "is false, but rows of " + train.name() + " have lists of labels"),
+                    job.lora());
+  }
+  if (!t.has_multi_label()) t.set_multi_label(train.multi_label());
+  const int least = t.multi_label() ? 1 : 2;
+  if (train.labels_size() < least) {
+    return TenonError(Reason::kFieldInvalid,
+                      train.name() + " has " + std::to_string(train.labels_size()) +
+                          " label(s); training needs at least " + std::to_string(least),
+                      "finetune_job.train_dataset");
+  }
+  *job.mutable_labels() = train.labels();
+
+  const auto options = ToOptions(job);
+  if (!options.ok()) return WithPath(options.status(), job.lora());
+  const int64_t steps = formats::TotalSteps(*options, train.row_count());
+  const auto warmup =
+      formats::ResolveWarmup(t.has_warmup_steps() ? std::optional<int64_t>(t.warmup_steps()) : std::nullopt,
+                             t.has_warmup_ratio() ? std::optional<double>(t.warmup_ratio()) : std::nullopt, steps);
+  if (!warmup.ok()) return WithPath(warmup.status(), job.lora());
+  // Both stay unset or as they were given: exactly one may be set, and whoever reads the echo may send it again.
+  if (!t.has_warmup_ratio()) t.set_warmup_steps(*warmup);
+  if (!t.has_eval_steps()) {
+    t.set_eval_steps(validation.has_value() ? std::max<int64_t>(1, steps / kEvaluationsByDefault) : 0);
+  }
+  if (!validation.has_value()) return absl::OkStatus();
+
+  RETURN_IF_ERROR(CheckRows(*validation, "validation_dataset"));
+  if (validation->multi_label() && !t.multi_label()) {
+    return TenonError(Reason::kFieldInvalid,
+                      "rows of " + validation->name() + " have lists of labels, those of " + train.name() + " have not",
+                      "finetune_job.validation_dataset");
+  }
+  const std::set<std::string> known(train.labels().begin(), train.labels().end());
+  for (const std::string& label : validation->labels()) *unknown_labels |= !known.contains(label);
+  return absl::OkStatus();
+}
+
+}  // namespace tenon::server
