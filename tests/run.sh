@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The one test command: installs and builds what is missing, runs every test, and ends with `N passed, N failed, N skipped`.
+#   tests/run.sh [--sanitizers] [LABEL...]     labels: unit parity e2e chaos fuzz deploy house; all of them by default
+# With CI=true a skipped test is a failure. Exit code 0 only when nothing failed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. deploy/lib.sh
+
+sanitizers=
+labels=()
+for word in "$@"; do
+  case $word in
+    --sanitizers) sanitizers=1 ;;
+    unit | parity | e2e | chaos | fuzz | deploy | house) labels+=("$word") ;;
+    *) sed -n '3p' "$0" | sed 's/^# */usage: /' >&2; exit 2 ;;
+  esac
+done
+[ ${#labels[@]} -gt 0 ] || labels=(house unit fuzz deploy parity e2e chaos)
+
+install_packages tests/packages.txt
+TENON_BUILD_ALL=1 deploy/install.sh
+venv=build/venv
+mapfile -t pins < <(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' tests/requirements.txt)
+if ! has_pins $venv "${pins[@]}"; then
+  say "Fetching the tests' Python packages"
+  pip_install $venv -r tests/requirements.txt
+fi
+
+export TENON_BUILD_BIN="$PWD/build/release/bin"
+export TENON_SHARED="${TENON_SHARED:-$PWD/../shared}"
+results=build/test-results
+rm -rf $results
+mkdir -p $results
+
+# run_label BUILD LABEL JOBS: ctest goes on after a failure; the tally at the end counts.
+run_label() {
+  say "Tests: $2 ($(basename "$1"))"
+  ctest --test-dir "$1" -L "^$2\$" -j "$3" --output-on-failure --no-tests=ignore --test-output-size-passed 10000000 \
+    --test-output-size-failed 10000000 --output-junit "$PWD/$results/$(basename "$1")-$2.xml" </dev/null || true
+}
+for label in "${labels[@]}"; do
+  case $label in
+    unit | fuzz | house) run_label build/release "$label" "$(nproc)" ;;
+    # Real processes and measured numbers: one at a time.
+    *) run_label build/release "$label" 1 ;;
+  esac
+done
+
+if [ -n "$sanitizers" ]; then
+  for preset in asan tsan; do
+    say "Building with the preset $preset: all that is not torch"
+    cmake --preset $preset >build/configure-$preset.log 2>&1 || { cat build/configure-$preset.log >&2; fail "CMake failed"; }
+    cmake --build --preset $preset -j "$(nproc)"
+    run_label build/$preset unit "$(nproc)"
+    [ $preset = tsan ] || run_label build/$preset fuzz "$(nproc)"
+  done
+fi
+
+exec $venv/bin/python tests/tally.py $results
