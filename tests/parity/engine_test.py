@@ -174,7 +174,7 @@ LORA_CONFIGS = {
 
 def peft_model(folder, task, config, seed, labels=4):
     if task == "SEQ_CLS":
-        base = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=labels)
+        base = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=labels, ignore_mismatched_sizes=True)
     else:
         base = transformers.AutoModel.from_pretrained(folder)
     model = peft.get_peft_model(base, peft.LoraConfig(task_type=task, **config))
