@@ -1,0 +1,117 @@
+#include "server/app/catalog_base_check.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/formats/model_config.h"
+#include "common/formats/safetensors.h"
+#include "common/formats/status.h"
+
+namespace tenon::server {
+namespace {
+
+using formats::BertConfig;
+using formats::DType;
+using formats::Safetensors;
+using formats::TensorView;
+
+// Looks tensors up as checkpoints name them: with `bert.` before the encoder or without, LayerNorm's old names too.
+class TensorCheck {
+ public:
+  explicit TensorCheck(const Safetensors& tensors)
+      : tensors_(tensors), prefix_(tensors.Find("bert.embeddings.word_embeddings.weight") != nullptr ? "bert." : "") {}
+
+  void Encoder(const std::string& name, const std::vector<int64_t>& shape) { Expect(prefix_ + name, shape); }
+  void Linear(const std::string& name, int64_t out, int64_t in) {
+    Encoder(name + ".weight", {out, in});
+    Encoder(name + ".bias", {out});
+  }
+  void LayerNorm(const std::string& name, int64_t size) {
+    const bool old = tensors_.Find(prefix_ + name + ".gamma") != nullptr;
+    Encoder(name + (old ? ".gamma" : ".weight"), {size});
+    Encoder(name + (old ? ".beta" : ".bias"), {size});
+  }
+  // The name as it stands; the first fault is kept.
+  void Expect(const std::string& name, const std::vector<int64_t>& shape) {
+    if (!status_.ok()) return;
+    const TensorView* view = tensors_.Find(name);
+    if (view == nullptr) {
+      status_ = Fault(name, "is missing");
+    } else if (view->shape != shape) {
+      status_ = Fault(name, absl::StrCat("has shape [", absl::StrJoin(view->shape, ", "), "], config.json says [",
+                                         absl::StrJoin(shape, ", "), "]"));
+    } else if (view->dtype != DType::kF32 && view->dtype != DType::kF16 && view->dtype != DType::kBF16) {
+      status_ = Fault(name, absl::StrCat("is ", formats::DTypeName(view->dtype), ", not F32, F16 or BF16"));
+    }
+  }
+  absl::Status status() const { return status_; }
+
+ private:
+  static absl::Status Fault(const std::string& name, const std::string& what) {
+    return TenonError(Reason::kBaseInvalid, absl::StrCat("tensor '", name, "' ", what), name);
+  }
+  const Safetensors& tensors_;
+  const std::string prefix_;
+  absl::Status status_;
+};
+
+absl::Status CheckTensors(const BertConfig& config, const Safetensors& tensors) {
+  TensorCheck check(tensors);
+  const int64_t hidden = config.hidden_size;
+  check.Encoder("embeddings.word_embeddings.weight", {config.vocab_size, hidden});
+  check.Encoder("embeddings.position_embeddings.weight", {config.max_position_embeddings, hidden});
+  check.Encoder("embeddings.token_type_embeddings.weight", {config.type_vocab_size, hidden});
+  check.LayerNorm("embeddings.LayerNorm", hidden);
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    const std::string layer = absl::StrCat("encoder.layer.", i, ".");
+    for (const char* part : {"query", "key", "value"}) check.Linear(layer + "attention.self." + part, hidden, hidden);
+    check.Linear(layer + "attention.output.dense", hidden, hidden);
+    check.LayerNorm(layer + "attention.output.LayerNorm", hidden);
+    check.Linear(layer + "intermediate.dense", config.intermediate_size, hidden);
+    check.Linear(layer + "output.dense", hidden, config.intermediate_size);
+    check.LayerNorm(layer + "output.LayerNorm", hidden);
+  }
+  if (!config.labels.empty()) {
+    const auto labels = static_cast<int64_t>(config.labels.size());
+    check.Linear("pooler.dense", hidden, hidden);
+    check.Expect("classifier.weight", {labels, hidden});
+    check.Expect("classifier.bias", {labels});
+  }
+  return check.status();
+}
+
+v1::Pooling ToProto(formats::Pooling pooling) {
+  switch (pooling) {
+    case formats::Pooling::kCls:
+      return v1::POOLING_CLS;
+    case formats::Pooling::kMax:
+      return v1::POOLING_MAX;
+    case formats::Pooling::kMean:
+      break;
+  }
+  return v1::POOLING_MEAN;
+}
+
+}  // namespace
+
+absl::StatusOr<internal::v1::BaseRecord> InspectBase(const std::filesystem::path& folder) {
+  ASSIGN_OR_RETURN(const BertConfig config, formats::ReadBertConfig(folder));
+  ASSIGN_OR_RETURN(const auto tensors, Safetensors::OpenModel(folder, Safetensors::Limits()));
+  RETURN_IF_ERROR(CheckTensors(config, *tensors));
+  internal::v1::BaseRecord record;
+  v1::Base& base = *record.mutable_base();
+  base.set_model_type(config.model_type);
+  base.set_hidden_size(static_cast<int32_t>(config.hidden_size));
+  base.add_tasks(v1::TASK_FEATURE_EXTRACTION);
+  if (!config.labels.empty()) base.add_tasks(v1::TASK_SEQUENCE_CLASSIFICATION);
+  record.mutable_labels()->Assign(config.labels.begin(), config.labels.end());
+  record.set_multi_label(config.multi_label);
+  record.set_pooling(ToProto(config.sentence.pooling));
+  record.set_normalize(config.sentence.normalize);
+  return record;
+}
+
+}  // namespace tenon::server
