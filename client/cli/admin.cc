@@ -15,7 +15,7 @@ absl::Status ListWorkers(Cli& cli) {
       const v1::ListWorkersResponse response,
       cli.client().Call(cli.client().admin(), &v1::AdminService::Stub::ListWorkers, v1::ListWorkersRequest()));
   if (cli.json()) {
-    Print(ToJson(response, true));
+    Print(ToJson(response));
     return absl::OkStatus();
   }
   Table table({"WORKER", "STATE", "DEVICE", "VERSION", "BASES", "ADAPTERS", "MEMORY", "JOBS", "SINCE"});
@@ -33,7 +33,7 @@ absl::Status GetStatus(Cli& cli) {
   ASSIGN_OR_RETURN(const v1::GetStatusResponse status,
                    cli.client().Call(cli.client().admin(), &v1::AdminService::Stub::GetStatus, v1::GetStatusRequest()));
   if (cli.json()) {
-    Print(ToJson(status, true));
+    Print(ToJson(status));
     return absl::OkStatus();
   }
   Table facts({});

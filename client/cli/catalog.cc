@@ -22,7 +22,7 @@ absl::Status ListAdapters(Cli& cli) {
       },
       [&](const v1::ListAdaptersResponse& page) { all.mutable_adapters()->MergeFrom(page.adapters()); }));
   if (cli.json()) {
-    Print(ToJson(all, true));
+    Print(ToJson(all));
     return absl::OkStatus();
   }
   Table table({"ADAPTER", "BASE", "METHOD", "LABELS", "REVISIONS", "NEWEST", "CREATED"});
@@ -37,7 +37,7 @@ absl::Status ListAdapters(Cli& cli) {
 
 absl::Status PrintAdapter(Cli& cli, const v1::Adapter& adapter) {
   if (cli.json()) {
-    Print(ToJson(adapter, true));
+    Print(ToJson(adapter));
     return absl::OkStatus();
   }
   Table facts({});
@@ -114,7 +114,7 @@ void AddAdapters(CLI::App& app, Cli& cli) {
   command->add_option("DIR", import->folder, "Folder with adapter_config.json and adapter_model.safetensors")
       ->required();
   command->add_option("--base", import->base, "Base that it was trained on")->required();
-  command->add_option("--adapter", import->adapter_id, "Id of the adapter; the folder's name by default");
+  command->add_option("--adapter,--id", import->adapter_id, "Id of the adapter; the folder's name by default");
   command->add_option("--labels", import->labels, "Labels in index order, for a folder without tenon.json")
       ->delimiter(',');
 
@@ -143,7 +143,7 @@ absl::Status ListBases(Cli& cli) {
       },
       [&](const v1::ListBasesResponse& page) { all.mutable_bases()->MergeFrom(page.bases()); }));
   if (cli.json()) {
-    Print(ToJson(all, true));
+    Print(ToJson(all));
     return absl::OkStatus();
   }
   Table table(kBaseHeader);
@@ -156,7 +156,7 @@ absl::Status AddBase(Cli& cli, const std::string& id, const std::string& folder)
   UploadProgress progress(folder);
   ASSIGN_OR_RETURN(const v1::Base base, client::AddBase(cli.client(), id, folder, progress.callback()));
   if (cli.json()) {
-    Print(ToJson(base, true));
+    Print(ToJson(base));
     return absl::OkStatus();
   }
   Table table(kBaseHeader);

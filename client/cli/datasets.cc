@@ -20,7 +20,7 @@ absl::Status ListDatasets(Cli& cli) {
       },
       [&](const v1::ListDatasetsResponse& page) { all.mutable_datasets()->MergeFrom(page.datasets()); }));
   if (cli.json()) {
-    Print(ToJson(all, true));
+    Print(ToJson(all));
     return absl::OkStatus();
   }
   Table table({"DATA SET", "KIND", "ROWS", "SIZE", "LABELS", "CREATED"});
@@ -35,7 +35,7 @@ absl::Status ListDatasets(Cli& cli) {
 
 absl::Status PrintDataset(Cli& cli, const v1::Dataset& dataset) {
   if (cli.json()) {
-    Print(ToJson(dataset, true));
+    Print(ToJson(dataset));
     return absl::OkStatus();
   }
   Table facts({});

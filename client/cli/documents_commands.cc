@@ -35,7 +35,7 @@ absl::Status PrintAdded(Cli& cli, v1::AddDocumentsResponse all) {
   std::sort(all.mutable_errors()->begin(), all.mutable_errors()->end(),
             [](const auto& a, const auto& b) { return a.index() < b.index(); });
   if (cli.json()) {
-    Print(ToJson(all, true));
+    Print(ToJson(all));
   } else {
     Print(absl::StrCat(all.stored_count(), " documents stored, ", all.errors_size(), " refused."));
     Table table({"ROW", "ID", "ERROR"});
@@ -105,7 +105,7 @@ absl::Status Delete(Cli& cli, const DeleteFlags& flags) {
   ASSIGN_OR_RETURN(const v1::DeleteDocumentsResponse reply,
                    cli.client().Call(cli.client().retrieval(), &v1::RetrievalService::Stub::DeleteDocuments, request));
   if (cli.json()) {
-    Print(ToJson(reply, true));
+    Print(ToJson(reply));
     return absl::OkStatus();
   }
   Print(absl::StrCat(reply.deleted_count(), " documents deleted."));

@@ -153,7 +153,7 @@ absl::StatusOr<AnyJob> FollowJob(Cli& cli, const std::string& name, bool is_eval
   ProgressView view(stderr, isatty(STDERR_FILENO) != 0);
   const bool json_lines = output == WatchOutput::kJsonLines;
   const auto show = [&](const auto& update, const auto& job, bool has_job) {
-    if (json_lines) return Print(ToJson(update, false));
+    if (json_lines) return Print(ToJson(update));
     if (update.has_event()) view.Show(update.event());
     if (has_job) view.Show(job.state(), job.progress(), job.queue());
   };
@@ -197,7 +197,7 @@ std::string DescribeJob(const AnyJob& job) {
 
 absl::Status PrintJob(Cli& cli, const AnyJob& job) {
   if (cli.json()) {
-    Print(job.is_eval ? ToJson(job.eval, true) : ToJson(job.finetune, true));
+    Print(job.is_eval ? ToJson(job.eval) : ToJson(job.finetune));
   } else {
     Print(DescribeJob(job));
   }

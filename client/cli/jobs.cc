@@ -58,7 +58,7 @@ absl::Status ListJobs(Cli& cli) {
     nlohmann::ordered_json both = ToJsonValue(finetunes);
     both["evalJobs"] = ToJsonValue(evals)["evalJobs"];
     both.erase("nextPageToken");
-    Print(both.dump(1));
+    Print(both.dump());
     return absl::OkStatus();
   }
   std::vector<Line> lines;
@@ -99,7 +99,7 @@ absl::Status CancelJob(Cli& cli, const std::string& name) {
                                                      &v1::FinetuneService::Stub::CancelFinetuneJob, request));
   }
   if (cli.json()) {
-    Print(job.is_eval ? ToJson(job.eval, true) : ToJson(job.finetune, true));
+    Print(job.is_eval ? ToJson(job.eval) : ToJson(job.finetune));
   } else {
     Print(absl::StrCat(job.name(), ": ", Word(job.state()),
                        job.state() == v1::JOB_STATE_RUNNING ? ", asked to stop" : ""));

@@ -33,17 +33,16 @@ std::string Prefix(const google::protobuf::EnumDescriptor* type) {
 
 }  // namespace
 
-std::string ToJson(const google::protobuf::Message& message, bool indented) {
+std::string ToJson(const google::protobuf::Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.always_print_primitive_fields = true;
-  options.add_whitespace = indented;
   std::string json;
   const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
   return status.ok() ? json : absl::StrCat("{\"error\":\"", std::string(status.message()), "\"}");
 }
 
 nlohmann::ordered_json ToJsonValue(const google::protobuf::Message& message) {
-  return nlohmann::ordered_json::parse(ToJson(message, false), nullptr, /*allow_exceptions=*/false);
+  return nlohmann::ordered_json::parse(ToJson(message), nullptr, /*allow_exceptions=*/false);
 }
 
 std::string Table::ToString() const {

@@ -13,8 +13,8 @@
 
 namespace tenon::cli {
 
-// protobuf's JSON mapping with defaults; one line, or indented.
-std::string ToJson(const google::protobuf::Message& message, bool indented);
+// protobuf's JSON mapping with defaults, on one line: each line of output is one whole object.
+std::string ToJson(const google::protobuf::Message& message);
 // The same as a value that keeps the order of fields.
 nlohmann::ordered_json ToJsonValue(const google::protobuf::Message& message);
 

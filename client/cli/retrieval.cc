@@ -54,7 +54,7 @@ absl::Status CreateCollection(Cli& cli, const CreateFlags& flags) {
   ASSIGN_OR_RETURN(const v1::Collection created,
                    cli.client().Call(cli.client().retrieval(), &v1::RetrievalService::Stub::CreateCollection, request));
   if (cli.json()) {
-    Print(ToJson(created, true));
+    Print(ToJson(created));
   } else {
     Table table(kHeader);
     AddRow(table, created);
@@ -74,7 +74,7 @@ absl::Status ListCollections(Cli& cli) {
       },
       [&](const v1::ListCollectionsResponse& page) { all.mutable_collections()->MergeFrom(page.collections()); }));
   if (cli.json()) {
-    Print(ToJson(all, true));
+    Print(ToJson(all));
     return absl::OkStatus();
   }
   Table table(kHeader);

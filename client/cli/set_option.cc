@@ -3,6 +3,8 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <cmath>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/numbers.h"
@@ -50,10 +52,12 @@ Json Scalar(const FieldDescriptor& field, const std::string& text) {
   }
 }
 
+std::vector<std::string> Entries(const std::string& text) { return absl::StrSplit(text, ',', absl::SkipEmpty()); }
+
 Json MapValue(const FieldDescriptor& field, const std::string& text) {
   if (!text.empty() && text.front() == '{') return Json::parse(text, nullptr, /*allow_exceptions=*/false);
   Json map = Json::object();
-  for (const std::string& entry : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+  for (const std::string& entry : Entries(text)) {
     const size_t colon = entry.rfind(':');
     if (colon == std::string::npos) return Json();
     Json value = Scalar(*field.message_type()->map_value(), entry.substr(colon + 1));
@@ -70,7 +74,7 @@ Json ListValue(const FieldDescriptor& field, const std::string& text) {
     return list.is_array() ? list : Json::array({text});
   }
   Json list = Json::array();
-  for (const std::string& entry : absl::StrSplit(text, ',', absl::SkipEmpty())) list.push_back(Scalar(field, entry));
+  for (const std::string& entry : Entries(text)) list.push_back(Scalar(field, entry));
   return list;
 }
 

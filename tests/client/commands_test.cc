@@ -1,0 +1,141 @@
+// The command tree: what the design promises is there, and every command teaches.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/command.h"
+#include "common/formats/status.h"
+
+namespace tenon::cli {
+namespace {
+
+std::vector<const CLI::App*> Children(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+void Collect(const CLI::App& app, const std::string& path, std::map<std::string, const CLI::App*>* leaves) {
+  if (Children(app).empty()) (*leaves)[path] = &app;
+  for (const CLI::App* child : Children(app))
+    Collect(*child, path.empty() ? child->get_name() : path + " " + child->get_name(), leaves);
+}
+
+class CommandsTest : public testing::Test {
+ protected:
+  CommandsTest() { AddCommands(app_, cli_); }
+
+  // Runs a command line; its status.
+  absl::Status Run(std::vector<std::string> words) {
+    std::reverse(words.begin(), words.end());
+    app_.parse(std::move(words));
+    const absl::Status settings = cli_.ReadSettings();
+    return settings.ok() ? cli_.Run() : settings;
+  }
+
+  Cli cli_;
+  CLI::App app_{"", "tenon"};
+};
+
+TEST_F(CommandsTest, EveryPromisedCommandIsThere) {
+  std::map<std::string, const CLI::App*> leaves;
+  Collect(app_, "", &leaves);
+  for (const char* path : {"up",
+                           "jobs finetune",
+                           "jobs evaluate",
+                           "jobs list",
+                           "jobs get",
+                           "jobs watch",
+                           "jobs cancel",
+                           "classify",
+                           "embed",
+                           "collections create",
+                           "collections list",
+                           "collections delete",
+                           "documents add",
+                           "documents delete",
+                           "retrieve",
+                           "adapters list",
+                           "adapters get",
+                           "adapters import",
+                           "adapters export",
+                           "adapters delete",
+                           "bases list",
+                           "bases add",
+                           "datasets list",
+                           "datasets add",
+                           "datasets check",
+                           "datasets delete",
+                           "workers list",
+                           "status",
+                           "version",
+                           "completion bash",
+                           "completion zsh"}) {
+    EXPECT_EQ(leaves.count(path), 1u) << path;
+  }
+}
+
+TEST_F(CommandsTest, EveryCommandTeachesWithAnExampleOfItself) {
+  std::map<std::string, const CLI::App*> leaves;
+  Collect(app_, "", &leaves);
+  for (const auto& [path, command] : leaves) {
+    const std::string help = command->help();
+    EXPECT_NE(help.find("Example:"), std::string::npos) << path;
+    EXPECT_NE(help.find("tenon " + path), std::string::npos) << path;
+    for (const CLI::Option* option : command->get_options())
+      EXPECT_FALSE(option->get_description().empty()) << path << " " << option->get_name();
+  }
+}
+
+TEST_F(CommandsTest, OptionsOfTheProgramMayStandBehindTheCommand) {
+  EXPECT_TRUE(Run({"completion", "bash", "--output", "json", "--timeout", "5s"}).ok());
+  EXPECT_TRUE(cli_.json());
+}
+
+TEST_F(CommandsTest, UnknownWordsAreRefused) {
+  EXPECT_THROW(Run({"jobs", "explode"}), CLI::ParseError);
+  EXPECT_THROW(Run({"classify", "--no-such-option"}), CLI::ParseError);
+  EXPECT_THROW(Run({"jobs"}), CLI::ParseError);
+  EXPECT_THROW(Run({"status", "--output", "xml"}), CLI::ParseError);
+  EXPECT_THROW(Run({"classify", "--base", "b", "--adapter", "a", "text"}), CLI::ParseError);
+}
+
+TEST_F(CommandsTest, AModelAndATextAreNeeded) {
+  EXPECT_EQ(GetReason(Run({"classify", "text"})), Reason::kFieldRequired);
+  EXPECT_EQ(GetReason(Run({"classify", "--adapter", "a"})), Reason::kFieldRequired);
+}
+
+TEST_F(CommandsTest, AnUnknownOptionNamesTheNearestOne) {
+  const absl::Status status =
+      Run({"jobs", "finetune", "--base", "b", "--adapter", "a", "--task", "sequence_classification", "--method", "lora",
+           "--train", "t", "--set", "learnin_rate=1e-3"});
+  EXPECT_EQ(GetReason(status), Reason::kOptionInvalid);
+  EXPECT_NE(std::string(status.message()).find("learning_rate"), std::string::npos);
+}
+
+TEST_F(CommandsTest, OptionsOfLoraDoNotFitAHead) {
+  const absl::Status status = Run({"jobs", "finetune", "--base", "b", "--adapter", "a", "--task",
+                                   "sequence_classification", "--method", "head", "--train", "t", "--set", "r=8"});
+  EXPECT_EQ(GetReason(status), Reason::kOptionInvalid);
+  EXPECT_EQ(GetField(status), "r");
+}
+
+TEST_F(CommandsTest, ATaskThatDoesNotExistListsThoseThatDo) {
+  const absl::Status status = Run(
+      {"jobs", "finetune", "--base", "b", "--adapter", "a", "--task", "poetry", "--method", "lora", "--train", "t"});
+  EXPECT_EQ(GetField(status), "--task");
+  EXPECT_NE(std::string(status.message()).find("sequence_classification"), std::string::npos);
+}
+
+TEST_F(CommandsTest, CompletionKnowsEveryNounAndVerb) {
+  testing::internal::CaptureStdout();
+  ASSERT_TRUE(Run({"completion", "bash"}).ok());
+  const std::string script = testing::internal::GetCapturedStdout();
+  std::map<std::string, const CLI::App*> leaves;
+  Collect(app_, "", &leaves);
+  for (const auto& [path, command] : leaves) EXPECT_NE(script.find("'" + path + "')"), std::string::npos) << path;
+  EXPECT_NE(script.find("--learning"), 0u);
+  EXPECT_NE(script.find("complete -F _tenon tenon"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace tenon::cli

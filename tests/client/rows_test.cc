@@ -1,0 +1,127 @@
+#include "client/cli/rows.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+#include "absl/strings/str_cat.h"
+
+namespace tenon::cli {
+namespace {
+
+std::vector<InputRow> Rows(int count) {
+  std::vector<InputRow> rows;
+  for (int i = 1; i <= count; ++i) rows.push_back({.number = i, .text = absl::StrCat("text ", i)});
+  return rows;
+}
+
+TEST(ParseTextRows, KeepsIdsAsTheyWereWritten) {
+  const auto rows = ParseTextRows("{\"text\":\"a\",\"id\":\"x\"}\n\n{\"id\":17,\"text\":\"b\"}\r\n{\"text\":\"c\"}\n");
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  ASSERT_EQ(rows->size(), 3u);
+  EXPECT_EQ((*rows)[0].id, "x");
+  EXPECT_EQ((*rows)[1].id, 17);
+  EXPECT_EQ((*rows)[1].number, 3);
+  EXPECT_TRUE((*rows)[2].id.is_null());
+}
+
+TEST(ParseTextRows, ErrorsNameTheRow) {
+  EXPECT_EQ(GetField(ParseTextRows("{\"text\":\"a\"}\nplain\n").status()), "row 2");
+  EXPECT_EQ(GetField(ParseTextRows("{\"txt\":\"a\"}\n").status()), "row 1");
+  EXPECT_EQ(GetField(ParseTextRows("{\"text\":1}\n").status()), "row 1");
+  EXPECT_EQ(GetReason(ParseTextRows("\n\n").status()), Reason::kFieldRequired);
+}
+
+TEST(TextRows, TakesTextsOrAFile) {
+  EXPECT_EQ(TextRows({"a", "b"}, "")->size(), 2u);
+  EXPECT_FALSE(TextRows({}, "").ok());
+  EXPECT_FALSE(TextRows({"a"}, "file.jsonl").ok());
+  EXPECT_TRUE(absl::IsNotFound(TextRows({}, "nowhere.jsonl").status()));
+}
+
+TEST(CutBatches, ByRowsAndByBytes) {
+  const auto rows = Rows(5);
+  const auto sizes = [](const auto& batches) {
+    std::vector<size_t> sizes;
+    for (const auto& batch : batches) sizes.push_back(batch.size());
+    return sizes;
+  };
+  EXPECT_THAT(sizes(CutBatches(rows, 2, 1000)), testing::ElementsAre(2, 2, 1));
+  EXPECT_THAT(sizes(CutBatches(rows, 100, 13)), testing::ElementsAre(2, 2, 1));
+  // A row that alone is too large still travels.
+  EXPECT_THAT(sizes(CutBatches(rows, 100, 1)), testing::ElementsAre(1, 1, 1, 1, 1));
+  EXPECT_TRUE(CutBatches({}, 2, 2).empty());
+}
+
+TEST(NameRow, TellsTheInputsRow) {
+  auto rows = Rows(3);
+  rows[2].number = 40;
+  const absl::Status named = NameRow(TenonError(Reason::kTextEmpty, "The text is empty.", "texts[2]"), rows);
+  EXPECT_EQ(GetField(named), "row 40");
+  EXPECT_EQ(GetReason(named), Reason::kTextEmpty);
+  EXPECT_EQ(GetField(NameRow(TenonError(Reason::kFieldInvalid, "", "top_k"), rows)), "top_k");
+  EXPECT_EQ(GetField(NameRow(TenonError(Reason::kTextEmpty, "", "texts[9]"), rows)), "texts[9]");
+}
+
+TEST(ForEachBatch, AnswersComeInTheOrderOfTheInput) {
+  const auto rows = Rows(50);
+  client::Calls calls;
+  std::atomic<int> flying = 0, most = 0;
+  std::vector<std::string> taken;
+  const absl::Status status = ForEachBatch<std::string>(
+      CutBatches(rows, 3, 1000), 4, calls,
+      [&](absl::Span<const InputRow> batch) -> absl::StatusOr<std::string> {
+        const int now = ++flying;
+        int seen = most;
+        while (now > seen && !most.compare_exchange_weak(seen, now)) {
+        }
+        // Later batches are quicker, so that order is not an accident.
+        absl::SleepFor(absl::Microseconds(2000 - batch[0].number * 30));
+        --flying;
+        return batch[0].text;
+      },
+      [&](absl::Span<const InputRow> batch, const std::string& answer) {
+        EXPECT_EQ(answer, batch[0].text);
+        taken.push_back(answer);
+      });
+  EXPECT_TRUE(status.ok());
+  EXPECT_EQ(taken.size(), 17u);
+  EXPECT_TRUE(std::is_sorted(taken.begin(), taken.end(), [](const auto& a, const auto& b) {
+    return std::stoi(a.substr(5)) < std::stoi(b.substr(5));
+  }));
+  EXPECT_LE(most, 4);
+}
+
+TEST(ForEachBatch, TheFirstErrorEndsItAndNamesTheRow) {
+  const auto rows = Rows(9);
+  client::Calls calls;
+  int taken = 0;
+  const absl::Status status = ForEachBatch<int>(
+      CutBatches(rows, 3, 1000), 1, calls,
+      [&](absl::Span<const InputRow> batch) -> absl::StatusOr<int> {
+        if (batch[0].number == 4) return TenonError(Reason::kTextEmpty, "The text is empty.", "texts[1]");
+        return 0;
+      },
+      [&](absl::Span<const InputRow>, int) { ++taken; });
+  EXPECT_EQ(GetField(status), "row 5");
+  EXPECT_EQ(taken, 1);
+}
+
+TEST(ForEachBatch, AFullQueueIsWaitedFor) {
+  const auto rows = Rows(1);
+  client::Calls calls;
+  int attempts = 0;
+  const absl::Status status = ForEachBatch<int>(
+      CutBatches(rows, 1, 1000), 1, calls,
+      [&](absl::Span<const InputRow>) -> absl::StatusOr<int> {
+        if (++attempts == 1) return TenonError(Reason::kQueueFull, "The queue is full.");
+        return 1;
+      },
+      [](absl::Span<const InputRow>, int) {});
+  EXPECT_TRUE(status.ok());
+  EXPECT_EQ(attempts, 2);
+}
+
+}  // namespace
+}  // namespace tenon::cli
