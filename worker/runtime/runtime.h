@@ -65,7 +65,8 @@ struct TrainCallbacks {
 };
 
 struct TrainJob {
-  std::string id;  // job name
+  std::string id;    // unique among running jobs, for CancelJob
+  std::string name;  // `finetuneJobs/{id}`, written to tenon.json
   std::string base_digest;
   engine::TrainOptions options;
   engine::TrainData data;
@@ -73,7 +74,7 @@ struct TrainJob {
 };
 
 struct EvalJob {
-  std::string id;
+  std::string id;  // unique among running jobs, for CancelJob
   std::string base_digest;
   std::vector<std::string> adapter_digests;
   std::vector<engine::LabelledText> rows;

@@ -92,7 +92,7 @@ absl::Status TrainingRun::SaveAndPublish(int64_t step) {
 absl::StatusOr<std::filesystem::path> TrainingRun::Export() {
   const std::filesystem::path folder = parts_.scratch / "export";
   RETURN_IF_ERROR(MakeEmptyFolder(folder));
-  RETURN_IF_ERROR(trainer_->Export(folder, job_.id));
+  RETURN_IF_ERROR(trainer_->Export(folder, job_.name));
   return folder;
 }
 

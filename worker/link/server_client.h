@@ -1,0 +1,45 @@
+// The calls of a worker to its server that are not streams of their own: blobs and reports.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tenon/internal/v1/worker_link_service.grpc.pb.h"
+
+namespace tenon::link {
+
+using Stub = internal::v1::WorkerLinkService::StubInterface;
+
+// A channel that notices a dead server within some 15 s, with room for large batches.
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address);
+
+// A file on disk and what the server calls it.
+struct LocalFile {
+  v1::FileEntry entry;
+  std::filesystem::path path;
+};
+
+// Thread-safe; every call blocks.
+class ServerClient {
+ public:
+  explicit ServerClient(std::shared_ptr<Stub> stub) : stub_(std::move(stub)) {}
+
+  // Writes the blob to `file`, synced. DIGEST_MISMATCH or TOO_LARGE when other bytes came than were named; then no file
+  // is left.
+  absl::Status Fetch(const v1::FileEntry& entry, const std::filesystem::path& file);
+  // Stores the file's bytes under its digest. STALE_TERM when the job has another lease.
+  absl::Status Publish(const std::string& job, int64_t term, const LocalFile& file);
+  absl::Status Report(const internal::v1::ReportJobRequest& report);
+
+ private:
+  const std::shared_ptr<Stub> stub_;
+};
+
+// Name, size and digest of every file directly in `folder`, by name.
+absl::StatusOr<std::vector<LocalFile>> ListFiles(const std::filesystem::path& folder);
+
+}  // namespace tenon::link
