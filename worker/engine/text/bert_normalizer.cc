@@ -15,13 +15,12 @@ int32_t BertNormalizer::Simple(CodePoint c) const {
   if (options_.strip_accents && c >= 0x80) {
     CodePoint parts[kMaxDecomposition];
     const int count = Decompose(c, parts);
-    if (count == 1 && IsNonspacingMark(parts[0])) return kDropped;
-    if (count != 1 || CombiningClass(parts[0]) != 0) {
-      // A letter with marks that all go, such as an e with an acute, is simple too.
-      for (int i = 1; i < count; ++i) {
-        if (!IsNonspacingMark(parts[i])) return kSlow;
-      }
-      if (CombiningClass(parts[0]) != 0 || IsNonspacingMark(parts[0])) return kSlow;
+    if (count == 1 && IsNonspacingMark(c)) return CombiningClass(c) == 0 ? kBarrier : kDropped;
+    if (CombiningClass(parts[0]) != 0 || IsNonspacingMark(parts[0])) return kSlow;
+    // A letter whose marks all go, such as an e with an acute, is simple too: marks of class 0 then come behind a
+    // letter.
+    for (int i = 1; i < count; ++i) {
+      if (!IsNonspacingMark(parts[i])) return kSlow;
     }
     c = parts[0];
   }
@@ -46,7 +45,11 @@ void BertNormalizer::Decomposed(CodePoint c, std::vector<CodePoint>* out) const 
   CodePoint parts[kMaxDecomposition];
   const int count = Decompose(c, parts);
   for (int i = 0; i < count; ++i) {
-    if (!IsNonspacingMark(parts[i])) out->push_back(parts[i]);
+    if (!IsNonspacingMark(parts[i])) {
+      out->push_back(parts[i]);
+    } else if (CombiningClass(parts[i]) == 0) {
+      out->push_back(kBarrier);
+    }
   }
 }
 

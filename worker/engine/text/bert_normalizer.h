@@ -35,10 +35,12 @@ class BertNormalizer {
  private:
   static constexpr int32_t kDropped = -1;
   static constexpr int32_t kSlow = -2;
+  // A mark that goes, but that others are not sorted across (class 0).
+  static constexpr int32_t kBarrier = -3;
   // A combining character that waits for its place in canonical order.
   using Pending = std::vector<std::pair<uint8_t, CodePoint>>;
 
-  // What a character becomes when it stands alone: one character, kDropped, or kSlow for all else.
+  // What a character becomes when it stands alone: one character, kDropped, kBarrier, or kSlow for all else.
   int32_t Simple(CodePoint c) const;
   // The slow way: what `c` becomes, in order, with marks not yet sorted.
   void Expand(CodePoint c, std::vector<CodePoint>* out) const;
@@ -74,12 +76,16 @@ bool BertNormalizer::Run(const char* p, const char* end, Put put) const {
     if (simple == kDropped) continue;
     if (simple != kSlow) {
       if (!pending.empty() && !Flush(&pending, put)) return false;
-      if (!put(simple)) return false;
+      if (simple != kBarrier && !put(simple)) return false;
       continue;
     }
     expanded.clear();
     Expand(c, &expanded);
     for (const CodePoint x : expanded) {
+      if (x == kBarrier) {
+        if (!Flush(&pending, put)) return false;
+        continue;
+      }
       const uint8_t combining = options_.strip_accents ? CombiningClass(x) : 0;
       if (combining != 0) {
         pending.emplace_back(combining, x);

@@ -13,7 +13,7 @@ bool IsAtMost(CodePoint c, uint8_t major) {
   return age[0] != 0 && (age[0] < major || (age[0] == major && age[1] == 0));
 }
 
-// General category of Unicode 8.0. Three characters have changed theirs since.
+// General category of Unicode 8.0. These few characters have changed theirs since.
 int8_t Category(CodePoint c) {
   switch (c) {
     case 0x166D:   // Canadian syllabics chi sign
@@ -21,6 +21,11 @@ int8_t Category(CodePoint c) {
       return U_OTHER_PUNCTUATION;
     case 0x1734:  // Hanunoo sign pamudpod
       return U_NON_SPACING_MARK;
+    case 0x1885:  // Mongolian letters Ali Gali baluda and three baluda
+    case 0x1886:
+      return U_OTHER_LETTER;
+    case 0xA9BD:  // Javanese consonant sign keret
+      return U_COMBINING_SPACING_MARK;
     default:
       break;
   }
