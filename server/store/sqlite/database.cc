@@ -132,6 +132,7 @@ Query& Query::Int(int64_t value) {
 
 absl::StatusOr<bool> Query::Step() {
   if (!status_.ok()) return status_;
+  if (!database_.fault_.ok()) return database_.fault_;
   const int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;

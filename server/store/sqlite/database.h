@@ -35,7 +35,8 @@ class Database {
   absl::Status Error(int code) const;
   // A sync failed on this connection: what the system has written since is unknown, so it must never be tried again.
   bool sync_failed() const { return sync_failed_; }
-  // The first fault since the last call, also when whoever met it went on; OK without one.
+  // The first fault since the last call; OK without one. Until it is taken every Query fails with it: after some faults
+  // SQLite has ended the transaction, and a statement that came next would be committed by itself.
   absl::Status TakeFault() const { return std::exchange(fault_, absl::OkStatus()); }
 
  private:

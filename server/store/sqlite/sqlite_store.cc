@@ -1,5 +1,7 @@
 #include "server/store/sqlite/sqlite_store.h"
 
+#include <algorithm>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,8 @@
 
 namespace tenon::server {
 namespace {
+
+constexpr int64_t kPageBytes = 4096;  // SQLite's default
 
 // Connections that read; a caller takes one for the length of its snapshot.
 class Readers {
@@ -64,6 +68,7 @@ class SqliteStore final : public Store {
       Readers& readers;
       std::unique_ptr<Database> database;
     } scope(readers_);
+    (void)scope.database->TakeFault();  // of a read before this one
     RETURN_IF_ERROR(Query(*scope.database, "BEGIN").Run());
     SqliteReads<Snapshot> snapshot(*scope.database);
     return body(snapshot);
@@ -84,6 +89,10 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const SqliteOptions& opti
   const std::filesystem::path file = options.folder / "tenon.sqlite";
   ASSIGN_OR_RETURN(std::unique_ptr<Database> writer, Database::Open(file, Database::Mode::kReadWrite));
   RETURN_IF_ERROR(Migrate(*writer, options.clock->Now()));
+  if (options.max_bytes > 0) {
+    const int64_t pages = std::max<int64_t>(1, options.max_bytes / kPageBytes);
+    RETURN_IF_ERROR(writer->Exec("PRAGMA max_page_count=" + std::to_string(pages)));
+  }
   std::vector<std::unique_ptr<Database>> readers;
   for (int i = 0; i < options.read_connections; ++i) {
     ASSIGN_OR_RETURN(std::unique_ptr<Database> reader, Database::Open(file, Database::Mode::kQueryOnly));

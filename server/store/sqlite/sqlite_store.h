@@ -4,6 +4,7 @@
 // caller's thread, on one of a few further connections, and never wait for the writer.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 
@@ -19,6 +20,8 @@ struct SqliteOptions {
   int read_connections = 4;
   // Writes that may wait. Beyond, Write waits for a place and WriteAsync fails with QUEUE_FULL.
   int max_queued_writes = 1024;
+  // Bytes the file may grow to, DISK_FULL beyond; 0: as far as the disk goes.
+  int64_t max_bytes = 0;
   int max_group = 128;  // bodies in one commit
 };
 
