@@ -1,0 +1,329 @@
+// Training and evaluation jobs on the device loop, beside inference.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/formats/status.h"
+#include "tests/worker/runtime/runtime_fixture.h"
+
+namespace tenon::runtime {
+namespace {
+
+using tenon::testing::FakeEngine;
+using ::testing::ElementsAre;
+using ::testing::Pair;
+
+std::string ReadAll(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+class RuntimeJobsTest : public RuntimeFixture {
+ protected:
+  static TrainJob Job(const std::string& id, int64_t steps) {
+    TrainJob job{.id = id, .name = "finetuneJobs/" + id, .base_digest = "base"};
+    job.options.max_steps = steps;
+    job.options.save_steps = 4;
+    job.options.seed = 9;
+    for (int i = 0; i < 7; ++i) job.data.train.push_back({absl::StrCat("row ", i), {0}});
+    return job;
+  }
+  // Runs a job to its end; the adapter's bytes.
+  absl::StatusOr<std::string> Train(TrainJob job, TrainCallbacks callbacks = {}) {
+    absl::Notification done;
+    absl::StatusOr<std::string> result = absl::UnknownError("");
+    callbacks.done = [&](absl::StatusOr<std::filesystem::path> folder) {
+      result = folder.status();
+      if (folder.ok()) result = ReadAll(*folder / "adapter_model.safetensors");
+      done.Notify();
+    };
+    if (const auto status = runtime_->StartTraining(std::move(job), std::move(callbacks)); !status.ok()) return status;
+    done.WaitForNotification();
+    return result;
+  }
+};
+
+TEST_F(RuntimeJobsTest, TrainsReportsAndExports) {
+  Start();
+  std::vector<int64_t> steps;
+  std::vector<int64_t> checkpoints;
+  bool finished = false;
+  TrainCallbacks callbacks;
+  callbacks.update = [&](const engine::TrainUpdate& update) {
+    if (const auto* step = std::get_if<engine::TrainProgress>(&update)) steps.push_back(step->step);
+    finished = finished || std::holds_alternative<engine::TrainDone>(update);
+  };
+  callbacks.checkpoint = [&](int64_t step, const std::filesystem::path& folder) {
+    EXPECT_TRUE(std::filesystem::exists(folder / "state"));
+    checkpoints.push_back(step);
+    return absl::OkStatus();
+  };
+  const auto bytes = Train(Job("a", 10), callbacks);
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_FALSE(bytes->empty());
+  EXPECT_EQ(steps.size(), 10u);
+  EXPECT_THAT(checkpoints, ElementsAre(4, 8));
+  EXPECT_TRUE(finished);
+}
+
+TEST_F(RuntimeJobsTest, LeavesNothingInScratch) {
+  Start();
+  ASSERT_TRUE(Train(Job("a", 5)).ok());
+  runtime_.reset();
+  EXPECT_TRUE(std::filesystem::is_empty(options_.scratch));
+}
+
+TEST_F(RuntimeJobsTest, InferenceMeanwhileDoesNotChangeTheBytes) {
+  Start();
+  const auto alone = Train(Job("alone", 400));
+  ASSERT_TRUE(alone.ok());
+  std::atomic<bool> stop{false};
+  std::atomic<int> answered{0};
+  std::vector<std::thread> clients;
+  for (int t = 0; t < 4; ++t) {
+    clients.emplace_back([&, t] {
+      while (!stop) answered += Call(Classify(absl::StrCat("head-", t), {"x", "y"})).ok();
+    });
+  }
+  const auto busy = Train(Job("busy", 400));
+  stop = true;
+  for (std::thread& client : clients) client.join();
+  ASSERT_TRUE(busy.ok());
+  EXPECT_EQ(*alone, *busy);
+  EXPECT_GT(answered, 0);
+}
+
+TEST_F(RuntimeJobsTest, GoesOnFromACheckpointToTheSameBytes) {
+  Start();
+  const auto whole = Train(Job("whole", 10));
+  const std::filesystem::path kept = options_.scratch.parent_path() / "kept-checkpoint";
+  TrainCallbacks callbacks;
+  callbacks.checkpoint = [&](int64_t step, const std::filesystem::path& folder) {
+    if (step == 4) std::filesystem::copy(folder, kept, std::filesystem::copy_options::overwrite_existing);
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(Train(Job("first", 10), callbacks).ok());
+  TrainJob resumed = Job("second", 10);
+  resumed.checkpoint = kept;
+  std::vector<int64_t> steps;
+  TrainCallbacks watching;
+  watching.update = [&](const engine::TrainUpdate& update) {
+    if (const auto* step = std::get_if<engine::TrainProgress>(&update)) steps.push_back(step->step);
+  };
+  const auto bytes = Train(std::move(resumed), watching);
+  std::filesystem::remove_all(kept);
+  ASSERT_TRUE(bytes.ok());
+  EXPECT_EQ(*bytes, *whole);
+  EXPECT_EQ(steps.front(), 5);
+}
+
+TEST_F(RuntimeJobsTest, InferenceRunsWhileACheckpointIsPublished) {
+  Start();
+  Gate gate;
+  std::thread training([&] {
+    TrainCallbacks callbacks;
+    callbacks.checkpoint = [&](int64_t, const std::filesystem::path&) {
+      gate.Pass();
+      return absl::OkStatus();
+    };
+    EXPECT_TRUE(Train(Job("a", 5), callbacks).ok());
+  });
+  gate.WaitUntilReached();
+  const int64_t slices = FakeEngine::Get().trainer_slices;
+  for (int i = 0; i < 50; ++i) EXPECT_TRUE(Call(Embed({"x"})).ok());
+  EXPECT_EQ(FakeEngine::Get().trainer_slices, slices) << "the job itself waits for its checkpoint";
+  gate.Open();
+  training.join();
+}
+
+TEST_F(RuntimeJobsTest, AFailedCheckpointEndsTheJobWithItsError) {
+  Start();
+  TrainCallbacks callbacks;
+  callbacks.checkpoint = [](int64_t, const std::filesystem::path&) { return TenonError(Reason::kStaleTerm, "gone"); };
+  EXPECT_EQ(GetReason(Train(Job("a", 10), callbacks).status()), Reason::kStaleTerm);
+}
+
+TEST_F(RuntimeJobsTest, CancelStopsWithinOneSlice) {
+  Gate gate;
+  FakeEngine::Get().on_slice = [&](int64_t slice) {
+    if (slice == 10) gate.Pass();
+    return absl::OkStatus();
+  };
+  Start();
+  std::thread training([&] { EXPECT_EQ(GetReason(Train(Job("a", 1'000'000)).status()), Reason::kCancelled); });
+  gate.WaitUntilReached();
+  runtime_->CancelJob("a");
+  runtime_->CancelJob("unknown");
+  gate.Open();
+  training.join();
+  EXPECT_EQ(FakeEngine::Get().trainer_slices, 11);
+}
+
+TEST_F(RuntimeJobsTest, ABrokenSliceFailsTheJobAlone) {
+  FakeEngine::Get().on_slice = [](int64_t slice) {
+    return slice == 5 ? TenonError(Reason::kLossNotFinite, "step 2: the loss is NaN") : absl::OkStatus();
+  };
+  Start();
+  EXPECT_EQ(GetReason(Train(Job("a", 10)).status()), Reason::kLossNotFinite);
+  FakeEngine::Get().on_slice = nullptr;
+  EXPECT_TRUE(Train(Job("a", 10)).ok()) << "the name is free again";
+  EXPECT_TRUE(Call(Embed({"x"})).ok());
+}
+
+TEST_F(RuntimeJobsTest, WhatIsWrongWithAJobIsSaidAtItsEnd) {
+  Start();
+  TrainJob job = Job("a", 10);
+  job.options.learning_rate = -1;
+  EXPECT_EQ(GetReason(Train(std::move(job)).status()), Reason::kOptionInvalid);
+  TrainJob elsewhere = Job("b", 10);
+  elsewhere.base_digest = "other";
+  EXPECT_EQ(GetReason(runtime_->StartTraining(std::move(elsewhere), {})), Reason::kNoWorker);
+}
+
+TEST_F(RuntimeJobsTest, ARunningJobsIdIsTaken) {
+  Gate gate;
+  FakeEngine::Get().on_slice = [&](int64_t slice) {
+    if (slice == 0) gate.Pass();
+    return absl::OkStatus();
+  };
+  Start();
+  std::thread training([&] { EXPECT_TRUE(Train(Job("a", 3)).ok()); });
+  gate.WaitUntilReached();
+  EXPECT_EQ(GetReason(runtime_->StartTraining(Job("a", 3), {})), Reason::kAlreadyExists);
+  gate.Open();
+  training.join();
+}
+
+TEST_F(RuntimeJobsTest, TwoJobsTakeTurns) {
+  Start();
+  absl::Mutex mutex;
+  std::vector<char> order;
+  const auto watch = [&](char name) {
+    TrainCallbacks callbacks;
+    callbacks.update = [&mutex, &order, name](const engine::TrainUpdate& update) {
+      absl::MutexLock lock(&mutex);
+      if (std::holds_alternative<engine::TrainProgress>(update)) order.push_back(name);
+    };
+    return callbacks;
+  };
+  Gate gate;
+  FakeEngine::Get().on_slice = [&](int64_t slice) {
+    if (slice == 0) gate.Pass();
+    return absl::OkStatus();
+  };
+  TrainJob first = Job("a", 300), second = Job("b", 300);
+  first.options.save_steps = second.options.save_steps = 0;
+  std::thread one([&] { EXPECT_TRUE(Train(std::move(first), watch('a')).ok()); });
+  gate.WaitUntilReached();
+  std::thread two([&] { EXPECT_TRUE(Train(std::move(second), watch('b')).ok()); });
+  gate.Open();
+  one.join();
+  two.join();
+  EXPECT_EQ(order.size(), 600u);
+  EXPECT_LT(std::find(order.begin(), order.end(), 'b') - order.begin(),
+            std::find(order.rbegin(), order.rend(), 'a').base() - order.begin());
+}
+
+class RuntimeEvalTest : public RuntimeFixture {
+ protected:
+  using Scores = std::vector<std::pair<formats::TenonConfig, engine::ClassificationScores>>;
+  // `correct` of `rows` rows carry label-3.
+  static EvalJob Job(std::vector<std::string> adapters, int rows, int correct) {
+    EvalJob job{.id = "e", .base_digest = "base", .adapter_digests = std::move(adapters)};
+    for (int i = 0; i < rows; ++i) {
+      job.rows.push_back({absl::StrCat(i, std::string(i % 9, ' '), " x"), {}});
+      job.row_labels.push_back({i < correct ? "label-3" : "label-4"});
+    }
+    return job;
+  }
+  absl::StatusOr<Scores> Evaluate(EvalJob job) {
+    absl::Notification done;
+    absl::StatusOr<Scores> result = absl::UnknownError("");
+    EvalCallbacks callbacks;
+    callbacks.progress = [this](int64_t done, int64_t total) { progress_.emplace_back(done, total); };
+    callbacks.done = [&](absl::StatusOr<Scores> scores) {
+      result = std::move(scores);
+      done.Notify();
+    };
+    if (const auto status = runtime_->StartEvaluation(std::move(job), callbacks); !status.ok()) return status;
+    done.WaitForNotification();
+    return result;
+  }
+  std::vector<std::pair<int64_t, int64_t>> progress_;
+};
+
+TEST_F(RuntimeEvalTest, ScoresEveryAdapterOnEveryRow) {
+  options_.max_batch_tokens = 64;
+  options_.device_adapters = 1;
+  Start();
+  const auto scores = Evaluate(Job({"head-3", "head-4"}, 100, 70));
+  ASSERT_TRUE(scores.ok()) << scores.status();
+  ASSERT_EQ(scores->size(), 2u);
+  EXPECT_DOUBLE_EQ((*scores)[0].second.accuracy, 0.7);
+  EXPECT_DOUBLE_EQ((*scores)[1].second.accuracy, 0.3);
+  EXPECT_EQ((*scores)[0].second.rows, 100);
+  EXPECT_EQ((*scores)[0].second.classes[3].support, 70);
+  EXPECT_GT(progress_.size(), 4u);
+  EXPECT_THAT(progress_.back(), Pair(200, 200));
+}
+
+TEST_F(RuntimeEvalTest, ManyAdaptersWithFewSlotsBesideInference) {
+  options_.device_adapters = 2;
+  Start();
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> clients;
+  for (int t = 0; t < 4; ++t) {
+    clients.emplace_back([&, t] {
+      while (!stop) {
+        const auto reply = Call(Classify(absl::StrCat("head-", 10 + t), {"x"}));
+        ASSERT_TRUE(reply.ok());
+        ASSERT_EQ(Label(reply->rows[0]), 10 + t);
+      }
+    });
+  }
+  std::vector<std::string> adapters;
+  for (int i = 0; i < 12; ++i) adapters.push_back(absl::StrCat("head-", i));
+  const auto scores = Evaluate(Job(adapters, 30, 30));
+  stop = true;
+  for (std::thread& client : clients) client.join();
+  ASSERT_TRUE(scores.ok()) << scores.status();
+  for (int i = 0; i < 12; ++i) EXPECT_DOUBLE_EQ((*scores)[i].second.accuracy, i == 3 ? 1 : 0);
+}
+
+TEST_F(RuntimeEvalTest, ALabelThatTheAdapterDoesNotKnowNamesTheRow) {
+  Start();
+  EvalJob job = Job({"head-3"}, 10, 10);
+  job.row_labels[6] = {"weather"};
+  const auto scores = Evaluate(std::move(job));
+  EXPECT_EQ(GetReason(scores.status()), Reason::kLabelUnknown);
+  EXPECT_EQ(GetField(scores.status()), "row 7");
+}
+
+TEST_F(RuntimeEvalTest, FailsWithItsAdapter) {
+  Start();
+  EXPECT_EQ(GetReason(Evaluate(Job({"head-3", "broken"}, 10, 10)).status()), Reason::kAdapterInvalid);
+  EXPECT_EQ(GetReason(Evaluate(Job({"plain"}, 10, 10)).status()), Reason::kNoClassifier);
+}
+
+TEST_F(RuntimeEvalTest, CancelStopsIt) {
+  Gate gate;
+  FakeEngine::Get().on_infer = [&](const auto&) {
+    gate.Pass();
+    return absl::OkStatus();
+  };
+  options_.max_batch_tokens = 8;
+  Start();
+  std::thread evaluation([&] { EXPECT_EQ(GetReason(Evaluate(Job({"head-3"}, 500, 1)).status()), Reason::kCancelled); });
+  gate.WaitUntilReached();
+  runtime_->CancelJob("e");
+  gate.Open();
+  evaluation.join();
+  EXPECT_LE(progress_.size(), 1u);
+}
+
+}  // namespace
+}  // namespace tenon::runtime
