@@ -12,6 +12,8 @@ namespace {
 
 // Extra candidates, so that documents tied with the last one asked for are seen.
 constexpr int64_t kTieSlack = 16;
+// Comparing so many takes some 10 ms.
+constexpr int64_t kExactBelow = 20'000;
 // Of a row beside its strings: two hash nodes and the row itself.
 constexpr int64_t kRowOverhead = 160;
 
@@ -26,8 +28,10 @@ void Normalize(float* vector, int dimensions) {
 
 }  // namespace
 
-CollectionIndex::CollectionIndex(const IndexSpec& spec)
-    : spec_(spec), vectors_(MakeFaissIndex(spec.kind, spec.dimensions)) {}
+CollectionIndex::CollectionIndex(const IndexSpec& spec) : CollectionIndex(spec, kExactBelow) {}
+
+CollectionIndex::CollectionIndex(const IndexSpec& spec, int64_t exact_below)
+    : spec_(spec), exact_below_(exact_below), vectors_(MakeFaissIndex(spec.kind, spec.dimensions)) {}
 
 absl::Status CollectionIndex::Apply(IndexChange change) {
   absl::MutexLock lock(&mutex_);
@@ -95,14 +99,15 @@ absl::StatusOr<std::vector<std::vector<IndexHit>>> CollectionIndex::Search(
       return absl::InternalError(
           absl::StrCat("a query has ", query.size(), " dimensions, the collection ", spec_.dimensions));
     }
-    ASSIGN_OR_RETURN(auto hits, SearchOne(query, k, restricted ? &allowed : nullptr, allowed_count));
+    ASSIGN_OR_RETURN(auto hits, SearchOne(query, k, restricted ? &allowed : nullptr, allowed_count, !filter.empty()));
     results.push_back(std::move(hits));
   }
   return results;
 }
 
 absl::StatusOr<std::vector<IndexHit>> CollectionIndex::SearchOne(std::vector<float> query, int k,
-                                                                 const SlotSet* allowed, int64_t allowed_count) const {
+                                                                 const SlotSet* allowed, int64_t allowed_count,
+                                                                 bool filtered) const {
   const int64_t wanted = std::min<int64_t>(k, allowed_count);
   std::vector<IndexHit> hits;
   if (wanted <= 0) return hits;
@@ -111,10 +116,10 @@ absl::StatusOr<std::vector<IndexHit>> CollectionIndex::SearchOne(std::vector<flo
   int64_t fetch = std::min(allowed_count, wanted + kTieSlack);
   std::vector<Candidate> found;
   // A graph walked under a narrow filter finds too little: compare with the few that match instead.
-  const bool graph = spec_.kind == v1::INDEX_KIND_HNSW &&
-                     allowed_count > std::max<int64_t>(20 * fetch, static_cast<int64_t>(rows_.size()) / 10);
-  if (graph) {
-    ASSIGN_OR_RETURN(found, vectors_->Search(query.data(), fetch, allowed));
+  const bool narrow = allowed_count <= 20 * fetch || (filtered && allowed_count <= exact_below_);
+  if (spec_.kind == v1::INDEX_KIND_HNSW && !narrow) {
+    const double effort = static_cast<double>(rows_.size()) / static_cast<double>(allowed_count);
+    ASSIGN_OR_RETURN(found, vectors_->Search(query.data(), fetch, allowed, effort));
   }
   if (static_cast<int64_t>(found.size()) < wanted) {
     while (true) {
@@ -142,7 +147,7 @@ bool CollectionIndex::WantsCompaction() const {
 }
 
 absl::StatusOr<std::shared_ptr<CollectionIndex>> CollectionIndex::Compacted() const {
-  auto copy = std::make_shared<CollectionIndex>(spec_);
+  auto copy = std::make_shared<CollectionIndex>(spec_, exact_below_);
   absl::ReaderMutexLock lock(&mutex_);
   IndexChange live;
   for (size_t slot = 0; slot < rows_.size(); ++slot) {

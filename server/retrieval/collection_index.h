@@ -39,6 +39,9 @@ struct IndexHit {
 class CollectionIndex {
  public:
   explicit CollectionIndex(const IndexSpec& spec);
+  // `exact_below`: with a filter, up to so many matching documents are compared one by one even with HNSW. A graph is
+  // walked by nearness, and what matches may all lie elsewhere.
+  CollectionIndex(const IndexSpec& spec, int64_t exact_below);
 
   // INTERNAL when a vector has another length; the index is of no use after an error.
   absl::Status Apply(IndexChange change);
@@ -66,9 +69,11 @@ class CollectionIndex {
   absl::Status Append(std::vector<IndexDocument> documents) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Bury(int64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::vector<IndexHit>> SearchOne(std::vector<float> query, int k, const SlotSet* allowed,
-                                                  int64_t allowed_count) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+                                                  int64_t allowed_count, bool filtered) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   const IndexSpec spec_;
+  const int64_t exact_below_;
   mutable absl::Mutex mutex_;
   std::unique_ptr<VectorIndex> vectors_ ABSL_GUARDED_BY(mutex_);
   std::vector<Row> rows_ ABSL_GUARDED_BY(mutex_);  // by slot

@@ -32,9 +32,10 @@ class VectorIndex {
   virtual ~VectorIndex() = default;
   // Appends `count` rows of `dimensions` floats.
   virtual absl::Status Add(const float* rows, int64_t count) = 0;
-  // At most `k` slots of `allowed` (null: all), best first. An approximate index may miss some.
-  virtual absl::StatusOr<std::vector<Candidate>> Search(const float* query, int64_t k,
-                                                        const SlotSet* allowed) const = 0;
+  // At most `k` slots of `allowed` (null: all), best first. An approximate index may miss some; it looks at `effort`
+  // times as many slots as usual.
+  virtual absl::StatusOr<std::vector<Candidate>> Search(const float* query, int64_t k, const SlotSet* allowed,
+                                                        double effort) const = 0;
   // The same, exact.
   virtual absl::StatusOr<std::vector<Candidate>> SearchExact(const float* query, int64_t k,
                                                              const SlotSet* allowed) const = 0;

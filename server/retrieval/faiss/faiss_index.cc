@@ -62,16 +62,17 @@ class FlatIndex final : public VectorIndex {
   absl::Status Add(const float* rows, int64_t count) override {
     return Guard([&] { index_.add(count, rows); });
   }
-  absl::StatusOr<std::vector<Candidate>> Search(const float* query, int64_t k, const SlotSet* allowed) const override {
+  absl::StatusOr<std::vector<Candidate>> Search(const float* query, int64_t k, const SlotSet* allowed,
+                                                double) const override {
+    return SearchExact(query, k, allowed);
+  }
+  absl::StatusOr<std::vector<Candidate>> SearchExact(const float* query, int64_t k,
+                                                     const SlotSet* allowed) const override {
     faiss::SearchParameters parameters;
     if (allowed == nullptr) return Run(index_, query, k, parameters);
     SlotSelector selector(*allowed);
     parameters.sel = &selector;
     return Run(index_, query, k, parameters);
-  }
-  absl::StatusOr<std::vector<Candidate>> SearchExact(const float* query, int64_t k,
-                                                     const SlotSet* allowed) const override {
-    return Search(query, k, allowed);
   }
   const float* Row(int64_t slot) const override { return index_.get_xb() + slot * index_.d; }
   int64_t size() const override { return index_.ntotal; }
@@ -90,9 +91,11 @@ class HnswIndex final : public VectorIndex {
   absl::Status Add(const float* rows, int64_t count) override {
     return Guard([&] { index_.add(count, rows); });
   }
-  absl::StatusOr<std::vector<Candidate>> Search(const float* query, int64_t k, const SlotSet* allowed) const override {
+  absl::StatusOr<std::vector<Candidate>> Search(const float* query, int64_t k, const SlotSet* allowed,
+                                                double effort) const override {
     faiss::SearchParametersHNSW parameters;
-    parameters.efSearch = static_cast<int>(std::max<int64_t>(options_.search_breadth, 2 * k));
+    const double breadth = effort * static_cast<double>(std::max<int64_t>(options_.search_breadth, 2 * k));
+    parameters.efSearch = static_cast<int>(std::min(breadth, static_cast<double>(index_.ntotal)));
     if (allowed == nullptr) return Run(index_, query, k, parameters);
     SlotSelector selector(*allowed);
     parameters.sel = &selector;
