@@ -1,0 +1,171 @@
+// Runs one fine-tuning outside of any server, for comparisons with other trainers: tests/parity/train_test.py and
+// bench/train_engine.py.
+//
+//   tenon-train-tool JOB.json     JSON lines on standard output
+//
+// JOB.json: {"base": FOLDER, "data": FILE, "out": FOLDER, "initial"?: FOLDER, "checkpoint"?: FOLDER, "threads"?: n,
+// "logits"?: bool,
+//            "options": {...}}
+// FILE: {"labels": [...], "multi_label": bool, "train": [{"text", "labels": [i]}], "validation": [...]}
+// Options have the names of the proto's fields, lora's among them. With "logits" the exported adapter is loaded as a
+// worker would and asked for the validation rows.
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+#include <string>
+
+#include "common/formats/status.h"
+#include "nlohmann/json.hpp"
+#include "worker/engine/adapter/adapter.h"
+#include "worker/engine/evaluate/classification.h"
+#include "worker/engine/infer.h"
+#include "worker/engine/train/trainer.h"
+
+namespace tenon::engine {
+namespace {
+
+using Json = nlohmann::json;
+
+Json ReadJson(const std::string& file) { return Json::parse(std::ifstream(file)); }
+
+void Print(const std::string& kind, const Json& value) { std::cout << Json{{kind, value}}.dump() << std::endl; }
+
+absl::StatusOr<TrainOptions> ReadOptions(const Json& json) {
+  TrainOptions options;
+  options.method = json.value("method", "lora") == "head" ? Method::kHead : Method::kLora;
+  options.lora.r = json.value("r", options.lora.r);
+  options.lora.alpha = json.value("alpha", 16.0);
+  options.lora.dropout = json.value("dropout", 0.0);
+  options.lora.use_rslora = json.value("use_rslora", false);
+  options.lora.target_modules = json.value("target_modules", std::vector<std::string>{"query", "value"});
+  options.learning_rate = json.value("learning_rate", options.learning_rate);
+  ASSIGN_OR_RETURN(options.schedule, formats::ParseSchedule(json.value("schedule", "linear")));
+  options.warmup_steps = json.value("warmup_steps", options.warmup_steps);
+  options.batch_size = json.value("batch_size", options.batch_size);
+  options.gradient_accumulation_steps = json.value("gradient_accumulation_steps", options.gradient_accumulation_steps);
+  options.max_steps = json.value("max_steps", options.max_steps);
+  options.epochs = json.value("epochs", options.epochs);
+  options.weight_decay = json.value("weight_decay", options.weight_decay);
+  options.max_grad_norm = json.value("max_grad_norm", options.max_grad_norm);
+  options.max_input_tokens = json.value("max_input_tokens", options.max_input_tokens);
+  options.seed = json.value("seed", options.seed);
+  ASSIGN_OR_RETURN(options.precision, ParsePrecision(json.value("precision", "fp32")));
+  options.eval_steps = json.value("eval_steps", options.eval_steps);
+  options.save_steps = json.value("save_steps", options.save_steps);
+  options.early_stopping_patience = json.value("early_stopping_patience", options.early_stopping_patience);
+  options.metric_for_best = json.value("metric_for_best", options.metric_for_best);
+  options.base_dropout = json.value("base_dropout", options.base_dropout);
+  options.group_by_length = json.value("group_by_length", options.group_by_length);
+  options.shuffle = json.value("shuffle", options.shuffle);
+  options.head_baseline = json.value("head_baseline", false);
+  return options;
+}
+
+TrainData ReadData(const Json& json) {
+  TrainData data;
+  data.labels = json.at("labels");
+  data.multi_label = json.value("multi_label", false);
+  for (const Json& row : json.at("train")) data.train.push_back({row.at("text"), row.at("labels")});
+  for (const Json& row : json.at("validation")) data.validation.push_back({row.at("text"), row.at("labels")});
+  return data;
+}
+
+absl::Status RunTraining(Trainer& trainer) {
+  const auto start = std::chrono::steady_clock::now();
+  for (;;) {
+    ASSIGN_OR_RETURN(const std::optional<TrainUpdate> update, trainer.RunSlice());
+    if (!update.has_value()) continue;
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (const auto* progress = std::get_if<TrainProgress>(&*update)) {
+      Print("progress", {{"step", progress->step},
+                         {"loss", progress->loss},
+                         {"learning_rate", progress->learning_rate},
+                         {"examples", progress->examples},
+                         {"tokens", progress->tokens},
+                         {"seconds", seconds}});
+    } else if (const auto* evaluation = std::get_if<TrainEvaluation>(&*update)) {
+      Print("evaluation", {{"step", evaluation->step},
+                           {"kind", evaluation->kind},
+                           {"metrics", evaluation->metrics},
+                           {"best", evaluation->best},
+                           {"seconds", seconds}});
+    } else if (const auto* done = std::get_if<TrainDone>(&*update)) {
+      Print("done", {{"total_steps", done->total_steps},
+                     {"best_step", done->best_step},
+                     {"trainable_parameters", done->trainable_parameters},
+                     {"trained_tokens", done->trained_tokens},
+                     {"stopped_early", done->stopped_early},
+                     {"seconds", seconds}});
+      return absl::OkStatus();
+    }
+  }
+}
+
+absl::Status PrintLogits(const Base& base, const std::string& folder, const TrainData& data) {
+  ASSIGN_OR_RETURN(const auto host, HostAdapter::Load(folder, base));
+  ASSIGN_OR_RETURN(const auto device, DeviceAdapter::Place(host, base));
+  Json logits = Json::array();
+  for (const LabelledText& row : data.validation) {
+    const std::vector<int32_t> ids = base.tokenizer().Encode(row.text, host->config().max_input_tokens).ids;
+    ASSIGN_OR_RETURN(const auto values,
+                     Infer(base, {InferRow{.ids = &ids, .adapter = device.get(), .output = Output::kLogits}}));
+    logits.push_back(values[0]);
+  }
+  Print("logits", logits);
+  return absl::OkStatus();
+}
+
+// {"scores": {"num_labels", "multi_label", "truth": [[i]], "probabilities": [[p]]}}: the counting alone.
+Json Scores(const Json& json) {
+  ClassificationEvaluator evaluator(json.at("num_labels"), json.at("multi_label"));
+  for (size_t i = 0; i < json.at("truth").size(); ++i) {
+    evaluator.Add(json.at("truth")[i], json.at("probabilities")[i]);
+  }
+  const ClassificationScores scores = evaluator.Finish();
+  Json classes = Json::array();
+  for (const ClassScore& one : scores.classes) classes.push_back({one.precision, one.recall, one.f1, one.support});
+  return {{"accuracy", scores.accuracy},       {"macro_f1", scores.macro_f1}, {"micro_f1", scores.micro_f1},
+          {"weighted_f1", scores.weighted_f1}, {"classes", classes},          {"confusion", scores.confusion}};
+}
+
+absl::Status Run(const Json& job) {
+  if (job.contains("scores")) {
+    Print("scores", Scores(job.at("scores")));
+    return absl::OkStatus();
+  }
+  SetThreads(job.value("threads", 2));
+  ASSIGN_OR_RETURN(const TrainOptions options, ReadOptions(job.at("options")));
+  Base::Options base_options;
+  base_options.digest = job.value("digest", "");
+  ASSIGN_OR_RETURN(const auto device, ParseDevice(job.value("device", "cpu")));
+  base_options.device = device;
+  ASSIGN_OR_RETURN(const auto base, Base::Load(std::string(job.at("base")), base_options));
+  const TrainData data = ReadData(ReadJson(job.at("data")));
+  std::optional<std::filesystem::path> checkpoint, initial;
+  if (job.contains("checkpoint")) checkpoint = std::string(job.at("checkpoint"));
+  if (job.contains("initial")) initial = std::string(job.at("initial"));
+  ASSIGN_OR_RETURN(const auto trainer, Trainer::Create(base, options, data, checkpoint, initial));
+  RETURN_IF_ERROR(RunTraining(*trainer));
+  if (!job.contains("out")) return absl::OkStatus();
+  const std::string out = job.at("out");
+  std::filesystem::create_directories(out);
+  RETURN_IF_ERROR(trainer->Export(out, "finetuneJobs/tool"));
+  return job.value("logits", false) ? PrintLogits(*base, out, data) : absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace tenon::engine
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::cerr << "usage: tenon-train-tool JOB.json\n";
+    return 2;
+  }
+  const absl::Status status = tenon::engine::Run(tenon::engine::ReadJson(argv[1]));
+  if (status.ok()) return 0;
+  tenon::engine::Print("error", {{"message", std::string(status.message())},
+                                 {"reason", tenon::ReasonName(tenon::GetReason(status))},
+                                 {"field", tenon::GetField(status)}});
+  return 1;
+}

@@ -1,0 +1,12 @@
+# Training held against PEFT's. The tool is bench/train_engine.py's too.
+if(NOT TENON_HAS_TORCH)
+  return()
+endif()
+add_executable(tenon-train-tool train_tool.cc)
+target_link_libraries(tenon-train-tool PRIVATE tenon_engine)
+add_test(NAME training_parity
+  COMMAND ${TENON_PYTHON} -m pytest -q ${CMAKE_CURRENT_SOURCE_DIR}/train_test.py
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(training_parity PROPERTIES LABELS parity TIMEOUT 900
+  SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
+  ENVIRONMENT "TENON_TRAIN_TOOL=$<TARGET_FILE:tenon-train-tool>")

@@ -1,0 +1,75 @@
+#include "worker/engine/train/adamw.h"
+
+#include <ATen/ops/tensor.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace tenon::engine {
+namespace {
+
+Parameter Make(const std::vector<float>& values, const std::vector<float>& grad, bool decay) {
+  return {"p", at::tensor(values), at::tensor(grad), 0, decay};
+}
+
+// The update of one number, written out as in the paper.
+struct Scalar {
+  double p, m = 0, v = 0;
+  void Step(double g, double lr, double decay, int64_t t) {
+    p *= 1 - lr * decay;
+    m = 0.9 * m + 0.1 * g;
+    v = 0.999 * v + 0.001 * g * g;
+    const double m_hat = m / (1 - std::pow(0.9, t)), v_hat = v / (1 - std::pow(0.999, t));
+    p -= lr * m_hat / (std::sqrt(v_hat) + 1e-8);
+  }
+};
+
+TEST(AdamWTest, EqualsTheFormulaOverManySteps) {
+  for (const bool decay : {true, false}) {
+    std::vector<Parameter> parameters = {Make({0.5f, -2}, {0, 0}, decay)};
+    AdamW optimizer(parameters, {.weight_decay = 0.1});
+    Scalar a{0.5}, b{-2};
+    for (int64_t t = 1; t <= 20; ++t) {
+      const double ga = std::sin(static_cast<double>(t)), gb = 1e-3 * static_cast<double>(t);
+      const double lr = 0.01 / static_cast<double>(t);
+      parameters[0].grad = at::tensor({static_cast<float>(ga), static_cast<float>(gb)});
+      optimizer.Step(parameters, lr, t);
+      a.Step(ga, lr, decay ? 0.1 : 0, t);
+      b.Step(gb, lr, decay ? 0.1 : 0, t);
+      EXPECT_NEAR(parameters[0].value[0].item<double>(), a.p, 1e-6) << t;
+      EXPECT_NEAR(parameters[0].value[1].item<double>(), b.p, 1e-6) << t;
+    }
+  }
+}
+
+TEST(AdamWTest, FirstStepMovesByTheLearningRate) {
+  std::vector<Parameter> parameters = {Make({1, 1, 1}, {1e-3f, -5, 0}, true)};
+  AdamW optimizer(parameters, {});
+  optimizer.Step(parameters, 0.1, 1);
+  EXPECT_NEAR(parameters[0].value[0].item<double>(), 0.9, 1e-5);
+  EXPECT_NEAR(parameters[0].value[1].item<double>(), 1.1, 1e-5);
+  EXPECT_NEAR(parameters[0].value[2].item<double>(), 1.0, 1e-6);
+}
+
+TEST(ClipTest, ScalesToTheGlobalNorm) {
+  std::vector<Parameter> parameters = {Make({0}, {3}, true), Make({0}, {4}, false)};
+  EXPECT_NEAR(ClipGradients(parameters, 1), 5, 1e-6);
+  EXPECT_NEAR(parameters[0].grad.item<double>(), 0.6, 1e-6);
+  EXPECT_NEAR(parameters[1].grad.item<double>(), 0.8, 1e-6);
+}
+
+TEST(ClipTest, LeavesSmallGradientsAndZeroMeansOff) {
+  std::vector<Parameter> parameters = {Make({0}, {3}, true), Make({0}, {4}, false)};
+  EXPECT_NEAR(ClipGradients(parameters, 10), 5, 1e-6);
+  EXPECT_EQ(parameters[0].grad.item<float>(), 3);
+  EXPECT_NEAR(ClipGradients(parameters, 0), 5, 1e-6);
+  EXPECT_EQ(parameters[1].grad.item<float>(), 4);
+}
+
+TEST(ClipTest, InfinityIsReported) {
+  std::vector<Parameter> parameters = {Make({0}, {INFINITY}, true)};
+  EXPECT_FALSE(std::isfinite(ClipGradients(parameters, 1)));
+}
+
+}  // namespace
+}  // namespace tenon::engine

@@ -1,0 +1,195 @@
+#include "worker/engine/train/segmented_pass.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/randn.h>
+#include <gtest/gtest.h>
+
+#include "common/formats/status.h"
+#include "tests/worker/engine/tiny_base.h"
+#include "tests/worker/engine/train/toy_run.h"
+
+namespace tenon::engine {
+namespace {
+
+// A network on a tiny base whose adapter is not the zero it starts as.
+class PassTest : public ::testing::Test {
+ protected:
+  void SetUp() override { Make({"query", "value"}, 0.1); }
+
+  void Make(const std::vector<std::string>& targets, double dropout, const std::string& regex = "",
+            Precision precision = Precision::kFp32) {
+    base_ = testing::MakeToyBase(dropout);
+    encoder_ = *base_->encoder(precision);
+    TrainOptions options = testing::ToyOptions();
+    options.lora.target_modules = targets;
+    options.lora.target_regex = regex;
+    options.lora.dropout = dropout;
+    formats::TenonConfig config;
+    config.labels = {"a", "b"};
+    auto adapter = TrainableAdapter::Make(*encoder_, options, config, nullptr);
+    ASSERT_TRUE(adapter.ok()) << adapter.status();
+    adapter_ = std::make_unique<TrainableAdapter>(*std::move(adapter));
+    const at::NoGradGuard no_grad;
+    for (Parameter& parameter : adapter_->parameters()) {
+      parameter.value.copy_(at::randn(parameter.value.sizes()) * 0.2);
+    }
+    dropout_ = std::make_unique<JobDropout>(7, at::Device(at::kCPU));
+    const DropoutRates rates{dropout, dropout, dropout};
+    network_ = std::make_unique<Network>(*encoder_, *adapter_, rates, dropout_.get());
+    rows_.ids.clear();
+    rows_.labels.clear();
+    for (int64_t i = 0; i < 8; ++i) {  // ragged
+      rows_.ids.push_back(base_->tokenizer().Encode(testing::TinyText(static_cast<uint64_t>(i), 1 + 3 * i), 64).ids);
+      rows_.labels.push_back({i % 2});
+    }
+  }
+
+  SegmentedPass Pass(const MicroBatch& rows, double scale, int64_t micro_batch) {
+    return SegmentedPass(*network_, *adapter_, *dropout_, PackRows(rows_, rows, encoder_->device()),
+                         PickLabels(rows_, rows), false, scale, micro_batch);
+  }
+  void ClearGradients() {
+    for (Parameter& parameter : adapter_->parameters()) parameter.grad = at::Tensor();
+  }
+  std::vector<at::Tensor> TakeGradients() {
+    std::vector<at::Tensor> grads;
+    for (Parameter& parameter : adapter_->parameters()) grads.push_back(parameter.grad.clone());
+    ClearGradients();
+    return grads;
+  }
+  // Slices until the end; returns how many.
+  int Slices(SegmentedPass& pass) {
+    for (int slices = 1;; ++slices) {
+      const auto finished = pass.Advance();
+      EXPECT_TRUE(finished.ok()) << finished.status();
+      if (!finished.ok() || *finished) return slices;
+    }
+  }
+  void ExpectSlicedEqualsWhole() {
+    SegmentedPass sliced = Pass({0, 1, 2, 3}, 0.25, 5);
+    Slices(sliced);
+    const std::vector<at::Tensor> parts = TakeGradients();
+    SegmentedPass whole = Pass({0, 1, 2, 3}, 0.25, 5);
+    ASSERT_TRUE(whole.RunWhole().ok());
+    const std::vector<at::Tensor> all = TakeGradients();
+    EXPECT_EQ(sliced.loss(), whole.loss());
+    for (size_t i = 0; i < all.size(); ++i) {
+      EXPECT_TRUE(at::equal(parts[i], all[i])) << adapter_->parameters()[i].name;
+      EXPECT_GT(all[i].abs().max().item<double>(), 0) << adapter_->parameters()[i].name;
+    }
+  }
+
+  std::shared_ptr<const Base> base_;
+  std::shared_ptr<const Encoder> encoder_;
+  std::unique_ptr<TrainableAdapter> adapter_;
+  std::unique_ptr<JobDropout> dropout_;
+  std::unique_ptr<Network> network_;
+  TokenRows rows_;
+};
+
+TEST_F(PassTest, SlicedEqualsWholeBitForBit) { ExpectSlicedEqualsWhole(); }
+
+TEST_F(PassTest, SlicedEqualsWholeInBf16) {
+  Make({"query", "value"}, 0.1, "", Precision::kBf16);
+  ExpectSlicedEqualsWhole();
+}
+
+TEST_F(PassTest, SlicedEqualsWholeOnEveryLinearLayer) {
+  Make({"query", "key", "value", "dense"}, 0.1);
+  EXPECT_EQ(adapter_->adapter().pairs.count("pooler.dense"), 1u);
+  ExpectSlicedEqualsWhole();
+}
+
+TEST_F(PassTest, NothingIsDoneBelowTheLowestAdapter) {
+  Make({}, 0.1, ".*layer\\.1\\..*query");
+  EXPECT_EQ(adapter_->lowest_segment(), 1);
+  ExpectSlicedEqualsWhole();
+  // Three layers forward, the head, two layers backward.
+  SegmentedPass pass = Pass({0, 1}, 0.5, 0);
+  EXPECT_EQ(Slices(pass), 3 + 1 + 2);
+}
+
+TEST_F(PassTest, OtherMicroBatchOtherMasks) {
+  SegmentedPass one = Pass({0, 1, 2}, 1, 1), two = Pass({0, 1, 2}, 1, 2), again = Pass({0, 1, 2}, 1, 1);
+  Slices(one);
+  Slices(two);
+  Slices(again);
+  EXPECT_NE(one.loss(), two.loss());
+  EXPECT_EQ(one.loss(), again.loss());
+}
+
+// Gradients by differences of the loss, every parameter, a few elements each.
+TEST_F(PassTest, GradientsEqualFiniteDifferences) {
+  Make({"query", "value", "dense"}, 0);
+  const MicroBatch rows = {0, 1, 2, 3, 4, 5};
+  SegmentedPass pass = Pass(rows, 1, 0);
+  Slices(pass);
+  const std::vector<at::Tensor> grads = TakeGradients();
+  const auto loss = [&] {
+    const at::NoGradGuard no_grad;
+    return SumLoss(network_->Logits(PackRows(rows_, rows, encoder_->device())), PickLabels(rows_, rows), false)
+        .item<double>();
+  };
+  for (size_t i = 0; i < grads.size(); ++i) {
+    const at::NoGradGuard no_grad;
+    at::Tensor flat = adapter_->parameters()[i].value.view(-1);
+    for (int64_t element = 0; element < flat.numel(); element += 1 + flat.numel() / 3) {
+      const double kept = flat[element].item<double>(), step = 1e-2;
+      flat[element].fill_(kept + step);
+      const double up = loss();
+      flat[element].fill_(kept - step);
+      const double down = loss();
+      flat[element].fill_(kept);
+      EXPECT_NEAR(grads[i].reshape(-1)[element].item<double>(), (up - down) / (2 * step), 5e-3)
+          << adapter_->parameters()[i].name << " " << element;
+    }
+  }
+}
+
+TEST_F(PassTest, AccumulationDoesNotChangeTheGradient) {
+  Make({"query", "value"}, 0);
+  SegmentedPass together = Pass({0, 1, 2, 3, 4, 5, 6, 7}, 1.0 / 8, 0);
+  Slices(together);
+  const std::vector<at::Tensor> whole = TakeGradients();
+  double loss = 0;
+  for (int64_t row = 0; row < 8; ++row) {
+    SegmentedPass one = Pass({row}, 1.0 / 8, row);
+    Slices(one);
+    loss += one.loss();
+  }
+  const std::vector<at::Tensor> parts = TakeGradients();
+  EXPECT_NEAR(loss, together.loss(), 1e-5);
+  for (size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_LT((whole[i] - parts[i]).abs().max().item<double>(), 1e-5) << adapter_->parameters()[i].name;
+  }
+}
+
+TEST_F(PassTest, InfiniteWeightsAreReported) {
+  const at::NoGradGuard no_grad;
+  adapter_->parameters().back().value.fill_(NAN);
+  SegmentedPass pass = Pass({0, 1}, 0.5, 0);
+  absl::Status status;
+  for (int i = 0; i < 10 && status.ok(); ++i) status = pass.Advance().status();
+  EXPECT_EQ(GetReason(status), Reason::kLossNotFinite);
+}
+
+TEST_F(PassTest, NewAdapterChangesNothing) {
+  formats::TenonConfig config;
+  config.labels = {"a", "b"};
+  TrainOptions options = testing::ToyOptions();
+  auto fresh = TrainableAdapter::Make(*encoder_, options, config, nullptr);
+  ASSERT_TRUE(fresh.ok());
+  const LinearHook hook = fresh->Hook(nullptr);
+  const at::Tensor x = at::randn({5, 32}), y = at::randn({5, 32});
+  EXPECT_TRUE(at::equal(hook("encoder.layer.0.attention.self.query", x, y), y));
+  const at::Tensor& a = fresh->adapter().pairs.at("encoder.layer.0.attention.self.query").a;
+  EXPECT_LE(a.abs().max().item<double>(), 1 / std::sqrt(32.0));
+  EXPECT_GT(a.abs().max().item<double>(), 0.8 / std::sqrt(32.0));
+  EXPECT_NEAR(fresh->head().weight.std().item<double>(), 0.02, 0.008);
+  EXPECT_EQ(fresh->head().bias.abs().max().item<double>(), 0);
+}
+
+}  // namespace
+}  // namespace tenon::engine

@@ -1,0 +1,272 @@
+#include "worker/engine/train/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/formats/status.h"
+#include "tests/worker/engine/tiny_base.h"
+#include "tests/worker/engine/train/toy_run.h"
+#include "worker/engine/adapter/adapter.h"
+#include "worker/engine/infer.h"
+
+namespace tenon::engine {
+namespace {
+
+using testing::FreshFolder;
+using testing::MakeToyBase;
+using testing::RunToy;
+using testing::ToyData;
+using testing::ToyOptions;
+using testing::ToyRun;
+
+TEST(TrainerTest, LearnsTheToyTask) {
+  TrainOptions options = ToyOptions();
+  options.max_steps = 120;
+  options.eval_steps = 40;
+  options.head_baseline = true;
+  const ToyRun run = RunToy(MakeToyBase(), options, ToyData(96, 48));
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  ASSERT_EQ(run.progress.size(), 120u);
+  EXPECT_EQ(run.progress.front().step, 1);
+  EXPECT_EQ(run.progress.front().examples, 8);
+  EXPECT_EQ(run.progress.back().total_steps, 120);
+  EXPECT_LT(run.progress.back().loss, 0.5 * run.progress.front().loss);
+  ASSERT_EQ(run.Kind("untrained").size(), 1u);
+  ASSERT_EQ(run.Kind("head_baseline").size(), 1u);
+  ASSERT_EQ(run.Kind("validation").size(), 3u);
+  EXPECT_LT(run.Kind("untrained")[0].metrics.at("accuracy"), 0.7);
+  EXPECT_GT(run.Kind("validation").back().metrics.at("accuracy"), 0.9);
+  EXPECT_EQ(run.done->total_steps, 120);
+  // 3 layers, query and value, r 4 on 32 -> 32, and the head.
+  EXPECT_EQ(run.done->trainable_parameters, 3 * 2 * 4 * 64 + 2 * 32 + 2);
+  int64_t tokens = 0;
+  for (const TrainProgress& progress : run.progress) tokens += progress.tokens;
+  EXPECT_EQ(run.done->trained_tokens, tokens);
+}
+
+TEST(TrainerTest, SameSeedSameBytesOtherSeedOtherBytes) {
+  const auto base = MakeToyBase();
+  TrainOptions options = ToyOptions();
+  const ToyRun one = RunToy(base, options, ToyData(40, 16)), two = RunToy(base, options, ToyData(40, 16));
+  ASSERT_TRUE(one.status.ok()) << one.status;
+  EXPECT_EQ(one.weights, two.weights);
+  EXPECT_EQ(testing::ReadBytes(one.folder / "tenon.json"), testing::ReadBytes(two.folder / "tenon.json"));
+  options.seed = 43;
+  EXPECT_NE(RunToy(base, options, ToyData(40, 16)).weights, one.weights);
+}
+
+class ResumeTest : public ::testing::TestWithParam<Method> {};
+
+TEST_P(ResumeTest, EveryCheckpointGoesOnToTheSameBytes) {
+  const auto base = MakeToyBase();
+  TrainOptions options = ToyOptions();
+  options.method = GetParam();
+  options.max_steps = 11;
+  options.save_steps = 2;
+  options.eval_steps = 3;
+  options.gradient_accumulation_steps = 2;
+  options.weight_decay = 0.01;
+  options.schedule = Schedule::kCosine;
+  options.warmup_steps = 3;
+  const TrainData data = ToyData(37, 16);
+  const ToyRun whole = RunToy(base, options, data);
+  ASSERT_TRUE(whole.status.ok()) << whole.status;
+  ASSERT_EQ(whole.checkpoints.size(), 5u);  // steps 2, 4, 6, 8, 10
+  for (size_t i = 0; i < whole.checkpoints.size(); ++i) {
+    const ToyRun rest = RunToy(base, options, data, whole.checkpoints[i]);
+    ASSERT_TRUE(rest.status.ok()) << rest.status;
+    const int64_t step = 2 * (static_cast<int64_t>(i) + 1);
+    EXPECT_EQ(rest.progress.front().step, step + 1);
+    EXPECT_EQ(rest.progress.front().loss, whole.progress[static_cast<size_t>(step)].loss);
+    EXPECT_EQ(rest.weights, whole.weights) << "from step " << step;
+    EXPECT_EQ(rest.done->trained_tokens, whole.done->trained_tokens);
+    EXPECT_EQ(rest.done->best_step, whole.done->best_step);
+    EXPECT_TRUE(rest.Kind("untrained").empty());
+    for (const auto& evaluation : rest.Kind("validation")) EXPECT_GT(evaluation.step, step);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, ResumeTest, ::testing::Values(Method::kLora, Method::kHead),
+                         [](const auto& test) { return test.param == Method::kLora ? "Lora" : "Head"; });
+
+TEST(TrainerTest, InferenceBetweenSlicesChangesNothing) {
+  const auto base = MakeToyBase();
+  const ToyRun alone = RunToy(base, ToyOptions(), ToyData(40, 16));
+  const std::vector<int32_t> ids = base->tokenizer().Encode("good tea today", 32).ids;
+  const ToyRun busy = RunToy(base, ToyOptions(), ToyData(40, 16), std::nullopt, [&] {
+    const std::vector<InferRow> rows(3, InferRow{.ids = &ids});
+    ASSERT_TRUE(Infer(*base, rows).ok());
+  });
+  ASSERT_TRUE(busy.status.ok()) << busy.status;
+  EXPECT_EQ(busy.weights, alone.weights);
+}
+
+TEST(TrainerTest, EvaluationDoesNotDisturbTraining) {
+  const auto base = MakeToyBase();
+  TrainOptions options = ToyOptions();
+  TrainData data = ToyData(40, 0);
+  const ToyRun without = RunToy(base, options, data);
+  data.validation = ToyData(0, 16).validation;
+  options.head_baseline = true;
+  options.metric_for_best = "loss";
+  const ToyRun with = RunToy(base, options, data);
+  ASSERT_TRUE(without.status.ok() && with.status.ok()) << without.status << with.status;
+  EXPECT_TRUE(without.evaluations.empty());
+  for (size_t i = 0; i < with.progress.size(); ++i) EXPECT_EQ(with.progress[i].loss, without.progress[i].loss) << i;
+}
+
+TEST(TrainerTest, TheBestCheckpointIsExported) {
+  const auto base = MakeToyBase();
+  TrainOptions options = ToyOptions();
+  options.metric_for_best = "loss";
+  options.eval_steps = 2;
+  options.learning_rate = 0.2;  // jumps about, so that the last is hardly the best
+  options.schedule = Schedule::kConstant;
+  options.max_steps = 20;
+  const ToyRun run = RunToy(base, options, ToyData(40, 16));
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  int64_t best_step = 0;
+  double best = 1e9;
+  for (const TrainEvaluation& evaluation : run.Kind("validation")) {
+    const double loss = evaluation.metrics.at("loss");
+    EXPECT_EQ(evaluation.best, loss < best);
+    if (loss < best) {
+      best = loss;
+      best_step = evaluation.step;
+    }
+  }
+  EXPECT_EQ(run.done->best_step, best_step);
+  ASSERT_LT(best_step, 20);
+  // A run that ends at that step exports the same weights.
+  options.max_steps = best_step;
+  options.eval_steps = 0;
+  EXPECT_EQ(RunToy(base, options, ToyData(40, 16)).weights, run.weights);
+}
+
+TEST(TrainerTest, StopsEarly) {
+  TrainOptions options = ToyOptions();
+  options.max_steps = 200;
+  options.eval_steps = 2;
+  options.early_stopping_patience = 2;
+  options.learning_rate = 1e-12;  // never better
+  const ToyRun run = RunToy(MakeToyBase(), options, ToyData(40, 16));
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_TRUE(run.done->stopped_early);
+  EXPECT_EQ(run.done->total_steps, 6);  // the first evaluation is the best, then two that are not
+  EXPECT_EQ(run.done->best_step, 2);
+}
+
+TEST(TrainerTest, LossThatIsNotANumberFailsWithItsStep) {
+  TrainOptions options = ToyOptions();
+  options.learning_rate = 1e30;
+  options.schedule = Schedule::kConstant;
+  options.max_grad_norm = 0;
+  const ToyRun run = RunToy(MakeToyBase(), options, ToyData(40, 0));
+  EXPECT_EQ(GetReason(run.status), Reason::kLossNotFinite) << run.status;
+  EXPECT_NE(std::string(run.status.message())
+                .find(absl::StrCat("step ", run.progress.empty() ? 1 : run.progress.back().step + 1)),
+            std::string::npos)
+      << run.status;
+}
+
+TEST(TrainerTest, WrongInputIsNamed) {
+  const auto base = MakeToyBase();
+  const auto field = [&](const std::function<void(TrainOptions&, TrainData&)>& spoil) {
+    TrainOptions options = ToyOptions();
+    TrainData data = ToyData(8, 4);
+    spoil(options, data);
+    return GetField(RunToy(base, options, data).status);
+  };
+  EXPECT_EQ(field([](auto& options, auto&) { options.lora.r = 0; }), "r");
+  EXPECT_EQ(field([](auto& options, auto&) { options.learning_rate = -1; }), "learning_rate");
+  EXPECT_EQ(field([](auto& options, auto&) { options.max_input_tokens = 65; }), "max_input_tokens");
+  EXPECT_EQ(field([](auto& options, auto&) { options.lora.target_modules = {"q_lin"}; }), "target_modules");
+  EXPECT_EQ(field([](auto& options, auto&) { options.lora.modules_to_save = {"embeddings"}; }), "modules_to_save");
+  EXPECT_EQ(field([](auto&, auto& data) { data.train[3].labels = {2}; }), "train row 4");
+  EXPECT_EQ(field([](auto&, auto& data) { data.validation[0].labels = {}; }), "validation row 1");
+  EXPECT_EQ(field([](auto&, auto& data) { data.train.clear(); }), "train");
+  EXPECT_EQ(field([](auto&, auto& data) { data.labels = {"one"}; }), "label");
+}
+
+TEST(TrainerTest, ExportedAdapterServesTheSameClasses) {
+  const auto base = MakeToyBase();
+  TrainOptions options = ToyOptions();
+  options.max_steps = 120;
+  options.eval_steps = 0;
+  const TrainData data = ToyData(96, 48);
+  const ToyRun run = RunToy(base, options, data);
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  const auto host = HostAdapter::Load(run.folder, *base);
+  ASSERT_TRUE(host.ok()) << host.status();
+  EXPECT_EQ((*host)->config().labels, data.labels);
+  EXPECT_EQ((*host)->config().job, "finetuneJobs/toy");
+  EXPECT_EQ((*host)->config().base_digest, base->digest());
+  const auto device = DeviceAdapter::Place(*host, *base);
+  ASSERT_TRUE(device.ok()) << device.status();
+  int64_t right = 0;
+  for (const LabelledText& row : data.validation) {
+    const std::vector<int32_t> ids = base->tokenizer().Encode(row.text, base->default_max_tokens()).ids;
+    const InferRow infer{.ids = &ids, .adapter = device->get(), .output = Output::kLogits};
+    const auto logits = Infer(*base, {infer});
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    right += ((*logits)[0][1] > (*logits)[0][0]) == (row.labels[0] == 1);
+  }
+  EXPECT_DOUBLE_EQ(static_cast<double>(right) / 48, run.Kind("validation").back().metrics.at("accuracy"));
+}
+
+TEST(TrainerTest, InitialAdapterIsWhereItStarts) {
+  const auto base = MakeToyBase(0);
+  TrainOptions options = ToyOptions();
+  options.max_steps = 60;
+  const ToyRun first = RunToy(base, options, ToyData(96, 48));
+  ASSERT_TRUE(first.status.ok()) << first.status;
+  auto trainer = Trainer::Create(base, options, ToyData(96, 48), std::nullopt, first.folder);
+  ASSERT_TRUE(trainer.ok()) << trainer.status();
+  for (;;) {
+    const auto update = (*trainer)->RunSlice();
+    ASSERT_TRUE(update.ok()) << update.status();
+    if (!update->has_value()) continue;
+    const auto& untrained = std::get<TrainEvaluation>(**update);
+    EXPECT_EQ(untrained.kind, "untrained");
+    const auto evaluations = first.Kind("validation");
+    const auto best = std::find_if(evaluations.rbegin(), evaluations.rend(), [](const auto& e) { return e.best; });
+    EXPECT_NEAR(untrained.metrics.at("loss"), best->metrics.at("loss"), 1e-5);
+    break;
+  }
+  options.lora.r = 2;
+  EXPECT_EQ(GetReason(Trainer::Create(base, options, ToyData(96, 48), std::nullopt, first.folder).status()),
+            Reason::kAdapterInvalid);
+}
+
+TEST(TrainerTest, MultiLabel) {
+  TrainData data = ToyData(60, 30, 3);
+  data.multi_label = true;
+  for (auto* rows : {&data.train, &data.validation}) {
+    for (size_t i = 0; i < rows->size(); i += 5) {
+      (*rows)[i].text += " awful planet";
+      (*rows)[i].labels = {0, 1, 2};
+    }
+    (*rows)[1] = {"my your his", {}};
+  }
+  TrainOptions options = ToyOptions();
+  options.max_steps = 150;
+  options.eval_steps = 150;
+  options.head_baseline = true;
+  const ToyRun run = RunToy(MakeToyBase(), options, data);
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_LT(run.progress.back().loss, 0.6 * run.progress.front().loss);
+  EXPECT_GT(run.Kind("validation").back().metrics.at("macro_f1"), run.Kind("untrained")[0].metrics.at("macro_f1"));
+}
+
+TEST(TrainerTest, Bf16LearnsAsWell) {
+  TrainOptions options = ToyOptions();
+  options.precision = Precision::kBf16;
+  options.max_steps = 120;
+  options.eval_steps = 60;
+  const ToyRun run = RunToy(MakeToyBase(), options, ToyData(96, 48));
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_GT(run.Kind("validation").back().metrics.at("accuracy"), 0.9);
+}
+
+}  // namespace
+}  // namespace tenon::engine
