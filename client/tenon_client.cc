@@ -17,6 +17,12 @@ std::string HostOf(const std::string& server) {
   return server.substr(0, server.rfind(':'));
 }
 
+// `Connection refused` of gRPC's chain of causes.
+std::string LastPart(const std::string& message) {
+  const size_t colon = message.rfind(": ");
+  return colon == std::string::npos ? message : message.substr(colon + 2);
+}
+
 }  // namespace
 
 Client::Client(ClientOptions options, Calls* calls)
@@ -59,8 +65,8 @@ absl::Status Client::Decode(const grpc::Status& status) const {
   if (GetReason(decoded) != Reason::kUnspecified) return decoded;
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
-      return absl::UnavailableError(
-          absl::StrCat("No answer from a Tenon server at ", options_.server, " (", status.error_message(), ")"));
+      return absl::UnavailableError(absl::StrCat("No answer from a Tenon server at ", options_.server, ": ",
+                                                 LastPart(status.error_message()), "."));
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return TenonError(Reason::kDeadlineExceeded,
                         absl::StrCat("No answer within ", absl::FormatDuration(options_.timeout), "."));

@@ -124,6 +124,22 @@ std::vector<std::string> OptionKeys(const std::vector<const Message*>& messages)
 }
 
 std::string Nearest(const std::string& word, const std::vector<std::string>& candidates) {
+  // What other libraries call the same thing, and what no count of edits would find.
+  static constexpr const char* kElsewhere[][2] = {{"lr", "learning_rate"},
+                                                  {"lora_alpha", "alpha"},
+                                                  {"lora_r", "r"},
+                                                  {"rank", "r"},
+                                                  {"lora_dropout", "dropout"},
+                                                  {"num_train_epochs", "epochs"},
+                                                  {"num_epochs", "epochs"},
+                                                  {"steps", "max_steps"},
+                                                  {"lr_scheduler_type", "schedule"},
+                                                  {"max_length", "max_input_tokens"},
+                                                  {"max_seq_length", "max_input_tokens"},
+                                                  {"patience", "early_stopping_patience"}};
+  for (const auto& [theirs, ours] : kElsewhere) {
+    if (word == theirs && std::find(candidates.begin(), candidates.end(), ours) != candidates.end()) return ours;
+  }
   const auto nearest = std::min_element(candidates.begin(), candidates.end(), [&](const auto& a, const auto& b) {
     return EditDistance(word, a) < EditDistance(word, b);
   });

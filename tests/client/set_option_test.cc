@@ -38,8 +38,8 @@ TEST_F(SetOptionTest, ListsAndMaps) {
   EXPECT_THAT(lora_.target_modules(), testing::ElementsAre("query", "value"));
   EXPECT_TRUE(Set("target_modules=all-linear").ok());  // the last one counts
   EXPECT_THAT(lora_.target_modules(), testing::ElementsAre("all-linear"));
-  EXPECT_TRUE(Set(R"(target_modules=[".*layer\\.[0-3]{1,2}\\..*(query|value)"])").ok());
-  EXPECT_THAT(lora_.target_modules(), testing::ElementsAre(R"(.*layer\.[0-3]{1,2}\..*(query|value))"));
+  EXPECT_TRUE(Set(R"x(target_modules=[".*layer\\.[0-3]{1,2}\\..*(query|value)"])x").ok());
+  EXPECT_THAT(lora_.target_modules(), testing::ElementsAre(R"x(.*layer\.[0-3]{1,2}\..*(query|value))x"));
   EXPECT_TRUE(Set("rank_pattern=query:16,value:4").ok());
   EXPECT_EQ(lora_.rank_pattern().at("query"), 16);
   EXPECT_EQ(lora_.rank_pattern().at("value"), 4);
@@ -69,6 +69,8 @@ TEST_F(SetOptionTest, AnUnknownKeyNamesTheNearest) {
   EXPECT_THAT(message("lerning_rate=1"), testing::HasSubstr("'learning_rate'"));
   EXPECT_THAT(message("batchsize=1"), testing::HasSubstr("'batch_size'"));
   EXPECT_THAT(message("alhpa=1"), testing::HasSubstr("'alpha'"));
+  EXPECT_THAT(message("lr=1"), testing::HasSubstr("'learning_rate'"));
+  EXPECT_THAT(message("lora_alpha=1"), testing::HasSubstr("'alpha'"));
   EXPECT_EQ(GetField(Set("alhpa=1")), "alhpa");
   EXPECT_THAT(message("nonsense"), testing::HasSubstr("key=value"));
   EXPECT_THAT(message("=1"), testing::HasSubstr("key=value"));

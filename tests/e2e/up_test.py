@@ -1,0 +1,156 @@
+"""`tenon up`: a server and a worker that start, serve, are looked after and stop together."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import Shell
+from tenon_process import BIN, wait_for
+
+FREE = [part for name in ("--listen", "--workers-listen", "--metrics-listen", "--worker-metrics-listen") for part in (name, "127.0.0.1:0")]
+
+
+class Up:
+    def __init__(self, folder, *flags):
+        self.ports_file = folder / "ports.json"
+        self.log = open(folder / "up.log", "w+")
+        self.process = subprocess.Popen([BIN / "tenon", "up", "--data", folder / "data", "--ports-file", self.ports_file, *FREE, *map(str, flags)],
+                                        stdout=self.log, stderr=self.log)
+
+    def ready(self):
+        self.ports = wait_for(self.ports_file, self.process, 120)
+        return Shell(f"127.0.0.1:{self.ports['grpc']}")
+
+    def children(self):
+        """Process ids by program."""
+        found = {}
+        for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+            try:
+                if f"PPid:\t{self.process.pid}\n" in status.read_text():
+                    found[pathlib.Path(os.readlink(status.parent / "exe")).name] = int(status.parent.name)
+            except OSError:
+                continue
+        return found
+
+    def stop(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def up(tmp_path, request):
+    started = []
+
+    def start(*flags):
+        started.append(Up(tmp_path, *flags))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.terminate()
+            one.process.wait(60)
+        one.log.close()
+
+
+def gone(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_serves_and_stops_on_ctrl_c(up, tiny_base):
+    one = up("--base", f"tiny={tiny_base}")
+    tenon = one.ready()
+    assert set(one.ports) == {"grpc", "workers", "metrics", "worker_metrics"}
+    # Ready means that the first call is answered.
+    assert len(tenon.json("embed", "--base", "tiny", "hello")["embedding"]) == 64
+    children = one.children()
+    assert set(children) == {"tenon-server", "tenon-worker"}
+    assert one.stop(signal.SIGINT) == 0
+    assert all(gone(pid) for pid in children.values())
+    assert not one.ports_file.exists()
+
+
+def test_starts_again_on_the_same_data(up, tiny_base):
+    one = up("--base", f"tiny={tiny_base}")
+    digest = one.ready().json("bases", "list")["bases"][0]["digest"]
+    assert one.stop(signal.SIGTERM) == 0
+    again = up("--base", f"tiny={tiny_base}").ready()
+    assert [base["digest"] for base in again.json("bases", "list")["bases"]] == [digest]
+
+
+def test_a_killed_worker_is_started_again(up, tiny_base):
+    one = up("--base", f"tiny={tiny_base}")
+    tenon = one.ready()
+    first = one.children()["tenon-worker"]
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: one.children().get("tenon-worker") not in (None, first))
+    wait_until(lambda: tenon.run("embed", "--base", "tiny", "hello").returncode == 0)
+
+
+def test_children_do_not_outlive_a_killed_parent(up):
+    one = up()
+    one.ready()
+    children = one.children()
+    assert len(children) == 2
+    one.process.kill()
+    one.process.wait()
+    wait_until(lambda: all(gone(pid) for pid in children.values()))
+
+
+def test_a_dead_server_ends_it_with_the_servers_last_words(up):
+    one = up()
+    one.ready()
+    children = one.children()
+    os.kill(children["tenon-server"], signal.SIGKILL)
+    assert one.process.wait(60) == 4
+    assert gone(children["tenon-worker"])
+    one.log.seek(0)
+    assert "The server ended (signal 9)" in one.log.read()
+
+
+def test_ctrl_c_while_it_starts(up, minilm):
+    one = up("--base", f"minilm={minilm}")
+    wait_until(lambda: one.children())
+    assert one.stop(signal.SIGINT) == 0
+    assert one.children() == {}
+
+
+@pytest.mark.parametrize("flags,code,words", [(["--base", "nodir"], 2, "NAME=DIR"), (["--base", "tiny=/nowhere"], 3, "/nowhere"),
+                                              (["--base", "Bad Name=."], 2, "ID_INVALID")])
+def test_wrong_flags_start_nothing(up, flags, code, words):
+    one = up(*flags)
+    assert one.process.wait(60) == code
+    one.log.seek(0)
+    assert words in one.log.read()
+
+
+def test_a_taken_port_is_named(up, tmp_path):
+    one = up()
+    one.ready()
+    port = one.ports["grpc"]
+    done = subprocess.run([BIN / "tenon", "up", "--data", tmp_path / "other", *FREE, "--listen", f"127.0.0.1:{port}"], capture_output=True, text=True,
+                          timeout=120)
+    assert done.returncode != 0 and str(port) in done.stderr
+
+
+def test_json_tells_the_ports(tmp_path):
+    process = subprocess.Popen([BIN / "tenon", "up", "--data", tmp_path / "data", *FREE, "--output", "json"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert json.loads(process.stdout.readline())["grpc"] > 0
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
