@@ -24,18 +24,18 @@ WorkerLink::WorkerLink(const Parts& parts) : parts_(parts) {
 
 uint64_t WorkerLink::OpenLink(LinkStream stream) {
   const uint64_t id = next_stream_.fetch_add(1);
-  parts_.loop->Post([this, id, stream = std::move(stream)] { links_[id] = {stream, ""}; });
+  Post([this, id, stream = std::move(stream)] { links_[id] = {stream, ""}; });
   return id;
 }
 
 uint64_t WorkerLink::OpenWork(WorkStream stream) {
   const uint64_t id = next_stream_.fetch_add(1);
-  parts_.loop->Post([this, id, stream = std::move(stream)] { works_[id] = {stream, ""}; });
+  Post([this, id, stream = std::move(stream)] { works_[id] = {stream, ""}; });
   return id;
 }
 
 void WorkerLink::OnLink(uint64_t stream, internal::v1::LinkRequest message) {
-  parts_.loop->Post([this, stream, message = std::move(message)] {
+  Post([this, stream, message = std::move(message)] {
     const auto found = links_.find(stream);
     if (found == links_.end()) return;
     const std::string session = found->second.session;
@@ -51,7 +51,7 @@ void WorkerLink::OnLink(uint64_t stream, internal::v1::LinkRequest message) {
 }
 
 void WorkerLink::OnWork(uint64_t stream, internal::v1::WorkRequest message) {
-  parts_.loop->Post([this, stream, message = std::move(message)]() mutable {
+  Post([this, stream, message = std::move(message)]() mutable {
     const auto found = works_.find(stream);
     if (found == works_.end()) return;
     Work& work = found->second;
@@ -74,14 +74,14 @@ void WorkerLink::OnWork(uint64_t stream, internal::v1::WorkRequest message) {
 }
 
 void WorkerLink::CloseLink(uint64_t stream) {
-  parts_.loop->Post([this, stream] {
+  Post([this, stream] {
     ForgetLink(stream);
     Announce();
   });
 }
 
 void WorkerLink::CloseWork(uint64_t stream) {
-  parts_.loop->Post([this, stream] {
+  Post([this, stream] {
     const auto found = works_.find(stream);
     if (found == works_.end()) return;
     const std::string session = found->second.session;
@@ -99,18 +99,21 @@ void WorkerLink::Send(const std::string& session, internal::v1::LinkResponse mes
   if (link != link_of_.end()) links_.at(link->second).stream.send(std::move(message));
 }
 
-void WorkerLink::Drain() {
-  for (const auto& [session, stream] : link_of_) {
-    internal::v1::LinkResponse message;
-    message.mutable_drain();
-    Send(session, std::move(message));
-  }
+void WorkerLink::OnCatalogChanged() {
+  Post([this] { RefreshBases(); });
 }
 
 void WorkerLink::StartTicking() {
   parts_.loop->PostAfter(kTick, [this] {
+    if (stopped_) return;
     Tick();
     StartTicking();
+  });
+}
+
+void WorkerLink::Post(std::function<void()> function) {
+  parts_.loop->Post([this, function = std::move(function)] {
+    if (!stopped_) function();
   });
 }
 

@@ -52,11 +52,13 @@ class WorkerLink {
 
   // Dropped when the worker is gone.
   void Send(const std::string& session, internal::v1::LinkResponse message);
-  // Asks every worker to hand back its jobs.
-  void Drain();
+  // Nothing is done or called any more: what it calls may be destroyed.
+  void Stop() { stopped_ = true; }
   // Called with every change of whether some base can be answered.
   void set_on_serving(std::function<void(bool)> on_serving) { on_serving_ = std::move(on_serving); }
 
+  // * A base came or went.
+  void OnCatalogChanged();
   // * Looks at leases, deadlines and the catalog every 100 ms from now on.
   void StartTicking();
   // One look.
@@ -77,6 +79,7 @@ class WorkerLink {
   void OnHello(uint64_t stream, const internal::v1::Hello& hello);
   void OnHeartbeat(const std::string& session, const internal::v1::Heartbeat& heartbeat);
   void OnBaseLoaded(const std::string& session, const internal::v1::BaseLoaded& loaded);
+  void Post(std::function<void()> function);
   void ForgetLink(uint64_t stream);
   void CloseLinkWith(uint64_t stream, const absl::Status& status);
   void RefreshBases();
@@ -92,6 +95,7 @@ class WorkerLink {
   std::map<std::string, v1::Base> bases_;  // by digest
   std::function<void(bool)> on_serving_;
   bool serving_ = false;
+  bool stopped_ = false;
   int ticks_ = 0;
 };
 

@@ -1,0 +1,46 @@
+#include "server/log.h"
+
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/time/time.h"
+
+namespace tenon::server {
+namespace {
+
+class JsonFormatter final : public spdlog::formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
+    const std::string payload(message.payload.data(), message.payload.size());
+    // A call's line is an object of its own.
+    nlohmann::ordered_json line = {
+        {"time", absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::FromChrono(message.time), absl::UTCTimeZone())},
+        {"level", spdlog::level::to_string_view(message.level).data()}};
+    const auto parsed = payload.rfind("{\"", 0) == 0 ? nlohmann::ordered_json::parse(payload, nullptr, false)
+                                                     : nlohmann::ordered_json();
+    if (parsed.is_object()) {
+      line.update(parsed);
+    } else {
+      line["message"] = payload;
+    }
+    const std::string text = line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    out.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<JsonFormatter>(); }
+};
+
+}  // namespace
+
+std::shared_ptr<spdlog::logger> SetUpLog(const std::string& level) {
+  auto sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  auto logger = std::make_shared<spdlog::logger>("tenon", sink);
+  logger->set_formatter(std::make_unique<JsonFormatter>());
+  logger->set_level(spdlog::level::from_str(level));
+  spdlog::set_default_logger(logger);
+  return logger;
+}
+
+}  // namespace tenon::server
