@@ -1,5 +1,6 @@
 // tenon-worker: puts the runtime and the link together, and ends in order.
 #include <fcntl.h>
+#include <grpcpp/channel.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <unistd.h>

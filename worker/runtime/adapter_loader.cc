@@ -74,6 +74,8 @@ void AdapterLoader::Pump() {
     if (observer_.adapter_eviction) {
       for (const Tier tier : evicted.tiers) observer_.adapter_eviction(TierName(tier));
     }
+    // What left frees its memory before what takes its place is placed.
+    evicted.handles.clear();
     if (!load.has_value()) return;
     if (load->from == Tier::kDisk) {
       readers_.Post([this, load = *std::move(load)] { LoadHost(load); });

@@ -37,8 +37,11 @@ class RuntimeJobsTest : public RuntimeFixture {
     absl::Notification done;
     absl::StatusOr<std::string> result = absl::UnknownError("");
     callbacks.done = [&](absl::StatusOr<std::filesystem::path> folder) {
-      result = folder.status();
-      if (folder.ok()) result = ReadAll(*folder / "adapter_model.safetensors");
+      if (folder.ok()) {
+        result = ReadAll(*folder / "adapter_model.safetensors");
+      } else {
+        result = folder.status();
+      }
       done.Notify();
     };
     if (const auto status = runtime_->StartTraining(std::move(job), std::move(callbacks)); !status.ok()) return status;
@@ -103,7 +106,7 @@ TEST_F(RuntimeJobsTest, GoesOnFromACheckpointToTheSameBytes) {
   const std::filesystem::path kept = options_.scratch.parent_path() / "kept-checkpoint";
   TrainCallbacks callbacks;
   callbacks.checkpoint = [&](int64_t step, const std::filesystem::path& folder) {
-    if (step == 4) std::filesystem::copy(folder, kept, std::filesystem::copy_options::overwrite_existing);
+    if (step == 4) std::filesystem::copy(folder, kept, std::filesystem::copy_options::recursive);
     return absl::OkStatus();
   };
   ASSERT_TRUE(Train(Job("first", 10), callbacks).ok());

@@ -80,7 +80,7 @@ TEST_F(RuntimeTest, NoRowIsAnsweredByAnothersAdapter) {
   EXPECT_EQ(wrong, 0);
   EXPECT_EQ(failed, 0);
   EXPECT_EQ(rows, kThreads * kRounds * 3);
-  EXPECT_LE(FakeEngine::Get().most_device_live, 5) << "four slots, and one that has left but is being let go";
+  EXPECT_LE(FakeEngine::Get().most_device_live, 4);
   EXPECT_GT(disk_reads_, kAdapters);
   EXPECT_LE(runtime_->stats().adapters_on_device, 4);
 }
@@ -128,7 +128,6 @@ TEST_F(RuntimeTest, CallsThatArriveMeanwhileShareABatch) {
     return absl::OkStatus();
   };
   Start();
-  for (int i = 0; i < 16; ++i) ASSERT_TRUE(true);
   std::atomic<int> left{17};
   absl::Notification all;
   const auto done = [&](absl::StatusOr<InferenceReply> reply) {
