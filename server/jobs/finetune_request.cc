@@ -127,14 +127,14 @@ absl::Status Refuse(const std::string& option, const std::string& message) {
 // What CheckTrainOptions cannot see: fields that are present but mean nothing to the trainer.
 absl::Status CheckOptions(const v1::FinetuneJob& job) {
   const v1::TrainingOptions& t = job.training();
+  if (t.has_max_steps() && t.max_steps() < 1) return Refuse("max_steps", "must be 1 or above");
+  if (t.has_epochs() && !(t.epochs() > 0)) return Refuse("epochs", "must be above 0");
   ASSIGN_OR_RETURN(const formats::TrainOptions options, ToOptions(job));
   RETURN_IF_ERROR(formats::CheckTrainOptions(options));
   RETURN_IF_ERROR(formats::ResolveWarmup(t.has_warmup_steps() ? std::optional<int64_t>(t.warmup_steps()) : std::nullopt,
                                          t.has_warmup_ratio() ? std::optional<double>(t.warmup_ratio()) : std::nullopt,
                                          1)
                       .status());
-  if (t.has_max_steps() && t.max_steps() < 1) return Refuse("max_steps", "must be 1 or above");
-  if (t.has_epochs() && !(t.epochs() > 0)) return Refuse("epochs", "must be above 0");
   if (t.has_max_input_tokens() && t.max_input_tokens() < 3) return Refuse("max_input_tokens", "must be 3 or above");
   if (t.has_base_dropout() && !(t.base_dropout() >= 0)) return Refuse("base_dropout", "must be from 0 to below 1");
   if (t.seed() < 0) return Refuse("seed", "must not be negative");

@@ -1,0 +1,237 @@
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <limits>
+
+#include "common/formats/status.h"
+#include "server/jobs/eval_request.h"
+#include "server/jobs/finetune_request.h"
+
+namespace tenon::server {
+namespace {
+
+v1::FinetuneJob Lora() {
+  v1::FinetuneJob job;
+  job.set_base("minilm");
+  job.set_adapter("adapters/news");
+  job.set_task(v1::TASK_SEQUENCE_CLASSIFICATION);
+  job.set_method(v1::METHOD_LORA);
+  job.set_train_dataset("datasets/train");
+  return job;
+}
+
+v1::Dataset Rows(const std::vector<std::string>& labels, int64_t rows = 100) {
+  v1::Dataset dataset;
+  dataset.set_name("datasets/rows");
+  dataset.set_kind(v1::DATASET_KIND_CLASSIFICATION);
+  dataset.set_row_count(rows);
+  for (const std::string& label : labels) dataset.add_labels(label);
+  return dataset;
+}
+
+TEST(FinetuneRequestTest, FillsInEveryDefaultAndEchoesIt) {
+  const auto job = NormalizeFinetune(Lora(), 42);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->base(), "bases/minilm");
+  EXPECT_EQ(job->adapter(), "adapters/news");
+  EXPECT_EQ(job->training().seed(), 42);
+  EXPECT_DOUBLE_EQ(job->training().learning_rate(), 1e-3);
+  EXPECT_EQ(job->training().schedule(), "linear");
+  EXPECT_EQ(job->training().batch_size(), 8);
+  EXPECT_DOUBLE_EQ(job->training().epochs(), 3);
+  EXPECT_FALSE(job->training().has_max_steps());
+  EXPECT_EQ(job->training().precision(), "fp32");
+  EXPECT_EQ(job->training().save_steps(), 50);
+  EXPECT_EQ(job->training().metric_for_best(), "accuracy");
+  EXPECT_TRUE(job->training().group_by_length());
+  EXPECT_EQ(job->lora().r(), 8);
+  EXPECT_DOUBLE_EQ(job->lora().alpha(), 16);
+  ASSERT_EQ(job->lora().target_modules_size(), 2);
+  EXPECT_EQ(job->lora().target_modules(0), "query");
+  EXPECT_EQ(job->lora().bias(), "none");
+}
+
+TEST(FinetuneRequestTest, WhatIsSetStays) {
+  v1::FinetuneJob request = Lora();
+  request.mutable_training()->set_seed(0);
+  request.mutable_training()->set_max_steps(500);
+  request.mutable_training()->set_eval_steps(0);
+  request.mutable_training()->set_weight_decay(0.1);
+  request.mutable_lora()->add_target_modules("all-linear");
+  auto job = NormalizeFinetune(request, 42);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->training().seed(), 0);
+  EXPECT_FALSE(job->training().has_epochs());
+  EXPECT_EQ(job->lora().target_modules_size(), 1);
+  bool unknown = false;
+  ASSERT_TRUE(CompleteFinetune(*job, Rows({"a", "b"}), Rows({"a"}), &unknown).ok());
+  EXPECT_EQ(job->training().eval_steps(), 0);
+}
+
+TEST(FinetuneRequestTest, OutputFieldsOfTheClientAreDropped) {
+  v1::FinetuneJob request = Lora();
+  request.set_name("finetuneJobs/mine");
+  request.set_state(v1::JOB_STATE_SUCCEEDED);
+  request.set_term(7);
+  request.mutable_result()->set_adapter_revision("adapters/x/revisions/y");
+  const auto job = NormalizeFinetune(request, 1);
+  EXPECT_EQ(job->name(), "");
+  EXPECT_EQ(job->state(), v1::JOB_STATE_UNSPECIFIED);
+  EXPECT_EQ(job->term(), 0);
+  EXPECT_FALSE(job->has_result());
+}
+
+TEST(FinetuneRequestTest, HeadHasItsOwnRateAndNoLora) {
+  v1::FinetuneJob request = Lora();
+  request.set_method(v1::METHOD_HEAD);
+  const auto job = NormalizeFinetune(request, 1);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_DOUBLE_EQ(job->training().learning_rate(), 1e-2);
+  EXPECT_FALSE(job->has_lora());
+  request.mutable_lora()->set_r(4);
+  EXPECT_EQ(GetField(NormalizeFinetune(request, 1).status()), "finetune_job.lora");
+}
+
+struct BadField {
+  std::string field;
+  Reason reason;
+  std::function<void(v1::FinetuneJob&)> spoil;
+};
+
+class BadFinetune : public testing::TestWithParam<BadField> {};
+
+TEST_P(BadFinetune, NamesTheField) {
+  v1::FinetuneJob request = Lora();
+  GetParam().spoil(request);
+  const absl::Status status = NormalizeFinetune(request, 1).status();
+  EXPECT_EQ(GetReason(status), GetParam().reason) << status;
+  EXPECT_EQ(GetField(status), GetParam().field) << status;
+}
+
+using Job = v1::FinetuneJob;
+INSTANTIATE_TEST_SUITE_P(
+    All, BadFinetune,
+    testing::Values(
+        BadField{"finetune_job.base", Reason::kFieldRequired, [](Job& j) { j.clear_base(); }},
+        BadField{"finetune_job.base", Reason::kIdInvalid, [](Job& j) { j.set_base("Mini LM"); }},
+        BadField{"finetune_job.adapter", Reason::kFieldRequired, [](Job& j) { j.clear_adapter(); }},
+        BadField{"finetune_job.train_dataset", Reason::kFieldRequired, [](Job& j) { j.clear_train_dataset(); }},
+        BadField{"finetune_job.task", Reason::kFieldRequired, [](Job& j) { j.clear_task(); }},
+        BadField{"finetune_job.task", Reason::kUnsupported, [](Job& j) { j.set_task(v1::TASK_FEATURE_EXTRACTION); }},
+        BadField{"finetune_job.task", Reason::kFieldInvalid, [](Job& j) { j.set_task(static_cast<v1::Task>(77)); }},
+        BadField{"finetune_job.method", Reason::kFieldInvalid,
+                 [](Job& j) { j.set_method(static_cast<v1::Method>(77)); }},
+        BadField{"finetune_job.training.learning_rate", Reason::kOptionInvalid,
+                 [](Job& j) { j.mutable_training()->set_learning_rate(-1e-3); }},
+        BadField{"finetune_job.training.learning_rate", Reason::kOptionInvalid,
+                 [](Job& j) { j.mutable_training()->set_learning_rate(std::numeric_limits<double>::quiet_NaN()); }},
+        BadField{"finetune_job.training.schedule", Reason::kOptionInvalid,
+                 [](Job& j) { j.mutable_training()->set_schedule("polynomial"); }},
+        BadField{"finetune_job.training.warmup_ratio", Reason::kOptionInvalid,
+                 [](Job& j) {
+                   j.mutable_training()->set_warmup_ratio(0.1);
+                   j.mutable_training()->set_warmup_steps(5);
+                 }},
+        BadField{"finetune_job.training.batch_size", Reason::kOptionInvalid,
+                 [](Job& j) { j.mutable_training()->set_batch_size(0); }},
+        BadField{"finetune_job.training.max_steps", Reason::kOptionInvalid,
+                 [](Job& j) { j.mutable_training()->set_max_steps(0); }},
+        BadField{"finetune_job.training.seed", Reason::kOptionInvalid,
+                 [](Job& j) { j.mutable_training()->set_seed(-1); }},
+        BadField{"finetune_job.training.precision", Reason::kOptionInvalid,
+                 [](Job& j) { j.mutable_training()->set_precision("fp16"); }},
+        BadField{"finetune_job.training.base_dropout", Reason::kOptionInvalid,
+                 [](Job& j) { j.mutable_training()->set_base_dropout(-0.5); }},
+        BadField{"finetune_job.training.metric_for_best", Reason::kOptionInvalid,
+                 [](Job& j) { j.mutable_training()->set_metric_for_best("bleu"); }},
+        BadField{"finetune_job.lora.r", Reason::kOptionInvalid, [](Job& j) { j.mutable_lora()->set_r(0); }},
+        BadField{"finetune_job.lora.alpha", Reason::kOptionInvalid, [](Job& j) { j.mutable_lora()->set_alpha(0); }},
+        BadField{"finetune_job.lora.dropout", Reason::kOptionInvalid, [](Job& j) { j.mutable_lora()->set_dropout(1); }},
+        BadField{"finetune_job.lora.bias", Reason::kUnsupported, [](Job& j) { j.mutable_lora()->set_bias("all"); }}),
+    [](const auto& info) { return "Case" + std::to_string(info.index); });
+
+TEST(FinetuneDataTest, FillsInWhatDependsOnTheRows) {
+  auto job = *NormalizeFinetune(Lora(), 1);
+  bool unknown = true;
+  ASSERT_TRUE(CompleteFinetune(job, Rows({"a", "b"}, 800), Rows({"b"}), &unknown).ok());
+  EXPECT_FALSE(unknown);
+  EXPECT_EQ(job.labels_size(), 2);
+  EXPECT_EQ(job.training().warmup_steps(), 0);
+  EXPECT_EQ(job.training().eval_steps(), 30) << "ten times in 3 x 100 steps";
+  EXPECT_FALSE(job.training().multi_label());
+}
+
+TEST(FinetuneDataTest, WithoutValidationRowsNothingIsEvaluated) {
+  auto job = *NormalizeFinetune(Lora(), 1);
+  bool unknown = true;
+  ASSERT_TRUE(CompleteFinetune(job, Rows({"a", "b"}), std::nullopt, &unknown).ok());
+  EXPECT_EQ(job.training().eval_steps(), 0);
+}
+
+TEST(FinetuneDataTest, TellsOfUnknownLabels) {
+  auto job = *NormalizeFinetune(Lora(), 1);
+  bool unknown = false;
+  ASSERT_TRUE(CompleteFinetune(job, Rows({"a", "b"}), Rows({"a", "c"}), &unknown).ok());
+  EXPECT_TRUE(unknown);
+}
+
+TEST(FinetuneDataTest, RefusesDataThatCannotTrain) {
+  const auto refused = [](const v1::Dataset& train, const std::optional<v1::Dataset>& validation = std::nullopt) {
+    auto job = *NormalizeFinetune(Lora(), 1);
+    bool unknown;
+    const absl::Status status = CompleteFinetune(job, train, validation, &unknown);
+    return GetReason(status) == Reason::kFieldInvalid ? GetField(status) : std::string(status.message());
+  };
+  EXPECT_EQ(refused(Rows({"only"})), "finetune_job.train_dataset");
+  EXPECT_EQ(refused(Rows({}, 0)), "finetune_job.train_dataset");
+  v1::Dataset queries = Rows({"a", "b"});
+  queries.set_kind(v1::DATASET_KIND_QUERIES);
+  EXPECT_EQ(refused(queries), "finetune_job.train_dataset");
+  EXPECT_EQ(refused(Rows({"a", "b"}), queries), "finetune_job.validation_dataset");
+  v1::Dataset lists = Rows({"a"});
+  lists.set_multi_label(true);
+  EXPECT_EQ(refused(Rows({"a", "b"}), lists), "finetune_job.validation_dataset");
+}
+
+TEST(FinetuneDataTest, MultiLabelFollowsTheData) {
+  v1::Dataset lists = Rows({"a"});
+  lists.set_multi_label(true);
+  auto job = *NormalizeFinetune(Lora(), 1);
+  bool unknown;
+  ASSERT_TRUE(CompleteFinetune(job, lists, std::nullopt, &unknown).ok());
+  EXPECT_TRUE(job.training().multi_label());
+  v1::FinetuneJob request = Lora();
+  request.mutable_training()->set_multi_label(false);
+  job = *NormalizeFinetune(request, 1);
+  EXPECT_EQ(GetField(CompleteFinetune(job, lists, std::nullopt, &unknown)), "finetune_job.training.multi_label");
+}
+
+TEST(EvalRequestTest, FillsInCutOffsAndNames) {
+  v1::EvalJob request;
+  request.mutable_retrieval()->set_collection("docs");
+  request.mutable_retrieval()->set_queries("q");
+  request.mutable_retrieval()->set_qrels("datasets/r");
+  const auto job = NormalizeEval(request);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->retrieval().collection(), "collections/docs");
+  EXPECT_EQ(job->retrieval().ks_size(), 3);
+  request.mutable_retrieval()->add_ks(0);
+  EXPECT_EQ(GetField(NormalizeEval(request).status()), "eval_job.retrieval.ks");
+}
+
+TEST(EvalRequestTest, NamesTheFieldAtFault) {
+  v1::EvalJob request;
+  EXPECT_EQ(GetField(NormalizeEval(request).status()), "eval_job.subject");
+  request.mutable_classification()->set_dataset("rows");
+  EXPECT_EQ(GetField(NormalizeEval(request).status()), "eval_job.classification.adapters");
+  request.mutable_classification()->add_adapters("a");
+  EXPECT_TRUE(NormalizeEval(request).ok());
+  request.mutable_classification()->clear_dataset();
+  EXPECT_EQ(GetField(NormalizeEval(request).status()), "eval_job.classification.dataset");
+  request.mutable_classification()->set_dataset("rows");
+  for (int i = 0; i < 64; ++i) request.mutable_classification()->add_adapters("a");
+  EXPECT_EQ(GetReason(NormalizeEval(request).status()), Reason::kFieldInvalid);
+}
+
+}  // namespace
+}  // namespace tenon::server
