@@ -159,12 +159,12 @@ void EvaluationRun::Finish(const absl::Status& status) {
   }
   if (!status.ok() && adapter != kNoAdapter) parts_.adapters->Unwant(adapter, false);
   parts_.publisher->Post([self = shared_from_this(), status] {
+    self->parts_.on_finished();  // the id is free by the time that anybody hears of the end
     if (status.ok()) {
       self->callbacks_.done(self->results_);
     } else {
       self->callbacks_.done(status);
     }
-    self->parts_.on_finished();
   });
 }
 

@@ -103,11 +103,11 @@ void TrainingRun::Finish(absl::StatusOr<std::filesystem::path> result) {
   parts_.publisher->Post([self = shared_from_this(), result = std::move(result)]() mutable {
     if (self->cancelled_ && result.ok()) result = TenonError(Reason::kCancelled, "the job was cancelled");
     self->trainer_.reset();  // its memory goes before anybody hears that the job is over
+    self->parts_.on_finished();
     self->callbacks_.done(std::move(result));
     std::error_code ignored;
     std::filesystem::remove_all(self->parts_.scratch, ignored);
     self->MoveTo(State::kFinished);
-    self->parts_.on_finished();
   });
 }
 

@@ -22,7 +22,7 @@ class TrainingRun final : public BackgroundJob, public std::enable_shared_from_t
     TaskPool* preparer;
     TaskPool* publisher;
     std::filesystem::path scratch;      // of this job alone; removed at the end
-    std::function<void()> on_finished;  // after `done`
+    std::function<void()> on_finished;  // before `done`: the id is free by then
   };
   TrainingRun(TrainJob job, TrainCallbacks callbacks, Parts parts);
 

@@ -1,0 +1,138 @@
+// A runtime that keeps what it is asked to do, so that a test answers when it likes. No torch, no device.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/formats/status.h"
+#include "worker/runtime/runtime.h"
+#include "worker/runtime/task_pool.h"
+
+namespace tenon::testing {
+
+// Thread-safe. CancelJob answers the job with CANCELLED, on a thread of its own, like the real one.
+class RecordedRuntime final : public runtime::Runtime {
+ public:
+  using Done = std::function<void(absl::StatusOr<runtime::InferenceReply>)>;
+  struct Call {
+    uint64_t id = 0;
+    runtime::InferenceCall in;
+    Done done;
+  };
+  struct Training {
+    runtime::TrainJob job;
+    runtime::TrainCallbacks callbacks;
+  };
+  struct Evaluation {
+    runtime::EvalJob job;
+    runtime::EvalCallbacks callbacks;
+  };
+
+  absl::Status LoadBase(const std::string& digest, const std::filesystem::path& folder) override {
+    absl::MutexLock lock(&mutex_);
+    if (!load_error_.ok()) return load_error_;
+    folders_[digest] = folder;
+    return absl::OkStatus();
+  }
+  std::vector<std::string> bases() const override {
+    absl::MutexLock lock(&mutex_);
+    std::vector<std::string> digests;
+    for (const auto& [digest, folder] : folders_) digests.push_back(digest);
+    return digests;
+  }
+  uint64_t Submit(runtime::InferenceCall call, Done done) override {
+    absl::MutexLock lock(&mutex_);
+    calls_.push_back({next_++, std::move(call), std::move(done)});
+    return calls_.back().id;
+  }
+  void Cancel(uint64_t call) override {
+    absl::MutexLock lock(&mutex_);
+    cancelled_.push_back(call);
+  }
+  absl::Status StartTraining(runtime::TrainJob job, runtime::TrainCallbacks callbacks) override {
+    absl::MutexLock lock(&mutex_);
+    const std::string id = job.id;
+    trainings_[id] = {std::move(job), std::move(callbacks)};
+    return absl::OkStatus();
+  }
+  absl::Status StartEvaluation(runtime::EvalJob job, runtime::EvalCallbacks callbacks) override {
+    absl::MutexLock lock(&mutex_);
+    const std::string id = job.id;
+    evaluations_[id] = {std::move(job), std::move(callbacks)};
+    return absl::OkStatus();
+  }
+  void CancelJob(const std::string& id) override {
+    absl::MutexLock lock(&mutex_);
+    const auto found = trainings_.find(id);
+    if (found == trainings_.end()) return;
+    publisher_.Post([done = found->second.callbacks.done] { done(TenonError(Reason::kCancelled, "cancelled")); });
+    trainings_.erase(found);
+  }
+  runtime::RuntimeStats stats() const override { return {.adapters_on_device = 3, .base_bytes = 77}; }
+
+  // --- For the test. The waits end after half a minute, with something empty.
+  void FailLoads(const absl::Status& status) {
+    absl::MutexLock lock(&mutex_);
+    load_error_ = status;
+  }
+  std::filesystem::path Folder(const std::string& digest) {
+    absl::MutexLock lock(&mutex_);
+    return folders_[digest];
+  }
+  Call TakeCall() {
+    absl::MutexLock lock(&mutex_);
+    const auto here = [this] { return !calls_.empty(); };
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&here), absl::Seconds(30))) return {};
+    Call call = std::move(calls_.front());
+    calls_.erase(calls_.begin());
+    return call;
+  }
+  bool WaitForCancelled(uint64_t call) {
+    absl::MutexLock lock(&mutex_);
+    const auto here = [&] { return std::find(cancelled_.begin(), cancelled_.end(), call) != cancelled_.end(); };
+    return mutex_.AwaitWithTimeout(absl::Condition(&here), absl::Seconds(30));
+  }
+  Training WaitForTraining(const std::string& id) {
+    absl::MutexLock lock(&mutex_);
+    const auto here = [&] { return trainings_.contains(id); };
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&here), absl::Seconds(30))) return {};
+    return trainings_[id];
+  }
+  bool WaitForNoTraining() {
+    absl::MutexLock lock(&mutex_);
+    const auto gone = [&] { return trainings_.empty(); };
+    return mutex_.AwaitWithTimeout(absl::Condition(&gone), absl::Seconds(30));
+  }
+  Evaluation WaitForEvaluation(const std::string& id) {
+    absl::MutexLock lock(&mutex_);
+    const auto here = [&] { return evaluations_.contains(id); };
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&here), absl::Seconds(30))) return {};
+    return evaluations_[id];
+  }
+  // Lets go of every callback, as the end of the real one does.
+  void Clear() {
+    publisher_.Stop();
+    absl::MutexLock lock(&mutex_);
+    trainings_.clear();
+    evaluations_.clear();
+    calls_.clear();
+  }
+
+ private:
+  mutable absl::Mutex mutex_;
+  absl::Status load_error_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::filesystem::path> folders_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Call> calls_ ABSL_GUARDED_BY(mutex_);
+  std::vector<uint64_t> cancelled_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Training> trainings_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Evaluation> evaluations_ ABSL_GUARDED_BY(mutex_);
+  uint64_t next_ ABSL_GUARDED_BY(mutex_) = 1;
+  runtime::TaskPool publisher_{1};
+};
+
+}  // namespace tenon::testing
