@@ -94,6 +94,17 @@ TEST_F(RecoveryTest, AWorkerDropsWhatIsNoLongerItsOwn) {
   EXPECT_EQ(Get("j1").term(), 2);
 }
 
+TEST_F(RecoveryTest, AnOldTermOfAJobThatItRunsAgainIsDropped) {
+  CreateAndRun();
+  Lose("s1");
+  Connect("s1");
+  ASSERT_EQ(TakeSent().size(), 1u);
+  const auto drop = Connect("s1", {Hold(kJob, 1), Hold(kJob, 2)});
+  ASSERT_EQ(drop.size(), 1u);
+  EXPECT_EQ(drop[0].term(), 1);
+  EXPECT_THAT(TakeSent(), IsEmpty());
+}
+
 TEST_F(RecoveryTest, AnAssignmentLostOnTheWayIsSentAgain) {
   CreateAndRun();
   Connect("s1", {});  // the same process, but it never got the job

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <random>
 #include <string>
 #include <vector>
@@ -21,18 +22,26 @@ namespace {
 
 constexpr int kRounds = 12;
 
-// Runs the writer until it has acknowledged `lines` writes, kills it, and returns the ids that it acknowledged.
-std::vector<std::string> RunAndKill(const std::filesystem::path& folder, int round, int lines) {
+// How a writer ended, and the ids that it acknowledged.
+struct Ended {
+  int status = 0;
+  std::vector<std::string> ids;
+};
+
+// Runs a writer (the last arguments of `command`) until it has acknowledged `lines` writes, then kills it; or until it
+// ends.
+Ended RunWriter(std::vector<std::string> command, int lines) {
   int pipe_ends[2];
   EXPECT_EQ(pipe(pipe_ends), 0);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], STDOUT_FILENO);
   posix_spawn_file_actions_addclose(&actions, pipe_ends[0]);
-  std::string program = STORE_WRITER, path = folder.string(), name = std::to_string(round);
-  char* arguments[] = {program.data(), path.data(), name.data(), nullptr};
+  std::vector<char*> arguments;
+  for (std::string& word : command) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
   pid_t pid = 0;
-  EXPECT_EQ(posix_spawn(&pid, program.c_str(), &actions, nullptr, arguments, environ), 0);
+  EXPECT_EQ(posix_spawnp(&pid, command[0].c_str(), &actions, nullptr, arguments.data(), environ), 0);
   posix_spawn_file_actions_destroy(&actions);
   close(pipe_ends[1]);
 
@@ -51,15 +60,12 @@ std::vector<std::string> RunAndKill(const std::filesystem::path& folder, int rou
     }
   }
   close(pipe_ends[0]);
-  int status = 0;
-  waitpid(pid, &status, 0);
-  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "exit " << WEXITSTATUS(status);
-
-  std::vector<std::string> ids;
+  Ended ended;
+  waitpid(pid, &ended.status, 0);
   for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    ids.push_back(text.substr(begin, end - begin));
+    ended.ids.push_back(text.substr(begin, end - begin));
   }
-  return ids;
+  return ended;
 }
 
 TEST(StoreKillTest, AcknowledgedWritesSurviveSigkill) {
@@ -67,9 +73,10 @@ TEST(StoreKillTest, AcknowledgedWritesSurviveSigkill) {
   std::mt19937 random(20240607);
   std::vector<std::string> acknowledged;
   for (int round = 0; round < kRounds; ++round) {
-    const auto ids = RunAndKill(folder.path(), round, 1 + static_cast<int>(random() % 150));
-    acknowledged.insert(acknowledged.end(), ids.begin(), ids.end());
-    ASSERT_FALSE(HasFailure());
+    const Ended ended =
+        RunWriter({STORE_WRITER, folder.path().string(), std::to_string(round)}, 1 + static_cast<int>(random() % 150));
+    ASSERT_TRUE(WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGKILL) << "exit " << WEXITSTATUS(ended.status);
+    acknowledged.insert(acknowledged.end(), ended.ids.begin(), ended.ids.end());
   }
   SqliteOptions options;
   options.folder = folder.path();
@@ -101,6 +108,33 @@ TEST(StoreKillTest, AcknowledgedWritesSurviveSigkill) {
                     return absl::OkStatus();
                   })
                   .ok());
+}
+
+// One sync fails and all later ones would succeed: what the failed one lost cannot be known, so no write may be taken
+// any more.
+TEST(StoreKillTest, AFailedSyncIsNeverTriedAgain) {
+  if (std::system("strace -f -o /dev/null -e trace=fsync true >/dev/null 2>&1") != 0) {
+    GTEST_SKIP() << "strace is missing or may not trace";
+  }
+  for (const char* failing : {"3", "10", "31"}) {
+    TempFolder folder;
+    const std::string inject = std::string("inject=fsync,fdatasync:error=EIO:when=") + failing;
+    const Ended ended = RunWriter({"strace", "-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", inject,
+                                   STORE_WRITER, folder.path().string(), "0"},
+                                  100'000);
+    ASSERT_TRUE(WIFEXITED(ended.status));
+    EXPECT_NE(WEXITSTATUS(ended.status), 5) << "a write was taken after a failed sync";
+    SqliteOptions options;
+    options.folder = folder.path();
+    const auto store = OpenSqliteStore(options);
+    ASSERT_TRUE(store.ok()) << store.status();
+    ASSERT_TRUE((*store)
+                    ->Read([&](Snapshot& snapshot) {
+                      for (const std::string& id : ended.ids) EXPECT_TRUE(snapshot.Get("t", "k", id).ok()) << id;
+                      return absl::OkStatus();
+                    })
+                    .ok());
+  }
 }
 
 }  // namespace
