@@ -70,7 +70,8 @@ absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision precision
   std::shared_ptr<const Encoder>& encoder = state_->encoders[precision];
   if (encoder == nullptr) {
     absl::StatusOr<std::shared_ptr<const Encoder>> loaded =
-        Encoder::Load(state_->config, *state_->weights, state_->options.device, precision);
+        Encoder::Load(state_->config, *state_->weights, state_->options.device, precision,
+                      /*prepare_inference=*/precision == state_->options.precision);
     if (!loaded.ok()) {
       state_->encoders.erase(precision);
       return loaded.status();

@@ -120,14 +120,17 @@ void Batch::Order() {
     segment.tokens = tokens - segment.first_token;
     segments_.push_back(segment);
   }
-  packed_ = Pack(ids, encoder_.device());
+  packed_ = Pack(ids, encoder_.device(), encoder_.RoundTokens(tokens));
 }
 
 void Batch::Forward() {
   const MixedAdapters mixed(segments_);
   ForwardHooks hooks;
   hooks.inference = true;
-  if (mixed.any()) hooks.linear = std::cref(mixed);
+  if (mixed.any()) {
+    hooks.linear = std::cref(mixed);
+    hooks.adapts = [&mixed](const std::string& module) { return mixed.Has(module); };
+  }
   states_ = encoder_.Embed(packed_, hooks);
   for (int64_t i = 0; i < encoder_.config().num_hidden_layers; ++i)
     states_ = encoder_.Layer(i, states_, packed_, hooks);

@@ -5,15 +5,14 @@
 
 namespace tenon::engine {
 
-bool MixedAdapters::any() const {
+MixedAdapters::MixedAdapters(std::vector<AdapterSegment> segments) : segments_(std::move(segments)) {
   for (const AdapterSegment& segment : segments_) {
     if (segment.adapter == nullptr) continue;
-    if (!segment.adapter->pairs.empty()) return true;
+    for (const auto& [name, pair] : segment.adapter->pairs) modules_.insert(name);
     for (const auto& [name, module] : segment.adapter->modules) {
-      if (name != "classifier") return true;
+      if (name != "classifier") modules_.insert(name);
     }
   }
-  return false;
 }
 
 at::Tensor MixedAdapters::operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y) const {

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,17 +25,19 @@ struct AdapterSegment {
 // gradient, LoRA's scale is 1.
 class MixedAdapters {
  public:
-  explicit MixedAdapters(std::vector<AdapterSegment> segments) : segments_(std::move(segments)) {}
+  explicit MixedAdapters(std::vector<AdapterSegment> segments);
 
-  const std::vector<AdapterSegment>& segments() const { return segments_; }
   // Whether any segment's adapter has a part in some layer of the encoder or pooler.
-  bool any() const;
+  bool any() const { return !modules_.empty(); }
+  // Whether any segment's adapter has a part in this module.
+  bool Has(const std::string& module) const { return modules_.count(module) > 0; }
 
   // A LinearHook. `x` [T, in] and `y` [T, out] hold tokens, but for the pooler, which sees one line for each row.
   at::Tensor operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y) const;
 
  private:
   std::vector<AdapterSegment> segments_;
+  std::set<std::string> modules_;
 };
 
 }  // namespace tenon::engine

@@ -3,16 +3,16 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/relu.h>
 #include <ATen/ops/tanh.h>
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "worker/engine/model/activation.h"
 #include "worker/engine/model/attention.h"
 #include "worker/engine/model/linear.h"
+#include "worker/engine/model/packed_linear.h"
 #include "worker/engine/model/torch_util.h"
 #include "worker/engine/model/weights.h"
 
@@ -51,9 +51,10 @@ struct BertLayer {
 class BertEncoder final : public Encoder {
  public:
   BertEncoder(const formats::BertConfig& config, at::Device device, at::ScalarType type)
-      : config_(config), device_(device), type_(type) {}
+      : config_(config), activation_(ParseActivation(config.hidden_act)), device_(device), type_(type) {}
 
   absl::Status ReadWeights(WeightReader& reader);
+  void PrepareInference();
 
   at::Tensor Embed(const PackedBatch& batch, const ForwardHooks& hooks) const override;
   at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
@@ -68,14 +69,15 @@ class BertEncoder final : public Encoder {
   at::Device device() const override { return device_; }
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const override { return linear_layers_; }
   int64_t ResidentBytes() const override;
+  int64_t RoundTokens(int64_t tokens) const override;
 
  private:
   absl::Status ReadLayer(WeightReader& reader, int64_t index);
   absl::StatusOr<Linear> ReadLinear(WeightReader& reader, const std::string& name, int64_t in, int64_t out);
   absl::StatusOr<Norm> ReadNorm(WeightReader& reader, const std::string& name);
-  at::Tensor Activation(const at::Tensor& x) const;
 
   const formats::BertConfig config_;
+  const Activation activation_;
   const at::Device device_;
   const at::ScalarType type_;
   at::Tensor words_;      // [vocab, hidden]
@@ -86,12 +88,29 @@ class BertEncoder final : public Encoder {
   std::map<std::string, std::pair<int64_t, int64_t>> linear_layers_;
 };
 
+bool IsHooked(const ForwardHooks& hooks, const std::string& module) {
+  return hooks.linear && (!hooks.adapts || hooks.adapts(module));
+}
+
 at::Tensor Hooked(const ForwardHooks& hooks, const std::string& module, const at::Tensor& x, const at::Tensor& y) {
-  return hooks.linear ? hooks.linear(module, x, y) : y;
+  return IsHooked(hooks, module) ? hooks.linear(module, x, y) : y;
+}
+
+// A linear layer, what adapters add to it, and the activation behind both.
+at::Tensor Run(const Linear& linear, const std::string& module, const at::Tensor& x, const ForwardHooks& hooks,
+               Activation activation = Activation::kNone) {
+  if (!hooks.inference) return Activate(Hooked(hooks, module, x, linear(x)), activation);
+  if (!IsHooked(hooks, module)) return linear.Fast(x, activation);
+  return Activate(hooks.linear(module, x, linear.Fast(x, Activation::kNone)), activation);
 }
 
 at::Tensor Dropped(const ForwardHooks& hooks, const at::Tensor& x) {
   return hooks.dropout ? hooks.dropout(x, hooks.hidden_dropout) : x;
+}
+
+// a + b; in inference in a's memory, which nobody else reads.
+at::Tensor Sum(const at::Tensor& a, const at::Tensor& b, const ForwardHooks& hooks) {
+  return hooks.inference ? a.add_(b) : a + b;
 }
 
 absl::StatusOr<Linear> BertEncoder::ReadLinear(WeightReader& reader, const std::string& name, int64_t in, int64_t out) {
@@ -156,9 +175,21 @@ absl::Status BertEncoder::ReadWeights(WeightReader& reader) {
   return reader.CheckAllTaken();
 }
 
-at::Tensor BertEncoder::Activation(const at::Tensor& x) const {
-  if (config_.hidden_act == "relu") return at::relu(x);
-  return at::gelu(x, config_.hidden_act == "gelu" ? "none" : "tanh");
+void BertEncoder::PrepareInference() {
+  KernelChoice choice;
+  for (BertLayer& layer : layers_) {
+    layer.qkv.Prepare(choice, Activation::kNone);
+    layer.attention_output.Prepare(choice, Activation::kNone);
+    layer.intermediate.Prepare(choice, activation_);
+    layer.output.Prepare(choice, Activation::kNone);
+  }
+}
+
+int64_t BertEncoder::RoundTokens(int64_t tokens) const {
+  const bool packed = !layers_.empty() && (layers_[0].qkv.packed() || layers_[0].attention_output.packed() ||
+                                           layers_[0].intermediate.packed() || layers_[0].output.packed());
+  if (!packed) return 1;
+  return tokens <= 64 ? 8 : tokens <= 512 ? 32 : 128;
 }
 
 at::Tensor BertEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hooks) const {
@@ -169,16 +200,17 @@ at::Tensor BertEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hook
 at::Tensor BertEncoder::Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
                               const ForwardHooks& hooks) const {
   const BertLayer& layer = layers_[static_cast<size_t>(index)];
-  const std::vector<at::Tensor> qkv = layer.qkv(x).split(config_.hidden_size, 1);
+  const at::Tensor fused = hooks.inference ? layer.qkv.Fast(x, Activation::kNone) : layer.qkv(x);
+  const std::vector<at::Tensor> qkv = fused.split(config_.hidden_size, 1);
   const at::Tensor q = Hooked(hooks, layer.names.query, x, qkv[0]);
   const at::Tensor k = Hooked(hooks, layer.names.key, x, qkv[1]);
   const at::Tensor v = Hooked(hooks, layer.names.value, x, qkv[2]);
   const at::Tensor context = SelfAttention({q, k, v}, batch, config_.num_attention_heads, hooks);
-  const at::Tensor attended = Hooked(hooks, layer.names.attention_output, context, layer.attention_output(context));
-  const at::Tensor middle = layer.attention_norm(Dropped(hooks, attended) + x);
-  const at::Tensor wide = Activation(Hooked(hooks, layer.names.intermediate, middle, layer.intermediate(middle)));
-  const at::Tensor narrow = Hooked(hooks, layer.names.output, wide, layer.output(wide));
-  return layer.output_norm(Dropped(hooks, narrow) + middle);
+  const at::Tensor attended = Run(layer.attention_output, layer.names.attention_output, context, hooks);
+  const at::Tensor middle = layer.attention_norm(Sum(Dropped(hooks, attended), x, hooks));
+  const at::Tensor wide = Run(layer.intermediate, layer.names.intermediate, middle, hooks, activation_);
+  const at::Tensor narrow = Run(layer.output, layer.names.output, wide, hooks);
+  return layer.output_norm(Sum(Dropped(hooks, narrow), middle, hooks));
 }
 
 at::Tensor BertEncoder::Pool(const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks) const {
@@ -204,12 +236,13 @@ int64_t BertEncoder::ResidentBytes() const {
 
 absl::StatusOr<std::shared_ptr<const Encoder>> Encoder::Load(const formats::BertConfig& config,
                                                              const formats::Safetensors& weights, const Device& device,
-                                                             Precision precision) {
+                                                             Precision precision, bool prepare_inference) {
   return Guarded([&]() -> absl::StatusOr<std::shared_ptr<const Encoder>> {
     const at::Device where = TorchDevice(device);
     auto encoder = std::make_shared<BertEncoder>(config, where, TorchType(precision));
     WeightReader reader(weights, where, TorchType(precision));
     RETURN_IF_ERROR(encoder->ReadWeights(reader));
+    if (prepare_inference) encoder->PrepareInference();
     return std::shared_ptr<const Encoder>(std::move(encoder));
   });
 }

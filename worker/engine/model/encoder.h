@@ -28,7 +28,9 @@ using LinearHook = std::function<at::Tensor(const std::string& module, const at:
 using DropoutHook = std::function<at::Tensor(const at::Tensor& x, double p)>;
 
 struct ForwardHooks {
-  LinearHook linear;    // may be empty
+  LinearHook linear;  // may be empty
+  // Whether `linear` changes this module's output; empty: it may change any.
+  std::function<bool(const std::string& module)> adapts;
   DropoutHook dropout;  // may be empty
   double hidden_dropout = 0, attention_dropout = 0;
   // Kernels chosen by measurement at load, without autograd; `linear` may then change `y` in place. Training, and
@@ -40,9 +42,11 @@ struct ForwardHooks {
 // method when the hooks bring tensors that require it; base weights never do.
 class Encoder {
  public:
+  // With `prepare_inference` it measures, once for each shape of layer, which product is faster on this machine, and
+  // keeps packed weights where they are: ForwardHooks::inference uses them.
   static absl::StatusOr<std::shared_ptr<const Encoder>> Load(const formats::BertConfig& config,
                                                              const formats::Safetensors& weights, const Device& device,
-                                                             Precision precision);
+                                                             Precision precision, bool prepare_inference = false);
   virtual ~Encoder() = default;
 
   // Token, position and type embeddings, normalised: [T, hidden].
@@ -64,6 +68,8 @@ class Encoder {
   // Names and [out, in] of every linear layer a LoRA may target, without task prefix.
   virtual const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const = 0;
   virtual int64_t ResidentBytes() const = 0;
+  // What to round a batch's tokens to (Pack's `round_to`): kernels that are compiled for each size want few sizes.
+  virtual int64_t RoundTokens(int64_t tokens) const = 0;
 };
 
 // Sentence vectors as sentence-transformers' Pooling and Normalize make them, in fp32: [T, hidden] -> [R, hidden].

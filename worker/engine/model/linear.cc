@@ -2,12 +2,26 @@
 
 #include <ATen/ops/linear.h>
 
+#include "worker/engine/model/packed_linear.h"
 #include "worker/engine/model/torch_util.h"
 
 namespace tenon::engine {
 
 at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight_, bias_); }
 
-int64_t Linear::Bytes() const { return TensorBytes(weight_) + TensorBytes(bias_); }
+at::Tensor Linear::Fast(const at::Tensor& x, Activation activation) const {
+  if (packed_.defined()) return PackedLinear(x, packed_, bias_, activation);
+  return Activate((*this)(x), activation);
+}
+
+void Linear::Prepare(KernelChoice& choice, Activation activation) {
+  if (choice.PreferPacked(weight_, bias_, activation)) packed_ = PackWeight(weight_);
+}
+
+int64_t Linear::Bytes() const {
+  // The packed layout pads its blocks a little; its own size cannot be asked for, the plain one is within a few
+  // percent.
+  return TensorBytes(weight_) * (packed_.defined() ? 2 : 1) + TensorBytes(bias_);
+}
 
 }  // namespace tenon::engine

@@ -5,9 +5,13 @@
 
 #include <cstdint>
 
+#include "worker/engine/model/activation.h"
+
 namespace tenon::engine {
 
-// y = x W^T + b. Immutable; safe from any thread.
+class KernelChoice;
+
+// y = x W^T + b. Safe from any thread once it is made.
 class Linear {
  public:
   Linear() = default;
@@ -21,10 +25,17 @@ class Linear {
   // [T, in] -> [T, out], by the one kernel that training uses too: autograd works, and the result repeats itself.
   at::Tensor operator()(const at::Tensor& x) const;
 
+  // For inference: the same with an activation behind it, by the kernel that Prepare found faster.
+  at::Tensor Fast(const at::Tensor& x, Activation activation) const;
+  // Keeps a packed copy of the weight when `choice` says that it is faster for this shape.
+  void Prepare(KernelChoice& choice, Activation activation);
+  bool packed() const { return packed_.defined(); }
+
   int64_t Bytes() const;
 
  private:
   at::Tensor weight_, bias_;
+  at::Tensor packed_;  // oneDNN's own layout
 };
 
 }  // namespace tenon::engine

@@ -1,0 +1,171 @@
+#include "worker/engine/infer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <deque>
+#include <numeric>
+
+#include "common/formats/status.h"
+#include "tests/worker/engine/temp_folder.h"
+#include "tests/worker/engine/tiny_base.h"
+
+namespace tenon::engine {
+namespace {
+
+using testing::TinyAdapter;
+using testing::TinyBase;
+using testing::TinyText;
+
+class InferTest : public ::testing::Test {
+ protected:
+  void Load(const TinyBase& shape, Precision precision = Precision::kFp32) {
+    shape_ = shape;
+    testing::WriteTinyBase(folder_ / "base", shape);
+    auto base = Base::Load(folder_ / "base", {.precision = precision, .digest = std::string(64, 'a')});
+    ASSERT_TRUE(base.ok()) << base.status();
+    base_ = *base;
+  }
+  const DeviceAdapter* Add(const TinyAdapter& adapter, bool head = false) {
+    TinyAdapter bound = adapter;
+    bound.base_digest = base_->digest();
+    const auto folder = folder_ / ("adapter" + std::to_string(adapters_.size()));
+    if (head) {
+      testing::WriteTinyHead(folder, shape_, bound);
+    } else {
+      testing::WriteTinyLora(folder, shape_, bound);
+    }
+    auto host = HostAdapter::Load(folder, *base_);
+    EXPECT_TRUE(host.ok()) << host.status();
+    adapters_.push_back(*DeviceAdapter::Place(*host, *base_));
+    return adapters_.back().get();
+  }
+  InferRow Row(const std::string& text, const DeviceAdapter* adapter = nullptr, Output output = Output::kEmbedding) {
+    InferRow row;
+    row.ids = &ids_.emplace_back(base_->tokenizer().Encode(text, 64).ids);
+    row.adapter = adapter;
+    row.output = output;
+    return row;
+  }
+  std::vector<float> Alone(const InferRow& row) { return (*Infer(*base_, {&row, 1}))[0]; }
+
+  testing::TempFolder folder_;
+  TinyBase shape_;
+  std::shared_ptr<const Base> base_;
+  std::vector<std::shared_ptr<const DeviceAdapter>> adapters_;
+  std::deque<std::vector<int32_t>> ids_;
+};
+
+double Distance(const std::vector<float>& a, const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(static_cast<double>(a[i]) - b[i]));
+  return worst;
+}
+
+TEST_F(InferTest, AMixedBatchGivesEachRowWhatItGivesAlone) {
+  Load({});
+  std::vector<const DeviceAdapter*> choices = {nullptr};
+  const std::vector<std::vector<std::string>> targets = {
+      {"query", "value"}, {"key"}, {"dense"}, {"query", "key", "value", "dense"}, {"intermediate.dense", "value"}};
+  for (uint64_t i = 0; i < 32; ++i) {
+    TinyAdapter adapter;
+    adapter.r = 1 + static_cast<int64_t>(i % 9);
+    adapter.target_modules = targets[i % targets.size()];
+    adapter.labels.assign(2 + i % 4, "");
+    for (size_t l = 0; l < adapter.labels.size(); ++l) adapter.labels[l] = std::to_string(l);
+    adapter.seed = 100 + i;
+    choices.push_back(Add(adapter, /*head=*/i % 8 == 7));
+  }
+  std::vector<InferRow> rows;
+  for (uint64_t i = 0; i < 64; ++i) {
+    const DeviceAdapter* adapter = choices[(i * 7) % choices.size()];
+    const Output output = adapter == nullptr ? Output::kEmbedding
+                          : i % 3 == 0       ? Output::kEmbedding
+                          : i % 3 == 1       ? Output::kLogits
+                                             : Output::kProbabilities;
+    rows.push_back(Row(TinyText(i, 1 + static_cast<int64_t>(i * 13 % 50)), adapter, output));
+  }
+  const auto together = Infer(*base_, rows);
+  ASSERT_TRUE(together.ok()) << together.status();
+  ASSERT_EQ(together->size(), rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) EXPECT_LE(Distance((*together)[i], Alone(rows[i])), 1e-5) << i;
+}
+
+TEST_F(InferTest, AnAdapterChangesItsOwnRowsAlone) {
+  Load({});
+  const DeviceAdapter* adapter = Add({});
+  const std::vector<InferRow> rows = {Row("good tea"), Row("good tea", adapter), Row("good tea")};
+  const auto results = *Infer(*base_, rows);
+  EXPECT_LE(Distance(results[0], results[2]), 1e-6);
+  EXPECT_GT(Distance(results[0], results[1]), 1e-2);
+}
+
+TEST_F(InferTest, DisjointFavouritesAnswerTheirOwnRows) {
+  Load({});
+  std::vector<const DeviceAdapter*> adapters;
+  for (int64_t i = 0; i < 8; ++i) {
+    TinyAdapter adapter;
+    adapter.labels = {"0", "1", "2", "3", "4", "5", "6", "7"};
+    adapter.favourite = i;
+    adapter.favour = 50;
+    adapter.seed = static_cast<uint64_t>(i);
+    adapters.push_back(Add(adapter, i % 2 == 1));
+  }
+  std::vector<InferRow> rows;
+  for (uint64_t i = 0; i < 40; ++i) rows.push_back(Row(TinyText(i, 5), adapters[i * 5 % 8], Output::kProbabilities));
+  const auto results = *Infer(*base_, rows);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto& shares = results[i];
+    EXPECT_EQ(std::max_element(shares.begin(), shares.end()) - shares.begin(), static_cast<int64_t>(i * 5 % 8));
+    EXPECT_NEAR(std::accumulate(shares.begin(), shares.end(), 0.0), 1, 1e-5);
+  }
+}
+
+TEST_F(InferTest, ABasesOwnHeadAnswersWhereNoAdapterIs) {
+  Load({.labels = {"x", "y", "z"}});
+  const DeviceAdapter* adapter = Add({});
+  const auto results =
+      *Infer(*base_, std::vector<InferRow>{Row("tea", nullptr, Output::kLogits), Row("tea", adapter, Output::kLogits)});
+  EXPECT_EQ(results[0].size(), 3u);
+  EXPECT_EQ(results[1].size(), 2u);
+}
+
+TEST_F(InferTest, RefusesRowsByTheirPlace) {
+  Load({});
+  const std::vector<int32_t> none, foreign = {2, 100000, 3}, negative = {2, -1, 3}, endless(65, 5);
+  for (const auto* ids : {&none, &foreign, &negative, &endless}) {
+    InferRow bad;
+    bad.ids = ids;
+    const auto results = Infer(*base_, std::vector<InferRow>{Row("tea"), bad});
+    ASSERT_FALSE(results.ok());
+    EXPECT_EQ(GetField(results.status()), "rows[1]");
+  }
+  const auto labels = Infer(*base_, std::vector<InferRow>{Row("tea", nullptr, Output::kLogits)});
+  EXPECT_EQ(GetReason(labels.status()), Reason::kNoClassifier);
+}
+
+TEST_F(InferTest, NoRowsNoResults) {
+  Load({});
+  EXPECT_TRUE(Infer(*base_, {})->empty());
+}
+
+TEST_F(InferTest, Bf16IsNearFp32) {
+  Load({});
+  const auto fp32 = Alone(Row("the good cheese and the bad tea"));
+  Load({}, Precision::kBf16);
+  const DeviceAdapter* adapter = Add({});
+  const InferRow row = Row("the good cheese and the bad tea");
+  EXPECT_LE(Distance(Alone(row), fp32), 0.1);
+  const auto mixed = Infer(*base_, std::vector<InferRow>{row, Row("tea", adapter, Output::kLogits)});
+  ASSERT_TRUE(mixed.ok()) << mixed.status();
+  EXPECT_LE(Distance((*mixed)[0], fp32), 0.1);
+}
+
+TEST_F(InferTest, WarmsUp) {
+  Load({});
+  EXPECT_TRUE(WarmUp(*base_).ok());
+}
+
+}  // namespace
+}  // namespace tenon::engine
