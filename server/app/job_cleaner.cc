@@ -1,7 +1,6 @@
 #include "server/app/job_cleaner.h"
 
 #include <algorithm>
-#include <set>
 
 #include "server/catalog/records.h"
 
@@ -28,6 +27,15 @@ absl::Status JobCleaner::Sweep(absl::Time now) {
     dropped_.erase(first_due, dropped_.end());
   }
   if (due.empty()) return absl::OkStatus();
+  const absl::Status swept = Delete(due);
+  if (swept.ok()) return swept;
+  // Tried again later: a file that nobody deletes stays for ever.
+  absl::MutexLock lock(&mutex_);
+  for (const std::string& digest : due) dropped_.emplace_back(now + grace_, digest);
+  return swept;
+}
+
+absl::Status JobCleaner::Delete(std::set<std::string> due) {
   // Board first: what leaves it for a revision between the two looks is seen by the second.
   for (const std::string& digest : board_->CheckpointFiles()) due.erase(digest);
   RETURN_IF_ERROR(store_->Read([&](Snapshot& snapshot) -> absl::Status {

@@ -1,6 +1,7 @@
 // Deletes the files of checkpoints that nothing goes on from any more.
 #pragma once
 
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,9 @@ class JobCleaner {
   absl::Status Sweep(absl::Time now);
 
  private:
+  // Deletes what nobody refers to.
+  absl::Status Delete(std::set<std::string> due);
+
   Store* const store_;
   BlobStore* const blobs_;
   const JobBoard* const board_;
