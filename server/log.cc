@@ -1,5 +1,6 @@
 #include "server/log.h"
 
+#include <grpc/support/log.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -32,6 +33,9 @@ class JsonFormatter final : public spdlog::formatter {
   std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<JsonFormatter>(); }
 };
 
+// What gRPC says of itself is for those who look for it: our own messages name what matters.
+void LogOfGrpc(gpr_log_func_args* args) { spdlog::debug("grpc: {}", args->message); }
+
 }  // namespace
 
 std::shared_ptr<spdlog::logger> SetUpLog(const std::string& level) {
@@ -40,6 +44,7 @@ std::shared_ptr<spdlog::logger> SetUpLog(const std::string& level) {
   logger->set_formatter(std::make_unique<JsonFormatter>());
   logger->set_level(spdlog::level::from_str(level));
   spdlog::set_default_logger(logger);
+  gpr_set_log_function(LogOfGrpc);
   return logger;
 }
 

@@ -10,7 +10,8 @@ class logger;
 
 namespace tenon::server {
 
-// Sets spdlog's default logger, and returns the one for calls, whose lines are JSON already.
+// Sets spdlog's default logger, takes gRPC's own messages as debug ones, and returns the one for calls, whose lines are
+// JSON already.
 std::shared_ptr<spdlog::logger> SetUpLog(const std::string& level);
 
 }  // namespace tenon::server

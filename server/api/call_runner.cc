@@ -90,7 +90,7 @@ grpc::Status ActiveCall::Finish(absl::Status status) {
   const absl::Status original = status;
   if (!status.ok() && GetReason(status) == Reason::kUnspecified) {
     const auto implied = ReasonFromName(absl::StatusCodeToString(status.code()));
-    if (implied == Reason::kUnspecified) {
+    if (implied == Reason::kUnspecified || implied == Reason::kInternal) {
       status =
           TenonError(Reason::kInternal,
                      absl::StrCat("internal error; the server's log has the details of request ", context_.request_id));
