@@ -38,16 +38,16 @@ export TENON_SERVER
 say "Fine-tuning a LoRA classifier for support tickets on examples/tickets (a linear probe runs first, as the cheap baseline)"
 "$tenon" jobs finetune --base minilm --adapter $adapter --task sequence_classification --method lora \
   --train examples/tickets/train.jsonl --validation examples/tickets/validation.jsonl \
-  --set r=8 --set learning_rate=1e-3 --set epochs=6 --set seed=7 --wait
+  --set r=8 --set learning_rate=5e-3 --set warmup_ratio=0.1 --set epochs=10 --set seed=7 --wait
 
 say "Judging it on rows that neither training nor the choice of the checkpoint has seen"
 "$tenon" jobs evaluate --adapter $adapter --task sequence_classification --data examples/tickets/test.jsonl --wait
 
 say "Classifying new texts"
 "$tenon" classify --adapter $adapter --top-k 3 \
-  "My card was charged twice for the same order" \
-  "The parcel says delivered but nothing is here" \
-  "I cannot sign in since I got a new phone" \
+  "You took the money for one order two times" \
+  "It is marked as dropped off, but my porch is empty" \
+  "I changed my mobile and cannot get into my profile" \
   "The headphones broke after a week, can I get new ones?"
 
 say "Indexing our documents and searching them"

@@ -27,4 +27,4 @@ EXPOSE 7070 7071 9464
 # Liveness must not depend on workers: `tenon status` asks the process alone.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["tenon", "--server", "127.0.0.1:7070", "--timeout", "4s", "status"]
 ENTRYPOINT ["tenon-server", "--data", "/var/lib/tenon"]
-CMD ["--listen", "0.0.0.0:7070", "--workers-listen", "0.0.0.0:7071", "--metrics-listen", "0.0.0.0:9464"]
+CMD ["--allow-remote", "--listen", "0.0.0.0:7070", "--workers-listen", "0.0.0.0:7071", "--metrics-listen", "0.0.0.0:9464"]

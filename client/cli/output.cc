@@ -49,7 +49,8 @@ std::string Table::ToString() const {
   std::vector<size_t> widths;
   for (const std::string& title : header_) widths.push_back(CodePoints(title));
   for (const auto& row : rows_) {
-    for (size_t i = 0; i < row.size() && i < widths.size(); ++i) widths[i] = std::max(widths[i], CodePoints(row[i]));
+    if (widths.size() < row.size()) widths.resize(row.size());  // a table may have no header
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], CodePoints(row[i]));
   }
   std::string text;
   const auto add = [&](const std::vector<std::string>& row) {

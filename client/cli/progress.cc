@@ -62,8 +62,12 @@ std::string FormatEvent(const v1::JobEvent& event, bool with_training_points) {
       std::string line = point.kind() == "train" || point.kind() == "validation"
                              ? absl::StrCat("step ", point.step(), "  ", point.kind())
                              : point.kind();
-      for (const v1::Metric& metric : point.metrics())
-        absl::StrAppendFormat(&line, "  %s %.4f", metric.name(), metric.value());
+      for (const v1::Metric& metric : point.metrics()) {
+        // A learning rate needs its digits where they are.
+        const bool small = metric.value() != 0 && std::abs(metric.value()) < 0.01;
+        absl::StrAppend(&line, "  ", metric.name(), " ",
+                        small ? absl::StrFormat("%.3g", metric.value()) : absl::StrFormat("%.4f", metric.value()));
+      }
       return line;
     }
     case v1::JobEvent::kNotice:

@@ -31,6 +31,14 @@ TEST(Table, ColumnsAlignByCodePoints) {
   EXPECT_EQ(table.ToString(), "NAME    N\ncafé    1\nlonger  22\n");
 }
 
+TEST(Table, FactsHaveNoHeader) {
+  Table table({});
+  table.Add({"job", "finetuneJobs/a"});
+  table.Add({"state", "running"});
+  EXPECT_EQ(table.ToString(), "job    finetuneJobs/a\nstate  running\n");
+  EXPECT_EQ(Table({"A"}).ToString(), "A\n");
+}
+
 TEST(EnumWord, LosesThePrefix) {
   EXPECT_EQ(Word(v1::JOB_STATE_SUCCEEDED), "succeeded");
   EXPECT_EQ(Word(v1::TASK_SEQUENCE_CLASSIFICATION), "sequence_classification");

@@ -64,6 +64,13 @@ TEST(FormatEvent, Metrics) {
   EXPECT_EQ(FormatEvent(Metrics("train", 10), true), "step 10  train  accuracy 0.8750");
 }
 
+TEST(FormatEvent, SmallNumbersKeepTheirDigits) {
+  v1::JobEvent event = Metrics("train", 10);
+  event.mutable_metrics()->mutable_metrics(0)->set_name("learning_rate");
+  event.mutable_metrics()->mutable_metrics(0)->set_value(0.000125);
+  EXPECT_EQ(FormatEvent(event, true), "step 10  train  learning_rate 0.000125");
+}
+
 TEST(FormatEvent, StatesAndNotices) {
   v1::JobEvent event;
   event.mutable_state_change()->set_state(v1::JOB_STATE_RUNNING);

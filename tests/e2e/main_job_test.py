@@ -24,7 +24,7 @@ def base(tenon, minilm):
 def job(tenon, base):
     return tenon.json("jobs", "finetune", "--base", "minilm", "--adapter", "tickets", "--task", "sequence_classification", "--method", "lora",
                       "--train", TICKETS / "train.jsonl", "--validation", TICKETS / "validation.jsonl", "--set", "r=8",
-                      "--set", "learning_rate=1e-3", "--set", "epochs=6", "--set", "seed=7", "--wait")
+                      "--set", "learning_rate=5e-3", "--set", "warmup_ratio=0.1", "--set", "epochs=10", "--set", "seed=7", "--wait")
 
 
 def test_the_same_base_again_is_the_same_base(tenon, base, minilm):
