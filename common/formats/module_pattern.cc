@@ -18,10 +18,20 @@ absl::Status CheckDialect(const std::string& pattern) {
     return absl::InvalidArgumentError(absl::StrCat(what, " is not supported in a pattern"));
   };
   bool in_class = false;
+  // Behind *, +, ? or {...} only a ? may follow, which makes it lazy; Python's a++ is another thing, and a** is
+  // nothing.
+  enum class Repeat { kNone, kOnce, kLazy } repeat = Repeat::kNone;
   for (size_t i = 0; i < pattern.size(); ++i) {
     const char c = pattern[i];
     const char next = i + 1 < pattern.size() ? pattern[i + 1] : '\0';
     if (static_cast<unsigned char>(c) >= 0x80 || c == '\0') return refuse("a character outside ASCII");
+    const Repeat before = std::exchange(repeat, Repeat::kNone);
+    if (!in_class && (c == '*' || c == '+' || c == '?' || c == '{' || c == '}')) {
+      const bool lazy = before == Repeat::kOnce && c == '?';
+      if (before != Repeat::kNone && !lazy) return refuse("a repeat of a repeat");
+      if (c != '{') repeat = lazy ? Repeat::kLazy : Repeat::kOnce;
+      continue;
+    }
     if (c == '\\') {
       const bool letter = (next >= 'a' && next <= 'z') || (next >= 'A' && next <= 'Z') || (next >= '0' && next <= '9');
       if (letter && std::string("bBdDsSwWnrt").find(next) == std::string::npos) {
@@ -38,6 +48,7 @@ absl::Status CheckDialect(const std::string& pattern) {
     } else if (c == '(' && next == '?') {
       const char kind = i + 2 < pattern.size() ? pattern[i + 2] : '\0';
       if (kind != ':' && kind != '=' && kind != '!') return refuse(absl::StrCat("(?", std::string(1, kind)));
+      i += 2;
     }
   }
   return absl::OkStatus();
