@@ -36,8 +36,8 @@ TEST(AdamWTest, EqualsTheFormulaOverManySteps) {
       optimizer.Step(parameters, lr, t);
       a.Step(ga, lr, decay ? 0.1 : 0, t);
       b.Step(gb, lr, decay ? 0.1 : 0, t);
-      EXPECT_NEAR(parameters[0].value[0].item<double>(), a.p, 1e-6) << t;
-      EXPECT_NEAR(parameters[0].value[1].item<double>(), b.p, 1e-6) << t;
+      EXPECT_NEAR(parameters[0].value[0].item<double>(), a.p, 5e-6) << t;
+      EXPECT_NEAR(parameters[0].value[1].item<double>(), b.p, 5e-6) << t;
     }
   }
 }
