@@ -1,0 +1,99 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "common/formats/adapter_config.h"
+#include "common/formats/module_pattern.h"
+#include "common/formats/status.h"
+#include "tests/fuzz/mutate.h"
+
+namespace tenon::formats {
+namespace {
+
+const std::vector<std::string>& Words() {
+  static const auto* words = new std::vector<std::string>{"\"r\":",
+                                                          "null",
+                                                          "true",
+                                                          "-1",
+                                                          "1e308",
+                                                          "9223372036854775807",
+                                                          "{",
+                                                          "}",
+                                                          "[",
+                                                          "]",
+                                                          ",",
+                                                          "\"\"",
+                                                          "\"use_dora\":true",
+                                                          "\"(a*)*\"",
+                                                          "\"all-linear\"",
+                                                          "\\\\",
+                                                          "(",
+                                                          ")",
+                                                          "*",
+                                                          "{9}",
+                                                          "|",
+                                                          "\"SEQ_CLS\"",
+                                                          "\xC3\xA9",
+                                                          "\xFF",
+                                                          "\\u0000"};
+  return *words;
+}
+
+TEST(AdapterConfigFuzz, LoraConfigsThatAreAcceptedAreUsable) {
+  fuzz::Mutator mutator(
+      {R"({"peft_type":"LORA","r":8,"lora_alpha":16,"lora_dropout":0.1,"target_modules":["query","value"],"task_type":"SEQ_CLS"})",
+       R"({"peft_type":"LORA","target_modules":".*\\.(query|value)$","exclude_modules":".*0.*","use_rslora":true})",
+       R"({"peft_type":"LORA","rank_pattern":{"layer.0.*":4},"alpha_pattern":{"query":2.5},"modules_to_save":["classifier"]})"},
+      Words(), 5);
+  int accepted = 0;
+  for (int i = 0; i < 15'000; ++i) {
+    const auto config = ParseLoraConfig(mutator.Next());
+    if (!config.ok()) {
+      const Reason reason = GetReason(config.status());
+      ASSERT_TRUE(reason == Reason::kAdapterInvalid || reason == Reason::kUnsupported) << config.status();
+      continue;
+    }
+    ++accepted;
+    const auto target = MatchLora(*config, "bert.encoder.layer.0.attention.self.query");
+    if (target.has_value()) {
+      ASSERT_GE(target->r, 1);
+      ASSERT_TRUE(std::isfinite(target->scale));
+    }
+    ASSERT_TRUE(ParseLoraConfig(WriteLoraConfig(*config)).ok()) << WriteLoraConfig(*config);
+  }
+  EXPECT_GT(accepted, 100);
+}
+
+TEST(AdapterConfigFuzz, TenonConfigsReadBack) {
+  fuzz::Mutator mutator(
+      {R"({"task":"sequence_classification","method":"lora","labels":["a","b"],"multi_label":false,"max_input_tokens":64})",
+       R"({"task":"feature_extraction","method":"lora","pooling":"cls","normalize":true,"job":"finetuneJobs/1"})"},
+      Words(), 6);
+  int accepted = 0;
+  for (int i = 0; i < 40'000; ++i) {
+    const auto config = ParseTenonConfig(mutator.Next());
+    if (!config.ok()) continue;
+    ++accepted;
+    ASSERT_EQ(WriteTenonConfig(*ParseTenonConfig(WriteTenonConfig(*config, true)), true),
+              WriteTenonConfig(*config, true));
+  }
+  EXPECT_GT(accepted, 100);
+}
+
+TEST(AdapterConfigFuzz, PatternsNeverHang) {
+  fuzz::Mutator mutator(
+      {"(a*)*b", ".*\\.(query|value)$", "(?:a|aa)+c", "[a-z]{2,5}\\d?", "(.*\\.)?(layer.[0-9]+)", "(?=a)a(?!b).*"},
+      {"*", "+", "?", "{3}", "{2,}", "(", ")", "|", ".", "[", "]", "^", "$", "\\", "(?:", "(?=", "a", "(a*)*"}, 7);
+  int accepted = 0;
+  for (int i = 0; i < 6'000; ++i) {
+    const auto pattern = ModulePattern::Compile(mutator.Next());
+    if (!pattern.ok()) continue;
+    ++accepted;
+    pattern->Matches("bert.encoder.layer.0.attention.self.query");
+    pattern->Matches("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+  }
+  EXPECT_GT(accepted, 100);
+}
+
+}  // namespace
+}  // namespace tenon::formats
