@@ -100,7 +100,10 @@ std::map<std::string, Metric> Documented() {
   return metrics;
 }
 
-using MetricsTest = ServerFixture;
+class MetricsTest : public ServerFixture {
+ protected:
+  void Configure(ServerOptions* options) override { options->metrics_listen = "127.0.0.1:0"; }
+};
 
 TEST_F(MetricsTest, TheTableIsWhatALiveServerShows) {
   const auto live = Live(Scrape(server_->ports().metrics));
