@@ -93,11 +93,6 @@ absl::Status StagedFolder::Finish() {
   return absl::OkStatus();
 }
 
-void CleanStaging(const std::filesystem::path& root) {
-  std::error_code ignored;
-  std::filesystem::remove_all(root, ignored);
-}
-
 absl::Status PublishFile(BlobStore& blobs, const std::filesystem::path& folder, const v1::FileEntry& file) {
   // Blobs are whole or not there: what is there needs no copy.
   if (blobs.Size(file.sha256()).ok()) return absl::OkStatus();

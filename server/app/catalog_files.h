@@ -47,9 +47,6 @@ class StagedFolder {
   v1::FileEntry current_;
 };
 
-// Removes what uploads left below `root` when the server was killed. Before serving.
-void CleanStaging(const std::filesystem::path& root);
-
 // Copies `folder`/`file.path()` into the blob store.
 absl::Status PublishFile(BlobStore& blobs, const std::filesystem::path& folder, const v1::FileEntry& file);
 

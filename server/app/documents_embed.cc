@@ -21,6 +21,9 @@ constexpr size_t kBytesACall = 256 << 10;
 // Enough to keep a worker busy, few enough to leave room in its queue for others.
 constexpr size_t kCallsInFlight = 8;
 
+// How often a caller that cannot tell of its end is asked whether it has come.
+constexpr absl::Duration kPoll = absl::Milliseconds(100);
+
 // Rows [begin, end) of the texts.
 struct Part {
   size_t begin = 0;
@@ -120,7 +123,10 @@ absl::StatusOr<Embeddings> EmbedTexts(InferenceRouter& router, const CallScope& 
       const auto awaited = [&answers]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(answers->mutex) {
         return answers->cancelled || !answers->arrived.empty();
       };
-      answers->mutex.Await(absl::Condition(&awaited));
+      const absl::Condition arrival(&awaited);
+      while (!answers->mutex.AwaitWithTimeout(arrival, scope.when_cancelled ? absl::InfiniteDuration() : kPoll)) {
+        if (scope.cancelled && scope.cancelled()) answers->cancelled = true;
+      }
       arrived.swap(answers->arrived);
       if (answers->cancelled) status = TenonError(Reason::kCancelled, "the call was cancelled");
     }

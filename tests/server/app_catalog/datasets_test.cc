@@ -242,6 +242,13 @@ TEST_F(RetrievalEvalTest, CanBeCancelledAndFailsWithItsWorkers) {
   EXPECT_EQ(GetReason(evaluator_.Run(kTenant, Spec(), {}, {}).status()), Reason::kNoWorker);
 }
 
+TEST_F(RetrievalEvalTest, ACancelReachesItWhileItWaitsForWorkers) {
+  router_.Hold(true);
+  const auto result = evaluator_.Run(kTenant, Spec(), {}, [this] { return router_.calls() > 0; });
+  EXPECT_EQ(GetReason(result.status()), Reason::kCancelled);
+  EXPECT_EQ(router_.cancelled(), 1);
+}
+
 TEST_F(RetrievalEvalTest, NoJudgedQueryIsAnError) {
   Upload("others", v1::DATASET_FORMAT_TSV, "query-id\tcorpus-id\tscore\ngone\td1\t1\n");
   v1::RetrievalEval spec = Spec();
