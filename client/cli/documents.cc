@@ -41,10 +41,10 @@ std::vector<DocumentRow> ParseDocuments(const std::string& bytes) {
   std::set<std::string> seen;
   std::istringstream lines(bytes);
   std::string line;
-  for (int64_t number = 1; std::getline(lines, line); ++number) {
+  while (std::getline(lines, line)) {
     if (absl::StripAsciiWhitespace(line).empty()) continue;
     DocumentRow& row = rows.emplace_back();
-    row.number = number;
+    row.number = static_cast<int64_t>(rows.size());
     row.error = ParseDocument(line, &row.document);
     if (row.error.ok() && !seen.insert(row.document.id()).second) {
       row.error = TenonError(Reason::kDocumentDuplicate,

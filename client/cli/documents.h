@@ -11,7 +11,7 @@ namespace tenon::cli {
 
 // A document and the row it came from, or what is wrong with the row.
 struct DocumentRow {
-  int64_t number = 0;  // from 1
+  int64_t number = 0;  // from 1, blank lines not counted
   v1::Document document;
   absl::Status error;
 };

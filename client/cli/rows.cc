@@ -26,8 +26,9 @@ absl::StatusOr<std::vector<InputRow>> ParseTextRows(const std::string& bytes) {
   std::vector<InputRow> rows;
   std::istringstream lines(bytes);
   std::string line;
-  for (int64_t number = 1; std::getline(lines, line); ++number) {
+  while (std::getline(lines, line)) {
     if (absl::StripAsciiWhitespace(line).empty()) continue;
+    const int64_t number = static_cast<int64_t>(rows.size()) + 1;
     const std::string field = absl::StrCat("row ", number);
     const auto value = nlohmann::ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!value.is_object()) {

@@ -16,7 +16,7 @@
 namespace tenon::cli {
 
 struct InputRow {
-  int64_t number = 0;         // from 1, in the file
+  int64_t number = 0;         // from 1, blank lines not counted
   nlohmann::ordered_json id;  // as it was written; null when there is none
   std::string text;
 };

@@ -22,7 +22,7 @@ TEST(ParseTextRows, KeepsIdsAsTheyWereWritten) {
   ASSERT_EQ(rows->size(), 3u);
   EXPECT_EQ((*rows)[0].id, "x");
   EXPECT_EQ((*rows)[1].id, 17);
-  EXPECT_EQ((*rows)[1].number, 3);
+  EXPECT_EQ((*rows)[1].number, 2);
   EXPECT_TRUE((*rows)[2].id.is_null());
 }
 

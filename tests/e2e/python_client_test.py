@@ -123,10 +123,17 @@ def test_every_published_method_works_or_says_why(cluster):
                 assert error.code() not in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN), f"{service}/{method}: {error}"
 
 
+def check_health(line, service):
+    """grpc.health.v1's Check, written out: gRPC's own health service shows no descriptor to reflection."""
+    name = service.encode()
+    call = line.unary_unary("/grpc.health.v1.Health/Check", request_serializer=bytes, response_deserializer=bytes)
+    return call((b"\x0a" + bytes([len(name)]) + name) if name else b"", timeout=60)
+
+
 def test_health_by_service(cluster):
-    client = ReflectionClient(channel(cluster.ports))
+    line = channel(cluster.ports)
     for service in ("", "tenon.v1.InferenceService", "tenon.v1.RetrievalService"):
-        assert client.get("grpc.health.v1.Health/Check", {"service": service}, "status") == "SERVING", service
+        assert check_health(line, service) == b"\x08\x01", service  # SERVING
     with pytest.raises(grpc.RpcError) as caught:
-        client.call("grpc.health.v1.Health/Check", {"service": "no.such.Service"})
+        check_health(line, "no.such.Service")
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
