@@ -130,7 +130,8 @@ def check_health(line, service):
     return call((b"\x0a" + bytes([len(name)]) + name) if name else b"", timeout=60)
 
 
-def test_health_by_service(cluster):
+def test_health_by_service(cluster, tenon):
+    tenon.text("embed", "--base", "minilm", "hello")  # answered: so a worker serves
     line = channel(cluster.ports)
     for service in ("", "tenon.v1.InferenceService", "tenon.v1.RetrievalService"):
         assert check_health(line, service) == b"\x08\x01", service  # SERVING
