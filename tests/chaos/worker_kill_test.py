@@ -13,7 +13,7 @@ KILLS, KILLS_PER_JOB = 20, 2  # a job may lose its worker twice and still succee
 
 @pytest.fixture
 def cluster(tmp_path, base, rows):
-    flags = ["--reconnect-window-ms", "200", "--heartbeat-ms", "500", "--lease-ms", "5000"]
+    flags = ["--reconnect-ms", "200", "--heartbeat-ms", "500", "--lease-ms", "5000"]
     with Cluster(tmp_path, worker_flags=["--threads", "1", "--id", "w1"], server_flags=flags) as cluster:
         cluster.cli("bases", "add", "tiny", base)
         for name, path in rows.items():
