@@ -15,9 +15,9 @@ namespace tenon::server {
 // the field.
 absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& requested, int64_t drawn_seed);
 
-// Checks the job against its data sets and fills in what depends on them: labels, multi_label, warm-up, eval_steps. FIELD_INVALID
-// names the data set. Rows are not read here: `unknown_labels` tells whether validation rows have labels that training rows lack,
-// and the caller, who can read the rows, names the row.
+// Checks the job against its data sets and fills in what depends on them: labels, multi_label, warm-up, eval_steps.
+// FIELD_INVALID names the data set. Rows are not read here: `unknown_labels` tells whether validation rows have labels
+// that training rows lack, and the caller, who can read the rows, names the row.
 absl::Status CompleteFinetune(v1::FinetuneJob& job, const v1::Dataset& train,
                               const std::optional<v1::Dataset>& validation, bool* unknown_labels);
 

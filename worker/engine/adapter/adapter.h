@@ -15,19 +15,19 @@ namespace tenon::engine {
 
 struct AdapterTensors;  // worker/engine/adapter/tensors.h, torch inside
 
-// An adapter's files, read and checked against a base: LoRA factors, and the classification head where it has one. Host memory.
-// Immutable, safe from any thread.
+// An adapter's files, read and checked against a base: LoRA factors, and the classification head where it has one. Host
+// memory. Immutable, safe from any thread.
 class HostAdapter {
  public:
-  // Reads adapter_config.json + adapter_model.safetensors (PEFT) or tenon.json + head.safetensors (method `head`). Names and shapes
-  // must fit the base, every tensor must be finite, none may be missing or left over: ADAPTER_INVALID names the key.
-  // BASE_MISMATCH when tenon.json is bound to another digest.
+  // Reads adapter_config.json + adapter_model.safetensors (PEFT) or tenon.json + head.safetensors (method `head`).
+  // Names and shapes must fit the base, every tensor must be finite, none may be missing or left over: ADAPTER_INVALID
+  // names the key. BASE_MISMATCH when tenon.json is bound to another digest.
   static absl::StatusOr<std::shared_ptr<const HostAdapter>> Load(const std::filesystem::path& folder, const Base& base);
   ~HostAdapter();
 
   const formats::TenonConfig& config() const;
   int64_t bytes() const;
-  int64_t num_labels() const;  // 0 without a head
+  int64_t num_labels() const;             // 0 without a head
   const AdapterTensors& tensors() const;  // engine-internal
 
   explicit HostAdapter(std::unique_ptr<AdapterTensors> tensors);
