@@ -34,9 +34,9 @@ def count_test(case):
     passed, failed, skipped = count_output(output) or (0, 0, 0)
     if status == "run":  # ctest's word for passed
         return (passed or int(not skipped), failed, skipped)
-    if status == "fail":
-        return passed, max(failed, 1), skipped
-    return passed, failed, max(skipped, 1)  # notrun, disabled, or skipped by its output
+    if status == "disabled":
+        return passed, failed, max(skipped, 1)
+    return passed, max(failed, 1), skipped  # failed, or could not be run: its program is missing
 
 
 def main(folder):

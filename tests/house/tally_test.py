@@ -42,9 +42,17 @@ def test_a_crash_after_the_summary_is_a_failure(tmp_path, capsys):
 
 def test_a_skip_is_a_failure_in_ci_alone(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("CI", raising=False)
-    assert run(tmp_path, capsys, ("notrun", GTEST_SKIP), ("run", "2 passed, 1 skipped in 1.0s")) == (0, "6 passed, 0 failed, 2 skipped")
+    assert run(tmp_path, capsys, ("run", GTEST_SKIP), ("run", "2 passed, 1 skipped in 1.0s")) == (0, "6 passed, 0 failed, 2 skipped")
     monkeypatch.setenv("CI", "true")
     assert run(tmp_path, capsys)[0] == 1
+
+
+def test_a_program_that_is_missing_is_a_failure(tmp_path, capsys):
+    assert run(tmp_path, capsys, ("notrun", "Unable to find executable"), ("run", GTEST_GOOD)) == (1, "5 passed, 1 failed, 0 skipped")
+
+
+def test_a_crash_behind_a_skip_is_a_failure(tmp_path, capsys):
+    assert run(tmp_path, capsys, ("fail", "[ RUN      ] A.B\n[  SKIPPED ] A.B (0 ms)\n[ RUN      ] A.C\n")) == (1, "0 passed, 1 failed, 0 skipped")
 
 
 def test_nothing_run_is_not_a_success(tmp_path, capsys):
