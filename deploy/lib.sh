@@ -1,6 +1,10 @@
+# shellcheck shell=bash
 # Shell functions that the scripts of this folder and tests/run.sh share. Source it from the repository's root.
 
-say() { printf '\n\033[1m==> %s\033[0m\n' "$*" >&2; }
+# Bold on a terminal alone: a log holds words.
+say() {
+  if [ -t 2 ]; then printf '\n\033[1m==> %s\033[0m\n' "$*" >&2; else printf '\n==> %s\n' "$*" >&2; fi
+}
 fail() { printf 'error: %s\n' "$*" >&2; exit "${2:-1}"; }
 
 # Packages of a list file that are not installed.
