@@ -58,12 +58,13 @@ def test_acknowledged_work_survives(tmp_path, module, base, rows):
                     number += 1
 
             threads = [threading.Thread(target=add_documents, args=(f"t{i}",)) for i in range(2)] + [threading.Thread(target=add_jobs)]
-            before = sum(map(len, acked.values()))
+            before = {kind: len(names) for kind, names in acked.items()}
             for thread in threads:
                 thread.start()
             # The kill comes in the middle of traffic, once this round has acknowledged something of each kind.
-            wanted = before + 30
-            while sum(map(len, acked.values())) < wanted and any(thread.is_alive() for thread in threads):
+            wanted = {"documents": 20, "datasets": 2, "jobs": 1}
+            while any(len(acked[kind]) - before[kind] < count for kind, count in wanted.items()):
+                assert all(thread.is_alive() for thread in threads), f"round {round_number}: a call failed before the kill; {before}"
                 threads[0].join(0.01)
             cluster.server.kill()
             stop.set()

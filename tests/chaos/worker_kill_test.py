@@ -51,7 +51,8 @@ def test_killed_at_twenty_points_gives_the_same_bytes(cluster, module):
     kills = resumed = 0
     for index in range(KILLS // KILLS_PER_JOB):
         name = submit(jobs, f"killed-{index}")
-        for point in sorted(draw.sample(range(1, STEPS - 1), KILLS_PER_JOB)):
+        # Not in the last steps: a job that is through before the kill arrives loses nothing.
+        for point in sorted(draw.sample(range(1, STEPS - 20), KILLS_PER_JOB)):
             job = jobs.wait_for_step(name, point)
             assert jobs.state(job) == "RUNNING", f"{name} was {jobs.state(job)} before the kill at step {point}: {job.error}"
             cluster.worker.kill()
