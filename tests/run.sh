@@ -18,6 +18,7 @@ done
 [ ${#labels[@]} -gt 0 ] || labels=(house unit fuzz deploy parity e2e chaos)
 
 install_packages tests/packages.txt
+command -v npx >/dev/null || install_packages tests/packages-node.txt
 TENON_BUILD_ALL=1 deploy/install.sh
 venv=build/venv
 mapfile -t pins < <(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' tests/requirements.txt)
