@@ -223,7 +223,7 @@ absl::StatusOr<std::vector<std::string>> ExportAdapter(Client& client, const std
   if (fs::exists(folder, error) && !fs::is_empty(folder, error)) {
     return absl::AlreadyExistsError(absl::StrCat(folder.string(), " is not empty."));
   }
-  fs::create_directories(folder, error);
+  const bool made = fs::create_directories(folder, error);
   if (error)
     return absl::InvalidArgumentError(absl::StrCat("Cannot make ", folder.string(), ": ", error.message(), "."));
   Client::Context context(client, absl::InfiniteDuration());
@@ -250,16 +250,14 @@ absl::StatusOr<std::vector<std::string>> ExportAdapter(Client& client, const std
     }
   }
   if (!wrote.ok()) context.get()->TryCancel();
-  const absl::Status ended = client.Decode(reader->Finish());
-  RETURN_IF_ERROR(wrote);
-  if (!ended.ok()) {
-    // Nothing half-written stays behind, nor the folder made for it.
-    out.close();
-    for (const std::string& file : names) fs::remove(folder / file, error);
-    fs::remove(folder, error);
-    return ended;
-  }
-  return names;
+  absl::Status ended = client.Decode(reader->Finish());
+  if (!wrote.ok()) ended = wrote;
+  if (ended.ok()) return names;
+  // Nothing half-written stays behind, nor the folder made for it.
+  out.close();
+  for (const std::string& file : names) fs::remove(folder / file, error);
+  if (made) fs::remove(folder, error);
+  return ended;
 }
 
 }  // namespace tenon::client

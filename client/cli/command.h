@@ -34,4 +34,8 @@ void AddCompletion(CLI::App& app, Cli& cli);
 // The whole command tree.
 void AddCommands(CLI::App& app, Cli& cli);
 
+// After a command line that could not be parsed: which word of it is no command, and the nearest that is; empty when
+// something else was wrong.
+std::string ExplainUnknownCommand(const CLI::App& app);
+
 }  // namespace tenon::cli

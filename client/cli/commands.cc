@@ -1,6 +1,22 @@
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "client/cli/command.h"
+#include "client/cli/set_option.h"
 
 namespace tenon::cli {
+
+std::string ExplainUnknownCommand(const CLI::App& app) {
+  const CLI::App* noun = &app;
+  while (!noun->get_subcommands().empty()) noun = noun->get_subcommands().front();
+  std::vector<std::string> names;
+  for (const CLI::App* command : noun->get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
+  if (names.empty() || rest.empty() || absl::StartsWith(rest[0], "-")) return "";
+  const std::string where = noun == &app ? "tenon" : absl::StrCat("tenon ", noun->get_name());
+  return absl::StrCat("There is no command '", where, " ", rest[0], "'; did you mean '", where, " ",
+                      Nearest(rest[0], names), "'?");
+}
 
 void AddCommands(CLI::App& app, Cli& cli) {
   Settings& settings = cli.settings();

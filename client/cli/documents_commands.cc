@@ -61,8 +61,9 @@ absl::Status Add(Cli& cli, const AddFlags& flags) {
     v1::AddDocumentsRequest request;
     request.set_collection(flags.collection);
     for (const DocumentRow* row : batch) *request.add_documents() = row->document;
-    absl::StatusOr<v1::AddDocumentsResponse> reply =
-        cli.client().Call(cli.client().retrieval(), &v1::RetrievalService::Stub::AddDocuments, request);
+    const absl::StatusOr<v1::AddDocumentsResponse> reply = CallWithPatience(cli.calls(), [&] {
+      return cli.client().Call(cli.client().retrieval(), &v1::RetrievalService::Stub::AddDocuments, request);
+    });
     if (!reply.ok()) {
       // What was stored before this batch stays stored: say how far it came.
       if (all.stored_count() > 0)

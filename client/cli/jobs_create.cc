@@ -17,7 +17,8 @@ namespace {
 
 // A data set by id, or a file that is uploaded unless the server has its bytes already.
 absl::StatusOr<std::string> DatasetName(Cli& cli, const std::string& given, const std::string& option) {
-  if (std::filesystem::is_regular_file(given)) {
+  std::error_code unreadable;  // what cannot be looked at is no file of ours
+  if (std::filesystem::is_regular_file(given, unreadable)) {
     ASSIGN_OR_RETURN(const v1::Dataset dataset, client::EnsureDataset(cli.client(), given));
     PrintNote(absl::StrCat(given, ": ", dataset.row_count(), " rows, ", dataset.name()));
     for (const std::string& warning : dataset.warnings()) PrintNote(absl::StrCat("  warning: ", warning));

@@ -21,6 +21,11 @@ size_t CodePoints(const std::string& text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), StartsCodePoint));
 }
 
+void ReplaceControls(std::string* text) {
+  std::replace_if(
+      text->begin(), text->end(), [](char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); }, ' ');
+}
+
 // `JOB_STATE_` for JobState: buf's rule for names of enum values.
 std::string Prefix(const google::protobuf::EnumDescriptor* type) {
   std::string prefix;
@@ -43,6 +48,11 @@ std::string ToJson(const google::protobuf::Message& message) {
 
 nlohmann::ordered_json ToJsonValue(const google::protobuf::Message& message) {
   return nlohmann::ordered_json::parse(ToJson(message), nullptr, /*allow_exceptions=*/false);
+}
+
+void Table::Add(std::vector<std::string> row) {
+  for (std::string& cell : row) ReplaceControls(&cell);
+  rows_.push_back(std::move(row));
 }
 
 std::string Table::ToString() const {
@@ -80,6 +90,11 @@ void Write(FILE* file, const std::string& text) {
 void Print(const std::string& text) { Write(stdout, text); }
 void PrintNote(const std::string& text) { Write(stderr, text); }
 
+absl::Status FlushOutput() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return absl::OkStatus();
+  return absl::DataLossError("Standard output did not take all that was printed.");
+}
+
 std::string EnumWord(const google::protobuf::EnumDescriptor* type, int value) {
   if (value == 0) return "-";
   const google::protobuf::EnumValueDescriptor* found = type->FindValueByNumber(value);
@@ -108,8 +123,7 @@ std::string ShortName(const std::string& name) {
 
 std::string Shorten(const std::string& text, size_t width) {
   std::string line = text;
-  std::replace_if(
-      line.begin(), line.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
+  ReplaceControls(&line);
   if (CodePoints(line) <= width) return line;
   size_t kept = 0, bytes = 0;
   while (bytes < line.size()) {

@@ -18,11 +18,12 @@ std::string ToJson(const google::protobuf::Message& message);
 // The same as a value that keeps the order of fields.
 nlohmann::ordered_json ToJsonValue(const google::protobuf::Message& message);
 
-// Columns as wide as their widest cell, counted in code points.
+// Columns as wide as their widest cell, counted in code points. Control characters, which texts and ids of users may
+// hold, are shown as spaces: no cell breaks a line or speaks to the terminal.
 class Table {
  public:
   explicit Table(std::vector<std::string> header) : header_(std::move(header)) {}
-  void Add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  void Add(std::vector<std::string> row);
   bool empty() const { return rows_.empty(); }
   std::string ToString() const;
 
@@ -33,6 +34,8 @@ class Table {
 
 // Writes to standard output; `text` gets a newline when it has none.
 void Print(const std::string& text);
+// Writes out what is buffered. DATA_LOSS when standard output did not take all that was printed.
+absl::Status FlushOutput();
 // Writes to standard error: progress and hints, which are not the command's result.
 void PrintNote(const std::string& text);
 

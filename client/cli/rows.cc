@@ -1,5 +1,6 @@
 #include "client/cli/rows.h"
 
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -15,6 +16,10 @@ absl::StatusOr<std::string> ReadInput(const std::string& file) {
   if (file == "-") {
     bytes << std::cin.rdbuf();
     return bytes.str();
+  }
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) {
+    return TenonError(Reason::kFieldInvalid, absl::StrCat(file, " is a folder, not a file."), "--input");
   }
   std::ifstream in(file, std::ios::binary);
   if (!in) return absl::NotFoundError(absl::StrCat("Cannot open ", file, "."));

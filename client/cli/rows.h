@@ -35,6 +35,17 @@ absl::Status NameRow(const absl::Status& status, absl::Span<const InputRow> batc
 std::vector<absl::Span<const InputRow>> CutBatches(const std::vector<InputRow>& rows, size_t max_rows,
                                                    size_t max_bytes);
 
+// Answers `call()`, asked again for about half a minute while the server's queue is full or until Ctrl-C.
+template <typename Call>
+auto CallWithPatience(client::Calls& calls, const Call& call) {
+  auto response = call();
+  for (int attempt = 1; attempt <= 6 && GetReason(response.status()) == Reason::kQueueFull; ++attempt) {
+    if (calls.WaitForCancel(absl::Milliseconds(250) * (1 << attempt))) break;
+    response = call();
+  }
+  return response;
+}
+
 // Calls `call` for every batch, `in_flight` at a time, and `take` with the replies in the order of the input. A full
 // queue is waited for; the first other error ends it.
 template <typename Response>
@@ -43,12 +54,7 @@ absl::Status ForEachBatch(const std::vector<absl::Span<const InputRow>>& batches
                           const std::function<absl::StatusOr<Response>(absl::Span<const InputRow>)>& call,
                           const std::function<void(absl::Span<const InputRow>, const Response&)>& take) {
   const auto patient_call = [&](absl::Span<const InputRow> batch) {
-    absl::StatusOr<Response> response = call(batch);
-    for (int attempt = 1; attempt <= 6 && GetReason(response.status()) == Reason::kQueueFull; ++attempt) {
-      if (calls.WaitForCancel(absl::Milliseconds(250) * (1 << attempt))) break;
-      response = call(batch);
-    }
-    return response;
+    return CallWithPatience(calls, [&] { return call(batch); });
   };
   std::deque<std::future<absl::StatusOr<Response>>> flying;
   size_t next = 0;

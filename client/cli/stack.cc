@@ -78,6 +78,8 @@ absl::StatusOr<std::map<std::string, int>> Stack::WaitForPorts(const fs::path& f
       return ports;
     }
     if (const auto how = process.Ended()) return Dead(spec, *how);
+    // A worker may wait for a server that is gone.
+    if (const auto how = server_->Ended()) return Dead(server_spec_, *how);
     if (calls_->WaitForCancel(kPoll)) return Cancelled();
   }
 }
@@ -137,17 +139,19 @@ absl::Status Stack::WaitForWorker() {
   const absl::Time started = absl::Now();
   absl::Time next_note = started + absl::Seconds(10);
   while (true) {
-    ASSIGN_OR_RETURN(const v1::ListWorkersResponse response,
-                     client_->Call(client_->admin(), &v1::AdminService::Stub::ListWorkers, v1::ListWorkersRequest()));
-    for (const v1::Worker& worker : response.workers()) {
+    const absl::StatusOr<v1::ListWorkersResponse> response =
+        client_->Call(client_->admin(), &v1::AdminService::Stub::ListWorkers, v1::ListWorkersRequest());
+    // The last words of a process that died say more than the call that found nobody.
+    if (const auto how = worker_->Ended()) return Dead(worker_spec_, *how);
+    if (const auto how = server_->Ended()) return Dead(server_spec_, *how);
+    if (!response.ok()) return response.status();
+    for (const v1::Worker& worker : response->workers()) {
       const auto holds = [&](const std::string& digest) {
         return std::count(worker.base_digests().begin(), worker.base_digests().end(), digest) > 0;
       };
       if (worker.state() == v1::WORKER_STATE_READY && std::all_of(digests_.begin(), digests_.end(), holds))
         return absl::OkStatus();
     }
-    if (const auto how = worker_->Ended()) return Dead(worker_spec_, *how);
-    if (const auto how = server_->Ended()) return Dead(server_spec_, *how);
     if (absl::Now() > next_note) {
       PrintNote(absl::StrCat("The worker is still loading (",
                              absl::FormatDuration(absl::Trunc(absl::Now() - started, absl::Seconds(1))),
@@ -206,6 +210,9 @@ absl::Status Stack::Supervise() {
       const absl::Status started = StartWorker();
       // It may die again at once; the loop sees that and waits longer.
       if (!started.ok() && !worker_.has_value()) return started;
+      // On port 0 it has another one now.
+      const absl::Status written = started.ok() ? WritePortsFile() : absl::OkStatus();
+      if (!written.ok()) PrintNote(std::string(written.message()));
     }
   }
   return absl::OkStatus();

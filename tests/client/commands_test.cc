@@ -99,6 +99,23 @@ TEST_F(CommandsTest, UnknownWordsAreRefused) {
   EXPECT_THROW(Run({"classify", "--base", "b", "--adapter", "a", "text"}), CLI::ParseError);
 }
 
+TEST_F(CommandsTest, AWordThatIsNoCommandIsNamedWithTheNearest) {
+  EXPECT_THROW(Run({"jbos", "list"}), CLI::ParseError);
+  EXPECT_EQ(ExplainUnknownCommand(app_), "There is no command 'tenon jbos'; did you mean 'tenon jobs'?");
+  EXPECT_THROW(Run({"jobs", "lsit"}), CLI::ParseError);
+  EXPECT_EQ(ExplainUnknownCommand(app_), "There is no command 'tenon jobs lsit'; did you mean 'tenon jobs list'?");
+  EXPECT_THROW(Run({"jobs"}), CLI::ParseError);
+  EXPECT_EQ(ExplainUnknownCommand(app_), "");
+  EXPECT_THROW(Run({"classify", "--no-such-option"}), CLI::ParseError);
+  EXPECT_EQ(ExplainUnknownCommand(app_), "");
+}
+
+TEST_F(CommandsTest, AFileNameThatCannotBeOneIsAnError) {
+  const absl::Status status = Run({"jobs", "finetune", "--base", "b", "--adapter", "a", "--task",
+                                   "sequence_classification", "--method", "lora", "--train", std::string(5000, 'x')});
+  EXPECT_EQ(GetReason(status), Reason::kNotFound);
+}
+
 TEST_F(CommandsTest, AModelIsNeeded) { EXPECT_EQ(GetReason(Run({"classify", "text"})), Reason::kFieldRequired); }
 
 TEST_F(CommandsTest, ATextIsNeeded) {

@@ -31,6 +31,12 @@ TEST(Table, ColumnsAlignByCodePoints) {
   EXPECT_EQ(table.ToString(), "NAME    N\ncafé    1\nlonger  22\n");
 }
 
+TEST(Table, ACellCannotBreakALineOrSpeakToTheTerminal) {
+  Table table({"ID", "TEXT"});
+  table.Add({"a\nb", "\033[2Jx\ty\x7f"});
+  EXPECT_EQ(table.ToString(), "ID   TEXT\na b   [2Jx y\n");
+}
+
 TEST(Table, FactsHaveNoHeader) {
   Table table({});
   table.Add({"job", "finetuneJobs/a"});

@@ -64,6 +64,11 @@ TEST(NameRow, TellsTheInputsRow) {
   EXPECT_EQ(GetField(NameRow(TenonError(Reason::kTextEmpty, "", "texts[9]"), rows)), "texts[9]");
 }
 
+TEST(ReadInput, AFolderIsNoEmptyFile) {
+  EXPECT_EQ(GetReason(ReadInput("/").status()), Reason::kFieldInvalid);
+  EXPECT_TRUE(absl::IsNotFound(ReadInput("/nowhere/at/all").status()));
+}
+
 TEST(ForEachBatch, AnswersComeInTheOrderOfTheInput) {
   const auto rows = Rows(50);
   client::Calls calls;

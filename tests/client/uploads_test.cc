@@ -243,6 +243,16 @@ TEST_F(CatalogTest, AFailedExportLeavesNothingBehind) {
   EXPECT_FALSE(fs::exists(folder_.path() / "out"));
 }
 
+TEST_F(CatalogTest, AnExportThatCannotBeWrittenLeavesNothingBehindButTheUsersFolder) {
+  catalog_.files["adapter_config.json"] = "fits";
+  catalog_.files["dir/../../outside"] = "does not";
+  fs::create_directory(folder_.path() / "mine");
+  EXPECT_FALSE(ExportAdapter(client_, "a", folder_.path() / "mine").ok());
+  EXPECT_TRUE(fs::is_empty(folder_.path() / "mine"));
+  EXPECT_FALSE(ExportAdapter(client_, "a", folder_.path() / "made").ok());
+  EXPECT_FALSE(fs::exists(folder_.path() / "made"));
+}
+
 // Enough of a base for its manifest; what the files hold is the server's affair.
 void WriteBase(const TempFolder& folder) {
   folder.Write("config.json", R"({"model_type":"bert"})");

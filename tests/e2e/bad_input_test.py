@@ -3,10 +3,12 @@
 import json
 import shutil
 import struct
+import subprocess
 
 import pytest
 import tiny
 from conftest import EXAMPLES
+from tenon_process import BIN
 
 TRAIN = EXAMPLES / "tickets/train.jsonl"
 
@@ -46,6 +48,13 @@ def unchanged(tenon):
 def test_an_empty_text(tenon, unchanged, text):
     code, error = tenon.error("classify", "--adapter", "good", text)
     assert (code, error["reason"]) == (2, "TEXT_EMPTY")
+
+
+def test_an_argument_that_is_not_utf8(tenon, unchanged):
+    for command in (("classify", "--adapter", "good", b"caf\xe9"), ("classify", "--adapter", b"\xff", "text")):
+        done = subprocess.run([BIN / "tenon", "--server", tenon.address, "--output", "json", *command], capture_output=True)
+        assert done.returncode == 2
+        assert json.loads(done.stderr)["error"]["reason"] == "TEXT_NOT_UTF8"
 
 
 def test_an_empty_text_among_many_is_named_by_its_row(tenon, tmp_path):
@@ -240,6 +249,12 @@ def test_a_name_used_twice(tenon, unchanged, tmp_path):
 @pytest.mark.parametrize("id", ["Upper", "under_score", "dash-", "a" * 64, "sp ace", "ü"])
 def test_an_id_that_is_none(tenon, unchanged, served, id):
     assert tenon.error("datasets", "add", id, served)[1]["reason"] == "ID_INVALID"
+
+
+def test_an_answer_that_could_not_be_written_is_no_success(tenon):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BIN / "tenon", "--server", tenon.address, "bases", "list"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and "Standard output" in done.stderr
 
 
 def test_what_is_in_use_is_not_deleted(tenon, unchanged):

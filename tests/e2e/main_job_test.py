@@ -2,9 +2,12 @@
 
 import json
 import math
+import signal
+import subprocess
 
 import pytest
 from conftest import EXAMPLES
+from tenon_process import BIN
 
 TICKETS = EXAMPLES / "tickets"
 DOCUMENTS = EXAMPLES / "documents"
@@ -210,6 +213,20 @@ def test_a_job_is_cancelled(tenon):
     code, error = tenon.error("jobs", "watch", job["name"])
     assert code == 4 and "cancelled" in error["message"]
     assert tenon.error("adapters", "get", "stopped")[1]["reason"] == "NOT_FOUND"
+
+
+def test_ctrl_c_ends_the_call_and_not_the_job(tenon):
+    process = subprocess.Popen([BIN / "tenon", "--server", tenon.address, "jobs", "finetune", "--base", "minilm", "--adapter", "left", "--task",
+                                "sequence_classification", "--method", "lora", "--train", TICKETS / "train.jsonl", "--set", "max_steps=100000", "--wait"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    name = next(line.strip() for line in process.stderr if line.startswith("finetuneJobs/"))
+    # Twice, as timeout(1) and some terminals do: still one wish.
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    said = process.stderr.read()
+    assert process.wait(60) == 130
+    assert f"The job goes on: tenon jobs watch {name.split('/')[1]}" in said
+    assert tenon.json("jobs", "cancel", name)["state"] != "JOB_STATE_FAILED"
 
 
 def test_a_request_id_makes_one_job(tenon):

@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import time
+import urllib.request
 
 import pytest
 from conftest import Shell
@@ -99,6 +100,15 @@ def test_a_killed_worker_is_started_again(up, tiny_base):
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: one.children().get("tenon-worker") not in (None, first))
     wait_until(lambda: tenon.run("embed", "--base", "tiny", "hello").returncode == 0)
+    # The new worker's metrics are where the ports file says.
+    def scraped():
+        try:
+            port = json.loads(one.ports_file.read_text())["worker_metrics"]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+                return b"tenon_worker_connected 1" in page.read()
+        except OSError:
+            return False
+    wait_until(scraped)
 
 
 def test_children_do_not_outlive_a_killed_parent(up):
