@@ -40,6 +40,9 @@ std::optional<int> ParseServerOptions(int argc, char** argv, ServerOptions* opti
   app.add_option("--max-queued-mb", o.max_queued_mb, "Their bytes in MiB, likewise")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--max-queued-jobs", o.max_queued_jobs, "Jobs that may wait for workers; beyond: QUEUE_FULL")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--index-memory-mb", o.index_memory_mb,
                  "Memory for vector indexes in MiB; least recently searched go first")
       ->check(CLI::PositiveNumber)

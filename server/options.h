@@ -21,6 +21,7 @@ struct ServerOptions {
   int drain_seconds = 10;
   int max_queued_texts = 65'536;
   int max_queued_mb = 256;
+  int max_queued_jobs = 1000;
   int index_memory_mb = 1024;
   std::string log_level = "info";
 };

@@ -101,6 +101,7 @@ struct Server::Rooms {
   std::unique_ptr<Datasets> datasets;
   std::unique_ptr<Documents> documents;
   std::unique_ptr<CallRunner> runner;
+  std::unique_ptr<CallRunner> worker_runner;  // of its own: clients must not keep workers from reporting
   std::vector<std::unique_ptr<grpc::Service>> public_services;
   std::unique_ptr<WorkerLinkService> worker_service;
   std::unique_ptr<GrpcListener> workers_listener;
@@ -113,8 +114,13 @@ absl::Status Server::Rooms::OpenStore() {
   ASSIGN_OR_RETURN(auto sqlite, OpenSqliteStore({.folder = options.data}));
   store = MeterStore(std::move(sqlite), &metrics);
   ASSIGN_OR_RETURN(blobs, OpenDirBlobStore(options.data / "blobs"));
-  ASSIGN_OR_RETURN(const int64_t swept, SweepBlobs(*store, *blobs, kSweepAge));
-  if (swept > 0) spdlog::info("deleted {} files that nothing refers to", swept);
+  // Space that is not freed is no reason not to serve.
+  const absl::StatusOr<int64_t> swept = SweepBlobs(*store, *blobs, kSweepAge);
+  if (!swept.ok()) {
+    spdlog::warn("cannot delete files that nothing refers to: {}", std::string(swept.status().message()));
+  } else if (*swept > 0) {
+    spdlog::info("deleted {} files that nothing refers to", *swept);
+  }
   // Uploads that a crash cut off; nobody else uses the folder while the store holds its lock.
   std::error_code error;
   fs::remove_all(options.data / "staging", error);
@@ -134,6 +140,7 @@ absl::Status Server::Rooms::OpenRooms(std::shared_ptr<spdlog::logger> access_log
       CollectionEvaluator::Parts{store.get(), blobs.get(), router.get(), indexes.get(), collections.get()});
   JobScheduler::Options job_options;
   job_options.lease = fleet.options().lease;
+  job_options.max_queued_jobs = options.max_queued_jobs;
   ASSIGN_OR_RETURN(jobs,
                    JobScheduler::Create({.store = store.get(),
                                          .blobs = blobs.get(),
@@ -163,7 +170,8 @@ absl::Status Server::Rooms::OpenRooms(std::shared_ptr<spdlog::logger> access_log
   documents =
       std::make_unique<Documents>(Documents::Parts{store.get(), router.get(), indexes.get(), collections.get()});
 
-  runner = std::make_unique<CallRunner>(clock, metrics.rpc(), std::move(access_log), CallRunner::Options());
+  runner = std::make_unique<CallRunner>(clock, metrics.rpc(), access_log, CallRunner::Options());
+  worker_runner = std::make_unique<CallRunner>(clock, metrics.rpc(), std::move(access_log), CallRunner::Options());
   public_services.push_back(std::make_unique<FinetuneService>(runner.get(), jobs.get()));
   public_services.push_back(std::make_unique<EvalService>(runner.get(), jobs.get()));
   public_services.push_back(std::make_unique<InferenceService>(runner.get(), &models, router.get()));
@@ -177,8 +185,11 @@ absl::Status Server::Rooms::OpenRooms(std::shared_ptr<spdlog::logger> access_log
                                                                                .store = store.get(),
                                                                                .version = TENON_VERSION,
                                                                                .start_time = start_time}));
-  worker_service = std::make_unique<WorkerLinkService>(WorkerLinkService::Parts{
-      .runner = runner.get(), .link = link.get(), .jobs = jobs.get(), .blobs = blobs.get(), .observer = &metrics});
+  worker_service = std::make_unique<WorkerLinkService>(WorkerLinkService::Parts{.runner = worker_runner.get(),
+                                                                                .link = link.get(),
+                                                                                .jobs = jobs.get(),
+                                                                                .blobs = blobs.get(),
+                                                                                .observer = &metrics});
   AddGauges();
   return absl::OkStatus();
 }
@@ -239,7 +250,6 @@ absl::Status Server::Rooms::Listen() {
   for (const auto& service : public_services) clients.services.push_back(service.get());
   clients.health = true;
   ASSIGN_OR_RETURN(listener, GrpcListener::Start(clients));
-  listener->SetServing(kWorkerServed, false);
   loop->Run([this] { link->set_on_serving([this](bool serving) { listener->SetServing(kWorkerServed, serving); }); });
   link->StartTicking();
   return absl::OkStatus();
@@ -248,6 +258,7 @@ absl::Status Server::Rooms::Listen() {
 // Those who call go first, then what they call; the loop lives as long as anybody may post to it.
 void Server::Rooms::Shutdown(absl::Duration grace) {
   if (loop == nullptr) return;
+  if (jobs != nullptr) jobs->Close();
   if (listener != nullptr) {
     loop->Run([this] { link->set_on_serving(nullptr); });
     listener->StopServing();
@@ -263,6 +274,7 @@ void Server::Rooms::Shutdown(absl::Duration grace) {
   }
   public_services.clear();
   runner.reset();
+  worker_runner.reset();
   jobs.reset();
   store.reset();
   loop.reset();

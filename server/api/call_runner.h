@@ -78,9 +78,10 @@ class ActiveCall {
 class CallRunner {
  public:
   struct Options {
-    int threads = 16;   // for unary and client-streaming handlers that block
-    int queue = 256;    // of those, how many may wait; beyond: QUEUE_FULL
-    int streams = 256;  // server-streaming handlers at once, each on a thread of its own; beyond: QUEUE_FULL
+    int threads = 16;  // for unary handlers that block
+    int queue = 256;   // of those, how many may wait; beyond: QUEUE_FULL
+    // Streams at once, each on a thread of its own, for the other end may be silent for long; beyond: QUEUE_FULL.
+    int streams = 256;
   };
   // `access_log` may be null.
   CallRunner(const Clock& clock, RpcMetrics* metrics, std::shared_ptr<spdlog::logger> access_log,

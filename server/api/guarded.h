@@ -108,14 +108,15 @@ class Guarded {
                                                         ClientStreamHandler<Request, Response> handler) {
     auto call = runner->Begin(context, method);
     auto* reactor = new ReadReactor<Request>(call);
-    const bool scheduled = runner->calls().Schedule([call, reactor, response, handler = std::move(handler)]() mutable {
-      absl::Status status = call->Check();
-      if (status.ok()) {
-        status = RunHandler(call->context(), [&] { return handler(call->context(), *reactor, response); });
-      }
-      handler = nullptr;
-      reactor->FinishWith(std::move(status));
-    });
+    const bool scheduled =
+        runner->streams().Schedule([call, reactor, response, handler = std::move(handler)]() mutable {
+          absl::Status status = call->Check();
+          if (status.ok()) {
+            status = RunHandler(call->context(), [&] { return handler(call->context(), *reactor, response); });
+          }
+          handler = nullptr;
+          reactor->FinishWith(std::move(status));
+        });
     if (!scheduled) reactor->FinishWith(PoolFull());
     return reactor;
   }

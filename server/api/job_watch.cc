@@ -49,6 +49,7 @@ absl::Status FollowJob(const CallContext& call, JobScheduler& scheduler, const s
   while (signal->Wait()) {
     ASSIGN_OR_RETURN(const bool finished, step());
     if (finished) return absl::OkStatus();
+    if (scheduler.closing()) return TenonError(Reason::kShuttingDown, "the server is going down; watch again");
   }
   return TenonError(Reason::kCancelled, "the client is gone");
 }

@@ -10,8 +10,8 @@
 
 namespace tenon::server {
 
-// Calls `step` at the start and whenever the job may have changed, until it returns true (all is told), an error, or
-// the client is gone. Blocks.
+// Calls `step` at the start and whenever the job may have changed, until it returns true (all is told), an error, the
+// client is gone, or the scheduler closes (SHUTTING_DOWN). Blocks.
 absl::Status FollowJob(const CallContext& call, JobScheduler& scheduler, const std::string& name,
                        const std::function<absl::StatusOr<bool>()>& step);
 

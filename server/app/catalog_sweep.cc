@@ -1,8 +1,8 @@
 #include "server/app/catalog_sweep.h"
 
+#include <set>
 #include <string>
 #include <unordered_set>
-#include <vector>
 
 #include "common/digest.h"
 #include "server/catalog/records.h"
@@ -39,9 +39,9 @@ absl::StatusOr<int64_t> SweepBlobs(Store& store, BlobStore& blobs, absl::Duratio
     }
     return absl::OkStatus();
   }));
-  std::vector<std::string> orphans;
+  std::set<std::string> orphans;  // a blob that is both stored and linked is listed twice
   RETURN_IF_ERROR(blobs.List([&](const std::string& sha256, int64_t age_seconds) {
-    if (absl::Seconds(age_seconds) >= min_age && !named.contains(sha256)) orphans.push_back(sha256);
+    if (absl::Seconds(age_seconds) >= min_age && !named.contains(sha256)) orphans.insert(sha256);
   }));
   for (const std::string& orphan : orphans) RETURN_IF_ERROR(blobs.Delete(orphan));
   return static_cast<int64_t>(orphans.size());

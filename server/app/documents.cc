@@ -17,6 +17,7 @@ namespace {
 constexpr int kMaxDocuments = 1024;
 constexpr size_t kMaxIdBytes = 512;
 constexpr int64_t kMaxTextBytes = 1 << 20;
+constexpr size_t kMaxAnswerBytes = 32 << 20;
 
 absl::Status CheckDocumentId(const std::string& id, const std::string& field) {
   if (id.empty()) return TenonError(Reason::kFieldRequired, field + " is required", field);
@@ -78,10 +79,12 @@ std::vector<DocumentRecord> ToRecords(const std::vector<GoodRow>& rows, Embeddin
   return records;
 }
 
-// The documents behind the hits. False when one was deleted or replaced since the search.
+// The documents behind the hits. False when one was deleted or replaced since the search. FIELD_INVALID when they are
+// too much for one answer.
 absl::StatusOr<bool> FillHits(Snapshot& snapshot, const std::string& tenant, const std::string& space,
                               const std::vector<std::vector<IndexHit>>& found, v1::RetrieveResponse* response) {
   bool complete = true;
+  size_t bytes = 0;
   for (const std::vector<IndexHit>& hits : found) {
     v1::RetrieveResult& result = *response->add_results();
     for (const IndexHit& hit : hits) {
@@ -91,6 +94,13 @@ absl::StatusOr<bool> FillHits(Snapshot& snapshot, const std::string& tenant, con
         continue;
       }
       RETURN_IF_ERROR(document.status());
+      bytes += document->body.size();
+      if (bytes > kMaxAnswerBytes) {
+        return TenonError(Reason::kFieldInvalid,
+                          absl::StrCat("the documents found have more than ", kMaxAnswerBytes >> 20,
+                                       " MiB; ask for fewer (top_k) or with fewer queries"),
+                          "top_k");
+      }
       internal::v1::DocumentBody body;
       if (!body.ParseFromString(document->body)) {
         return absl::InternalError(absl::StrCat("stored document ", hit.number, " cannot be read"));

@@ -118,6 +118,12 @@ void JobBoard::RemoveWorker(const std::string& session) {
   }
 }
 
+void JobBoard::RetireWorker(const std::string& session) {
+  absl::MutexLock lock(&mutex_);
+  const auto worker = workers_.find(session);
+  if (worker != workers_.end()) worker->second.retired = true;
+}
+
 bool JobBoard::IsConnected(const std::string& session) const {
   absl::ReaderMutexLock lock(&mutex_);
   return workers_.contains(session);
@@ -142,7 +148,7 @@ std::optional<std::string> JobBoard::FreeWorker(const Entry& entry) const {
   std::optional<std::string> best;
   int best_load = jobs_per_worker_;
   for (const auto& [session, worker] : workers_) {
-    if (!worker.bases.contains(entry.base_digest)) continue;
+    if (worker.retired || !worker.bases.contains(entry.base_digest)) continue;
     const int load = Load(session);
     if (load >= best_load) continue;
     best = session;
@@ -252,15 +258,17 @@ v1::QueuePlace JobBoard::Place(const Entry& entry, int position) const {
   v1::QueuePlace place;
   place.set_position(position);
   const bool base_ready = std::any_of(workers_.begin(), workers_.end(), [&](const auto& worker) {
-    return worker.second.bases.contains(entry.base_digest);
+    return !worker.second.retired && worker.second.bases.contains(entry.base_digest);
   });
+  const bool any_worker =
+      std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) { return !worker.second.retired; });
   if (entry.losses > 0) {
     place.set_reason(v1::WAITING_REASON_RECOVERING);
     place.set_explanation("its worker was lost; it goes on from its last checkpoint when a worker is free");
   } else if (entry.retrieval) {
     place.set_reason(v1::WAITING_REASON_WORKERS_BUSY);
     place.set_explanation("the server is running another retrieval evaluation");
-  } else if (workers_.empty()) {
+  } else if (!any_worker) {
     place.set_reason(v1::WAITING_REASON_NO_WORKER);
     place.set_explanation("no worker is connected");
   } else if (!base_ready) {

@@ -46,6 +46,8 @@ class JobBoard {
                   const std::vector<internal::v1::JobHold>& held);
   void AddBase(const std::string& session, const std::string& base_digest);
   void RemoveWorker(const std::string& session);
+  // It hands its jobs back and takes no more: it is about to end.
+  void RetireWorker(const std::string& session);
   bool IsConnected(const std::string& session) const;
 
   // --- Decisions. What is taken is marked until Release, so that it is not taken twice.
@@ -101,6 +103,7 @@ class JobBoard {
   struct Worker {
     std::string name;
     std::set<std::string> bases;
+    bool retired = false;
   };
   using Order = std::pair<absl::Time, JobKey>;  // of creation
 

@@ -8,6 +8,11 @@
 #include "server/app/job_scheduler_impl.h"
 
 namespace tenon::server {
+namespace {
+
+constexpr size_t kMaxMessageBytes = 64 << 10;  // of the worker link
+
+}  // namespace
 
 JobSchedulerImpl::JobSchedulerImpl(const Parts& parts, const Options& options)
     : parts_(parts),
@@ -16,7 +21,13 @@ JobSchedulerImpl::JobSchedulerImpl(const Parts& parts, const Options& options)
       board_(options.jobs_per_worker, server_session_),
       cleaner_(parts.store, parts.blobs, &board_, options.blob_grace) {}
 
+void JobSchedulerImpl::Close() {
+  closing_ = true;
+  watchers_.NotifyAll();
+}
+
 JobSchedulerImpl::~JobSchedulerImpl() {
+  Close();
   // The threads still report to the store; only then do callbacks end.
   retrieval_thread_.Stop();
   cleaning_thread_.Stop();
@@ -100,6 +111,8 @@ void JobSchedulerImpl::ChangeAsync(const JobKey& key, Change change,
 }
 
 void JobSchedulerImpl::Pump() {
+  // Whoever got a job now would lose it with this process.
+  if (closing_) return;
   while (const std::optional<JobBoard::Claim> claim = board_.TakeClaim()) {
     ChangeAsync(
         claim->key,
@@ -189,6 +202,8 @@ void JobSchedulerImpl::SendAssignment(const std::string& session, const JobRecor
     *work.mutable_train() = record.dataset();
     if (record.has_validation()) *work.mutable_validation() = record.validation();
     if (record.has_checkpoint()) *work.mutable_resume() = record.checkpoint();
+    // Without them the worker reads the labels from the rows, in the same order.
+    if (message.ByteSizeLong() > kMaxMessageBytes) work.mutable_spec()->clear_labels();
   } else {
     internal::v1::EvalWork& work = *assign.mutable_eval();
     *work.mutable_adapters() = record.adapters();
@@ -213,7 +228,7 @@ void JobSchedulerImpl::RunRetrieval(const JobRecord& record) {
     const int64_t term = JobTerm(record);
     const auto cancelled = [&] {
       const auto run = board_.Running(key);
-      return retrieval_thread_.stopping() || !run.has_value() || run->term != term || run->cancel_requested;
+      return closing_ || !run.has_value() || run->term != term || run->cancel_requested;
     };
     internal::v1::ReportJobRequest report;
     report.set_session(server_session_);

@@ -101,6 +101,8 @@ absl::Status JobSchedulerImpl::ReportDurable(const JobKey& key, const internal::
   };
   RETURN_IF_ERROR(parts_.store->Write(body));
 
+  // Nobody asked it to stop: it is going down, and would not even answer to another assignment.
+  if (report.has_stopped() && !record.cancel_requested()) board_.RetireWorker(report.session());
   Follow(record);
   if (success) {
     // Also for a report that came again: the first may have been committed without reaching this line.

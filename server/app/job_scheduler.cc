@@ -1,11 +1,9 @@
 #include <random>
 #include <utility>
 
-#include "common/digest.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "server/app/catalog_requests.h"
 #include "server/app/job_records.h"
 #include "server/app/job_scheduler_impl.h"
 #include "server/jobs/eval_request.h"
@@ -17,18 +15,11 @@ namespace {
 constexpr int kDefaultPage = 50;
 constexpr int kMaxPage = 1000;
 
-// Digest of a request without its key; maps in a fixed order.
+// Digest of a request without its key.
 template <typename Request>
 std::string BodyDigest(Request request) {
   request.clear_request_id();
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    request.SerializeToCodedStream(&coded);
-  }
-  return Sha256Hex(bytes);
+  return RequestDigest(request);
 }
 
 absl::StatusOr<std::string> NewName(const std::string& collection, const std::string& id, const std::string& field) {
@@ -66,13 +57,11 @@ absl::StatusOr<JobRecord> JobSchedulerImpl::StoreNew(const std::string& tenant, 
   UnknownLabels unknown;
   bool counted = false;
   const auto body = [&](Transaction& transaction) -> absl::Status {
-    if (!job.request_id.empty()) {
-      ASSIGN_OR_RETURN(const auto made,
-                       transaction.ClaimRequest(tenant, job.method, job.request_id, job.body_digest, job.name));
-      if (made.has_value()) {
-        ASSIGN_OR_RETURN(stored, LoadJob(transaction, tenant, *made));
-        return absl::OkStatus();
-      }
+    ASSIGN_OR_RETURN(const auto made,
+                     ClaimCreate(transaction, tenant, job.method, job.request_id, job.body_digest, job.name));
+    if (made.has_value()) {
+      ASSIGN_OR_RETURN(stored, LoadJob(transaction, tenant, *made));
+      return absl::OkStatus();
     }
     ASSIGN_OR_RETURN(stored, prepare(transaction, &unknown));
     if (board_.counts().queued + creating_ >= options_.max_queued_jobs) {

@@ -54,6 +54,10 @@ class JobScheduler {
   };
   static absl::StatusOr<std::unique_ptr<JobScheduler>> Create(const Parts& parts, const Options& options);
   virtual ~JobScheduler() = default;
+  // The process is about to end: nothing is claimed any more, retrieval evaluations that run here are handed back, and
+  // every watcher is told.
+  virtual void Close() = 0;
+  virtual bool closing() const = 0;
 
   // --- Called by api on the blocking pool.
   virtual absl::StatusOr<v1::FinetuneJob> CreateFinetune(const std::string& tenant,

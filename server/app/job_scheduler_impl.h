@@ -27,6 +27,8 @@ class JobSchedulerImpl final : public JobScheduler {
   // Reads unfinished jobs and begins to look at deadlines.
   absl::Status Start();
 
+  void Close() override;
+  bool closing() const override { return closing_; }
   absl::StatusOr<v1::FinetuneJob> CreateFinetune(const std::string& tenant,
                                                  const v1::CreateFinetuneJobRequest& request) override;
   absl::StatusOr<v1::EvalJob> CreateEval(const std::string& tenant, const v1::CreateEvalJobRequest& request) override;
@@ -106,6 +108,7 @@ class JobSchedulerImpl final : public JobScheduler {
   const Options options_;
   const std::string server_session_;
   const std::shared_ptr<Alive> alive_ = std::make_shared<Alive>();
+  std::atomic<bool> closing_ = false;
   std::atomic<int> creating_ = 0;  // jobs inserted by writes that are not committed yet
   JobBoard board_;
   JobWatchers watchers_;

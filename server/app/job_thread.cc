@@ -7,7 +7,6 @@ namespace tenon::server {
 JobThread::JobThread() : thread_([this] { Loop(); }) {}
 
 void JobThread::Stop() {
-  stopping_ = true;
   {
     absl::MutexLock lock(&mutex_);
     stop_ = true;

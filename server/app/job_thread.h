@@ -1,7 +1,6 @@
 // One thread that runs blocking pieces of work in turn.
 #pragma once
 
-#include <atomic>
 #include <deque>
 #include <functional>
 #include <thread>
@@ -20,13 +19,10 @@ class JobThread {
   void Post(std::function<void()> work);
   // Waits for the piece that is running and drops what is queued. For one thread alone.
   void Stop();
-  // Asks the running piece to hurry: it may look at this flag.
-  const std::atomic<bool>& stopping() const { return stopping_; }
 
  private:
   void Loop();
 
-  std::atomic<bool> stopping_ = false;
   absl::Mutex mutex_;
   std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mutex_);
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;

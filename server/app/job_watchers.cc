@@ -35,6 +35,11 @@ void JobWatchers::Notify(const JobKey& key) {
   NotifyLocked(key);
 }
 
+void JobWatchers::NotifyAll() {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [id, watcher] : watchers_) watcher.changed();
+}
+
 JobWatchers::Pace JobWatchers::NotifyProgress(const JobKey& key, absl::Time now, absl::Duration interval) {
   absl::MutexLock lock(&mutex_);
   if (!IsWatched(key)) return Pace::kTold;

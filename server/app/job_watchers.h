@@ -19,6 +19,7 @@ class JobWatchers {
   // The callback does not run any more once this returns.
   void Remove(uint64_t watch);
   void Notify(const JobKey& key);
+  void NotifyAll();
   // Progress at `now`, told at most once an interval for each job. kLater: too soon; the caller calls NotifyLater after
   // an interval, so that the last progress is told, too. The others need nothing more.
   enum class Pace { kTold, kLater, kPlanned };

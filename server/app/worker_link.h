@@ -54,8 +54,11 @@ class WorkerLink {
   void Send(const std::string& session, internal::v1::LinkResponse message);
   // Nothing is done or called any more: what it calls may be destroyed.
   void Stop() { stopped_ = true; }
-  // Called with every change of whether some base can be answered.
-  void set_on_serving(std::function<void(bool)> on_serving) { on_serving_ = std::move(on_serving); }
+  // Called at once and with every change: whether some base can be answered.
+  void set_on_serving(std::function<void(bool)> on_serving) {
+    on_serving_ = std::move(on_serving);
+    if (on_serving_) on_serving_(serving_);
+  }
 
   // * A base came or went.
   void OnCatalogChanged();

@@ -14,6 +14,8 @@ namespace {
 constexpr char kTraining[] = "finetune_job.training.";
 constexpr char kLora[] = "finetune_job.lora.";
 constexpr int64_t kEvaluationsByDefault = 10;
+// So that an assignment fits into one message of the worker link.
+constexpr size_t kMaxLoraBytes = 32 << 10;
 
 // The same error with the option's whole path as its field.
 absl::Status WithPath(const absl::Status& status, const v1::LoraOptions& lora) {
@@ -51,6 +53,10 @@ absl::Status CheckKind(const v1::FinetuneJob& job) {
     default:
       return TenonError(Reason::kFieldInvalid, "method " + std::to_string(job.method()) + " is not known",
                         "finetune_job.method");
+  }
+  if (job.lora().ByteSizeLong() > kMaxLoraBytes) {
+    return TenonError(Reason::kOptionInvalid,
+                      "lora options are larger than " + std::to_string(kMaxLoraBytes) + " bytes", "finetune_job.lora");
   }
   if (job.method() != v1::METHOD_LORA && job.has_lora()) {
     return TenonError(Reason::kFieldInvalid, "lora options belong to METHOD_LORA", "finetune_job.lora");

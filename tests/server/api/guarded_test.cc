@@ -241,6 +241,27 @@ TEST_F(GuardedTest, ClientStreamsAreReadOneByOne) {
   EXPECT_TRUE(HasMetric({"grpc_server_msg_received_total", "UploadBase", "} 50"}));
 }
 
+TEST_F(GuardedTest, ASilentUploadDoesNotHoldUpOtherCalls) {
+  absl::Notification reading;
+  catalog_.upload = [&](const CallContext&, StreamReader<v1::UploadBaseRequest>& reader, v1::Base*) {
+    reading.Notify();
+    v1::UploadBaseRequest message;
+    while (reader.Read(&message)) {
+    }
+    return absl::OkStatus();
+  };
+  admin_.blocking = [](const CallContext&, const v1::GetStatusRequest&, v1::GetStatusResponse*) {
+    return absl::OkStatus();
+  };
+  grpc::ClientContext context;
+  v1::Base base;
+  auto writer = catalog_stub_->UploadBase(&context, &base);
+  reading.WaitForNotification();
+  EXPECT_TRUE(GetStatus().ok());  // there is one thread for all of its kind
+  writer->WritesDone();
+  EXPECT_TRUE(writer->Finish().ok());
+}
+
 TEST_F(GuardedTest, AClientStreamMayEndEarlyWithAnError) {
   catalog_.upload = [](const CallContext&, StreamReader<v1::UploadBaseRequest>& reader, v1::Base*) {
     v1::UploadBaseRequest message;

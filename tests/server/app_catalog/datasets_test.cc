@@ -147,6 +147,19 @@ TEST_F(DatasetsTest, TheSweepTakesOnlyWhatNobodyNames) {
   EXPECT_TRUE(blobs_->Size(Sha256Hex(kRows)).ok());
 }
 
+TEST_F(DatasetsTest, TheSweepTakesABlobThatIsAlsoLinked) {
+  const std::string bytes = "uploaded once, registered once";
+  ASSERT_TRUE(WriteBlob(*blobs_, bytes, Sha256Hex(bytes)).ok());
+  const std::filesystem::path file = folder_.path() / "registered";
+  std::ofstream(file) << bytes;
+  ASSERT_TRUE(blobs_->Link(file, Sha256Hex(bytes)).ok());
+  const auto swept = SweepBlobs(*store_, *blobs_, absl::ZeroDuration());
+  ASSERT_TRUE(swept.ok()) << swept.status();
+  EXPECT_EQ(*swept, 1);
+  EXPECT_FALSE(blobs_->Size(Sha256Hex(bytes)).ok());
+  EXPECT_TRUE(std::filesystem::exists(file)) << "the folder it was registered from is not ours";
+}
+
 class RetrievalEvalTest : public CatalogFixture {
  protected:
   RetrievalEvalTest()

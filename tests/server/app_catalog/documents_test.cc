@@ -271,6 +271,22 @@ TEST_F(DocumentsTest, RefusesBadQueries) {
   EXPECT_EQ(router_.calls(), 0);
 }
 
+TEST_F(DocumentsTest, AnAnswerHasABound) {
+  ASSERT_TRUE(Create("library").ok());
+  v1::AddDocumentsRequest add;
+  add.set_collection("library");
+  std::string text;
+  while (text.size() < (1 << 20) - 10) text += "word ";
+  for (const char* id : {"a", "b", "c", "d"}) AddRow(&add, id, text);
+  ASSERT_TRUE(documents_->Add(Scope(), add).ok());
+  v1::RetrieveRequest request;
+  request.set_collection("library");
+  for (int i = 0; i < 7; ++i) request.add_queries("word");
+  EXPECT_TRUE(documents_->Retrieve(Scope(), request).ok());
+  for (int i = 0; i < 3; ++i) request.add_queries("word");
+  EXPECT_REASON(documents_->Retrieve(Scope(), request).status(), Reason::kFieldInvalid, "top_k");
+}
+
 TEST_F(DocumentsTest, EverythingIsThereAfterARestart) {
   for (const auto kind : {v1::INDEX_KIND_FLAT, v1::INDEX_KIND_HNSW}) {
     const std::string id = kind == v1::INDEX_KIND_FLAT ? "flat" : "hnsw";

@@ -52,6 +52,20 @@ TEST_F(CreateTest, TheSameRequestIdAnswersWithTheSameJob) {
   EXPECT_EQ(GetReason(jobs_->CreateFinetune("default", request).status()), Reason::kRequestIdReused);
 }
 
+TEST_F(CreateTest, ALongRequestIdIsRefused) {
+  auto request = NewFinetune("j1");
+  request.set_request_id(std::string(129, 'k'));
+  ExpectRefused(request, Reason::kFieldInvalid, "request_id");
+}
+
+TEST_F(CreateTest, LoraOptionsAreBounded) {
+  auto request = NewFinetune("j1");
+  for (int i = 0; i < 5000; ++i) {
+    request.mutable_finetune_job()->mutable_lora()->add_target_modules("layer." + std::to_string(i));
+  }
+  ExpectRefused(request, Reason::kOptionInvalid, "finetune_job.lora");
+}
+
 TEST_F(CreateTest, AnIdIsTakenOnce) {
   Create(NewFinetune("j1"));
   const absl::Status status = jobs_->CreateFinetune("default", NewFinetune("j1")).status();

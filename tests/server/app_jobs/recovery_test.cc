@@ -94,6 +94,63 @@ TEST_F(RecoveryTest, AWorkerDropsWhatIsNoLongerItsOwn) {
   EXPECT_EQ(Get("j1").term(), 2);
 }
 
+TEST_F(RecoveryTest, AWorkerThatHandsItsJobBackGetsNoOther) {
+  CreateAndRun();
+  Create(NewFinetune("j2"));
+  auto stopped = NewReport("s1", kJob, 1);
+  stopped.mutable_stopped();
+  ASSERT_TRUE(ReportAndSettle(stopped).ok());
+  EXPECT_THAT(TakeSent(), IsEmpty()) << "neither the same job nor the next";
+  EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(Get("j1").queue().reason(), v1::WAITING_REASON_NO_WORKER);
+  EXPECT_EQ(Get("j1").recoveries(), 0) << "handed back is not lost";
+  Connect("s2");
+  const auto sent = TakeSent();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].session, "s2");
+  EXPECT_EQ(sent[0].message.assign().job(), kJob);
+}
+
+TEST_F(RecoveryTest, AWorkerThatStoppedACancelledJobGoesOn) {
+  CreateAndRun();
+  Create(NewFinetune("j2"));
+  ASSERT_TRUE(jobs_->CancelFinetune("default", "j1").ok());
+  auto stopped = NewReport("s1", kJob, 1);
+  stopped.mutable_stopped();
+  TakeSent();
+  ASSERT_TRUE(ReportAndSettle(stopped).ok());
+  const auto sent = TakeSent();
+  ASSERT_FALSE(sent.empty());
+  EXPECT_EQ(sent.back().message.assign().job(), "finetuneJobs/j2");
+}
+
+TEST_F(RecoveryTest, AServerThatEndsAssignsNothing) {
+  Create(NewFinetune("j1"));
+  jobs_->Close();
+  Connect("s1");
+  EXPECT_THAT(TakeSent(), IsEmpty());
+  Restart();
+  EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(Get("j1").term(), 0);
+}
+
+TEST_F(RecoveryTest, AnAssignmentWithManyLabelsIsSmall) {
+  std::string rows;
+  std::vector<std::string> labels;
+  for (int i = 0; i < 5000; ++i) {
+    labels.push_back("a-label-with-a-long-name-" + std::to_string(10'000 + i));
+    rows += "{\"text\":\"x\",\"label\":\"" + labels.back() + "\"}\n";
+  }
+  PutDataset("wide", rows, labels);
+  auto request = NewFinetune("j1");
+  request.mutable_finetune_job()->set_train_dataset("wide");
+  EXPECT_EQ(Create(request).labels_size(), 5000);
+  Connect("s1");
+  const auto sent = TakeSent();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_LT(sent[0].message.ByteSizeLong(), 64u << 10);
+}
+
 TEST_F(RecoveryTest, AnOldTermOfAJobThatItRunsAgainIsDropped) {
   CreateAndRun();
   Lose("s1");

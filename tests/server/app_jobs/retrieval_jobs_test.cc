@@ -125,5 +125,25 @@ TEST_F(RetrievalJobsTest, RunsAgainAfterTheServerStopped) {
   EXPECT_EQ(runs, 2);
 }
 
+TEST_F(RetrievalJobsTest, IsHandedBackWhenTheServerEndsUnderIt) {
+  absl::Notification running;
+  std::atomic<int> runs = 0;
+  retrieval_.run = [&](const auto&, const auto& cancelled) -> absl::StatusOr<v1::EvalResult> {
+    if (++runs > 1) return v1::EvalResult();
+    running.Notify();
+    while (!cancelled()) std::this_thread::yield();
+    return TenonError(Reason::kShuttingDown, "the queries were turned away");
+  };
+  CreateRetrieval("e1");
+  running.WaitForNotification();
+  jobs_->Close();
+  Restart();
+  EXPECT_EQ(AwaitEnd("e1").state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_EQ(runs, 2);
+  EXPECT_THAT(History("evalJobs/e1"),
+              testing::ElementsAre("VALIDATING", "QUEUED", "RUNNING/LOADING", "QUEUED", "RUNNING/LOADING", "SUCCEEDED"))
+      << "handed back once, not claimed again by a server that ends, and not lost";
+}
+
 }  // namespace
 }  // namespace tenon::server

@@ -114,6 +114,16 @@ TEST_F(WatchTest, EndsWhenTheClientIsGone) {
   EXPECT_EQ(GetReason(status), Reason::kCancelled);
 }
 
+TEST_F(WatchTest, EndsWhenTheServerEnds) {
+  Create(NewFinetune("j1"));
+  absl::Status status;
+  std::thread watcher([&] { status = Watch(); });
+  collector_.AwaitCount(3);
+  jobs_->Close();
+  watcher.join();
+  EXPECT_EQ(GetReason(status), Reason::kShuttingDown) << "a client may watch again, elsewhere or later";
+}
+
 TEST_F(WatchTest, EndsWhenAWriteFails) {
   Create(NewFinetune("j1"));
   collector_.GoAway();
