@@ -53,6 +53,12 @@ struct LoraTarget {
 };
 std::optional<LoraTarget> MatchLora(const LoraConfig& config, const std::string& module);
 
+// Whether `modules_to_save` has this linear layer trained and kept whole: by a suffix of its name, or by that of the
+// pooler or feed-forward block around it, which holds nothing else. `module` as above.
+bool SavesModule(const LoraConfig& config, const std::string& module);
+// The same for one name of `modules_to_save`.
+bool SavesModule(const std::string& name, const std::string& module);
+
 // tenon.json: what PEFT's file cannot say.
 struct TenonConfig {
   std::string task;                 // `sequence_classification` or `feature_extraction`

@@ -11,6 +11,8 @@
 namespace tenon::formats {
 namespace {
 
+constexpr size_t kMaxPatterns = 512;
+
 bool EndsWithDotted(const std::string& module, const std::string& name) {
   if (module == name) return true;
   return module.size() > name.size() + 1 && module.compare(module.size() - name.size(), name.size(), name) == 0 &&
@@ -66,11 +68,28 @@ absl::Status CheckLoraPatterns(const LoraConfig& config) {
     if (status.ok()) return status;
     return TenonError(Reason::kOptionInvalid, absl::StrCat(field, ": ", std::string(status.message())), field);
   };
+  // Each is compiled for every layer.
+  if (config.rank_pattern.size() > kMaxPatterns || config.alpha_pattern.size() > kMaxPatterns) {
+    const std::string field = config.rank_pattern.size() > kMaxPatterns ? "rank_pattern" : "alpha_pattern";
+    return TenonError(Reason::kOptionInvalid, absl::StrCat(field, " has more than ", kMaxPatterns, " keys"), field);
+  }
   if (!config.target_regex.empty()) RETURN_IF_ERROR(check("target_modules", config.target_regex));
   if (!config.exclude_regex.empty()) RETURN_IF_ERROR(check("exclude_modules", config.exclude_regex));
   for (const auto& [key, rank] : config.rank_pattern) RETURN_IF_ERROR(check("rank_pattern", KeyPattern(key)));
   for (const auto& [key, alpha] : config.alpha_pattern) RETURN_IF_ERROR(check("alpha_pattern", KeyPattern(key)));
   return absl::OkStatus();
+}
+
+bool SavesModule(const std::string& name, const std::string& module) {
+  if (EndsWithDotted(module, name)) return true;
+  const std::string block = module.substr(0, std::min(module.rfind('.'), module.size()));
+  const bool plain = EndsWithDotted(block, "pooler") || EndsWithDotted(block, "intermediate");
+  return plain && EndsWithDotted(block, name);
+}
+
+bool SavesModule(const LoraConfig& config, const std::string& module) {
+  return std::any_of(config.modules_to_save.begin(), config.modules_to_save.end(),
+                     [&](const std::string& name) { return SavesModule(name, module); });
 }
 
 std::optional<LoraTarget> MatchLora(const LoraConfig& config, const std::string& module) {

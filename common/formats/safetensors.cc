@@ -143,6 +143,12 @@ const char* DTypeName(DType dtype) {
 
 Safetensors::~Safetensors() = default;
 
+void Safetensors::DropPages() const {
+  for (const auto& mapping : mappings_) {
+    if (mapping->address != nullptr) madvise(mapping->address, mapping->length, MADV_DONTNEED);
+  }
+}
+
 const TensorView* Safetensors::Find(const std::string& name) const {
   const auto it = tensors_.find(name);
   return it == tensors_.end() ? nullptr : &it->second;

@@ -57,6 +57,8 @@ class Safetensors {
   const TensorView* Find(const std::string& name) const;
   // The `__metadata__` strings.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  // Gives the memory of pages that were read back to the system; who looks at a tensor again reads them from the file.
+  void DropPages() const;
 
  private:
   Safetensors() = default;

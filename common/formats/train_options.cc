@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t kMaxSteps = 100'000'000;
 constexpr int64_t kMaxRank = 512;
+constexpr double kMaxAlpha = 1e9;  // what adapter_config.json may hold
 
 absl::Status Invalid(const std::string& name, const std::string& got, const std::string& range) {
   return TenonError(Reason::kOptionInvalid, absl::StrCat(name, " is ", got, "; it must be ", range), name);
@@ -29,7 +30,7 @@ absl::Status CheckReal(const std::string& name, double value, bool ok, const std
 
 absl::Status CheckLora(const LoraConfig& lora) {
   RETURN_IF_ERROR(CheckInt("r", lora.r, 1, kMaxRank));
-  RETURN_IF_ERROR(CheckReal("alpha", lora.alpha, lora.alpha > 0, "above 0"));
+  RETURN_IF_ERROR(CheckReal("alpha", lora.alpha, lora.alpha > 0 && lora.alpha <= kMaxAlpha, "above 0 and at most 1e9"));
   RETURN_IF_ERROR(CheckReal("dropout", lora.dropout, lora.dropout >= 0 && lora.dropout < 1, "from 0 to below 1"));
   for (const auto& [name, rank] : lora.rank_pattern) {
     if (rank < 1 || rank > kMaxRank) {
@@ -37,8 +38,8 @@ absl::Status CheckLora(const LoraConfig& lora) {
     }
   }
   for (const auto& [name, alpha] : lora.alpha_pattern) {
-    if (!(alpha > 0) || !std::isfinite(alpha)) {
-      return Invalid("alpha_pattern", absl::StrCat(alpha, " for \"", name, "\""), "above 0");
+    if (!(alpha > 0 && alpha <= kMaxAlpha)) {
+      return Invalid("alpha_pattern", absl::StrCat(alpha, " for \"", name, "\""), "above 0 and at most 1e9");
     }
   }
   for (const std::string& module : lora.target_modules) {
@@ -47,13 +48,15 @@ absl::Status CheckLora(const LoraConfig& lora) {
   if (lora.target_modules.empty() && lora.target_regex.empty() && !lora.all_linear) {
     return Invalid("target_modules", "empty", "a list of module names, a regular expression or all-linear");
   }
-  return absl::OkStatus();
+  return CheckLoraPatterns(lora);
 }
 
 }  // namespace
 
 absl::Status CheckTrainOptions(const TrainOptions& o) {
-  RETURN_IF_ERROR(CheckReal("learning_rate", o.learning_rate, o.learning_rate > 0, "above 0"));
+  // The upper bounds keep every product of them an fp32 number.
+  RETURN_IF_ERROR(CheckReal("learning_rate", o.learning_rate, o.learning_rate > 0 && o.learning_rate <= 1e30,
+                            "above 0 and at most 1e30"));
   RETURN_IF_ERROR(CheckInt("warmup_steps", o.warmup_steps, 0, kMaxSteps));
   RETURN_IF_ERROR(CheckInt("batch_size", o.batch_size, 1, 1024));
   RETURN_IF_ERROR(CheckInt("gradient_accumulation_steps", o.gradient_accumulation_steps, 1, 1024));
@@ -61,7 +64,8 @@ absl::Status CheckTrainOptions(const TrainOptions& o) {
   if (o.max_steps == 0) {
     RETURN_IF_ERROR(CheckReal("epochs", o.epochs, o.epochs > 0 && o.epochs <= 10'000, "above 0 and at most 10000"));
   }
-  RETURN_IF_ERROR(CheckReal("weight_decay", o.weight_decay, o.weight_decay >= 0, "0 or above"));
+  RETURN_IF_ERROR(
+      CheckReal("weight_decay", o.weight_decay, o.weight_decay >= 0 && o.weight_decay <= 1e6, "from 0 to 1e6"));
   RETURN_IF_ERROR(CheckReal("max_grad_norm", o.max_grad_norm, o.max_grad_norm >= 0, "0 (no clipping) or above"));
   if (o.max_input_tokens != 0) RETURN_IF_ERROR(CheckInt("max_input_tokens", o.max_input_tokens, 3, 1 << 20));
   RETURN_IF_ERROR(CheckInt("eval_steps", o.eval_steps, 0, kMaxSteps));

@@ -123,6 +123,7 @@ CASES = {
     "constant": dict(schedule="constant", rate=3e-3),
     "multi-label": dict(multi_label=True, labels=4),
     "dense": dict(lora=dict(target_modules=["query", "key", "value", "dense"], r=4, lora_alpha=4)),
+    "saved": dict(lora=dict(modules_to_save=["pooler", "layer.1.attention.output.dense", "layer.0.intermediate"])),
     "rslora": dict(lora=dict(use_rslora=True)),
 }
 
@@ -141,7 +142,8 @@ def test_losses_equal_peft(tmp_path, name):
                    gradient_accumulation_steps=case.get("accumulation", 1), schedule=case.get("schedule", "linear"),
                    warmup_steps=case.get("warmup", 0), weight_decay=case.get("decay", 0.0), r=lora.get("r", 8),
                    alpha=lora.get("lora_alpha", 16), use_rslora=lora.get("use_rslora", False),
-                   target_modules=lora.get("target_modules", ["query", "value"]))
+                   target_modules=lora.get("target_modules", ["query", "value"]),
+                   modules_to_save=lora.get("modules_to_save", []))
     names = [f"label-{i}" for i in range(labels)]
     lines = run_tool(tmp_path, {"base": folder, "initial": tmp_path / "initial", "out": tmp_path / "out", "options": options,
                                 "data": write_data(tmp_path, names, data, data[:7], multi_label), "logits": True})

@@ -39,6 +39,7 @@ absl::StatusOr<TrainOptions> ReadOptions(const Json& json) {
   options.lora.dropout = json.value("dropout", 0.0);
   options.lora.use_rslora = json.value("use_rslora", false);
   options.lora.target_modules = json.value("target_modules", std::vector<std::string>{"query", "value"});
+  options.lora.modules_to_save = json.value("modules_to_save", std::vector<std::string>());
   options.learning_rate = json.value("learning_rate", options.learning_rate);
   ASSIGN_OR_RETURN(options.schedule, formats::ParseSchedule(json.value("schedule", "linear")));
   options.warmup_steps = json.value("warmup_steps", options.warmup_steps);

@@ -24,7 +24,8 @@ struct Base::State {
   Options options;
   // Stays mapped, so that a second precision can be read later; its pages are the kernel's to drop.
   std::shared_ptr<const formats::Safetensors> weights;
-  mutable absl::Mutex mutex;
+  absl::Mutex loading;  // one at a time; before `mutex`, which nobody holds for long
+  absl::Mutex mutex;
   std::map<Precision, std::shared_ptr<const Encoder>> encoders ABSL_GUARDED_BY(mutex);
 };
 
@@ -66,18 +67,21 @@ int64_t Base::ResidentBytes() const {
 }
 
 absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision precision) const {
+  const auto find = [&]() -> std::shared_ptr<const Encoder> {
+    absl::MutexLock lock(&state_->mutex);
+    const auto found = state_->encoders.find(precision);
+    return found == state_->encoders.end() ? nullptr : found->second;
+  };
+  if (auto encoder = find()) return encoder;
+  // Serving in one precision must not wait while a job loads another.
+  absl::MutexLock loading(&state_->loading);
+  if (auto encoder = find()) return encoder;
+  ASSIGN_OR_RETURN(std::shared_ptr<const Encoder> encoder,
+                   Encoder::Load(state_->config, *state_->weights, state_->options.device, precision,
+                                 /*prepare_inference=*/precision == state_->options.precision));
+  state_->weights->DropPages();
   absl::MutexLock lock(&state_->mutex);
-  std::shared_ptr<const Encoder>& encoder = state_->encoders[precision];
-  if (encoder == nullptr) {
-    absl::StatusOr<std::shared_ptr<const Encoder>> loaded =
-        Encoder::Load(state_->config, *state_->weights, state_->options.device, precision,
-                      /*prepare_inference=*/precision == state_->options.precision);
-    if (!loaded.ok()) {
-      state_->encoders.erase(precision);
-      return loaded.status();
-    }
-    encoder = *std::move(loaded);
-  }
+  state_->encoders[precision] = encoder;
   return encoder;
 }
 

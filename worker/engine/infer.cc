@@ -28,6 +28,11 @@ bool WantsLabels(const InferRow& row) { return row.output != Output::kEmbedding;
 // A linear probe reads sentence vectors, everything else BERT's pooler.
 bool IsHead(const AdapterTensors& adapter) { return adapter.config.method == "head"; }
 
+// Whether a row needs nothing of the encoder but BERT's pooler.
+bool ReadsPooler(const InferRow& row) {
+  return WantsLabels(row) && (row.adapter == nullptr || !IsHead(row.adapter->tensors()));
+}
+
 bool HasHead(const InferRow& row, const Encoder& encoder) {
   if (row.adapter == nullptr) return encoder.has_classifier();
   const AdapterTensors& adapter = row.adapter->tensors();
@@ -89,7 +94,7 @@ class Batch {
   std::vector<size_t> order_;  // place in the batch -> place in the caller's rows
   std::vector<AdapterSegment> segments_;
   PackedBatch packed_;
-  at::Tensor states_;  // [T, hidden]
+  at::Tensor states_;  // [T, hidden]; undefined when everybody reads the pooler
   at::Tensor pooled_;  // [R, hidden] fp32, of BERT's pooler; undefined when nobody reads it
   std::map<std::pair<formats::Pooling, bool>, at::Tensor> vectors_;
 };
@@ -131,13 +136,17 @@ void Batch::Forward() {
     hooks.linear = std::cref(mixed);
     hooks.adapts = [&mixed](const std::string& module) { return mixed.Has(module); };
   }
+  const int64_t last = encoder_.config().num_hidden_layers - 1;
   states_ = encoder_.Embed(packed_, hooks);
-  for (int64_t i = 0; i < encoder_.config().num_hidden_layers; ++i)
-    states_ = encoder_.Layer(i, states_, packed_, hooks);
-  const bool pool = std::any_of(rows_.begin(), rows_.end(), [](const InferRow& row) {
-    return WantsLabels(row) && (row.adapter == nullptr || !IsHead(row.adapter->tensors()));
-  });
-  if (pool) pooled_ = encoder_.Pool(states_, packed_, hooks).to(at::kFloat);
+  for (int64_t i = 0; i < last; ++i) states_ = encoder_.Layer(i, states_, packed_, hooks);
+  at::Tensor first;
+  if (std::all_of(rows_.begin(), rows_.end(), ReadsPooler)) {
+    first = encoder_.LayerOfFirstTokens(last, std::exchange(states_, {}), packed_, hooks);
+  } else {
+    states_ = encoder_.Layer(last, states_, packed_, hooks);
+    if (std::any_of(rows_.begin(), rows_.end(), ReadsPooler)) first = FirstTokens(states_, packed_);
+  }
+  if (first.defined()) pooled_ = encoder_.Pool(first, hooks).to(at::kFloat);
 }
 
 std::vector<std::vector<float>> Batch::Run() {
@@ -176,9 +185,13 @@ void Batch::StoreLabels(const AdapterSegment& segment) {
 }
 
 void Batch::StoreVectors() {
+  std::map<std::pair<formats::Pooling, bool>, at::Tensor> on_host;  // one copy from the device, not one a row
   for (int64_t place = 0; place < packed_.rows(); ++place) {
     const InferRow& row = At(place);
-    if (!WantsLabels(row)) Store(place, Vectors(row.pooling, row.normalize).select(0, place).to(at::kCPU));
+    if (WantsLabels(row)) continue;
+    at::Tensor& vectors = on_host[{row.pooling, row.normalize}];
+    if (!vectors.defined()) vectors = Vectors(row.pooling, row.normalize).to(at::kCPU);
+    Store(place, vectors.select(0, place));
   }
 }
 

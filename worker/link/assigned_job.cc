@@ -54,6 +54,11 @@ void AssignedJob::Drop() {
   Cancel();
 }
 
+void AssignedJob::Stop() {
+  Drop();
+  reporter_.Stop();
+}
+
 void AssignedJob::Phase(v1::JobPhase phase) {
   v1::JobProgress progress;
   progress.set_phase(phase);

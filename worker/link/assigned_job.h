@@ -29,6 +29,8 @@ class AssignedJob : public std::enable_shared_from_this<AssignedJob> {
   void Start();
   void Cancel();
   void Drop();
+  // Drop, and wait until the job calls the runtime no more of itself.
+  void Stop();
 
  private:
   absl::Status StartFinetune();

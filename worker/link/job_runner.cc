@@ -28,6 +28,9 @@ void JobRunner::Stop() {
   }
   for (const auto& [key, job] : jobs) job->Drop();
   starter_.Stop();
+  // A report whose answer is on its way might still cancel its job in the runtime, which may go after this.
+  for (const auto& [key, job] : jobs) job->Stop();
+  cleaner_.Stop();
 }
 
 std::shared_ptr<AssignedJob> JobRunner::Find(const Key& key) const {

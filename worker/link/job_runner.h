@@ -39,7 +39,7 @@ class JobRunner {
   explicit JobRunner(Parts parts);
   // The runtime must be gone, or have no job of ours, so that it calls back no more.
   ~JobRunner();
-  // Gives up every job, without a report; takes no more.
+  // Gives up every job, without a report; takes no more. Calls the runtime no more afterwards.
   void Stop();
 
   void Assign(internal::v1::JobAssignment assignment);

@@ -21,9 +21,11 @@ bool IsStale(const absl::Status& status) {
 Reporter::Reporter(Job job, Send send, std::function<void()> stale)
     : job_(std::move(job)), send_(std::move(send)), stale_(std::move(stale)), thread_([this] { Run(); }) {}
 
-Reporter::~Reporter() {
+Reporter::~Reporter() { Stop(); }
+
+void Reporter::Stop() {
   Drop();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Reporter::Progress(v1::JobProgress progress) {

@@ -41,6 +41,8 @@ class Reporter {
   absl::Status PostAndWait(internal::v1::ReportJobRequest report);
   // Sends nothing more; everything waiting gets STALE_TERM. From any thread.
   void Drop();
+  // Drop, and wait for the report that is on its way: `stale` is not called afterwards. From one thread.
+  void Stop();
   // Notified by Drop: other calls for the job give up, too.
   const absl::Notification& dropped() const { return dropped_; }
 

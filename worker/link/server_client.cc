@@ -35,14 +35,16 @@ absl::Status FileError(const std::string& what, const std::filesystem::path& fil
 class FileWriter {
  public:
   explicit FileWriter(std::filesystem::path file)
-      : file_(std::move(file)), descriptor_(open(file_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) {}
+      : file_(std::move(file)),
+        descriptor_(open(file_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)),
+        error_(errno) {}
   ~FileWriter() {
     if (descriptor_ < 0) return;
     close(descriptor_);
     unlink(file_.c_str());
   }
   absl::Status Write(const std::string& bytes) {
-    if (descriptor_ < 0) return FileError("create", file_, errno);
+    if (descriptor_ < 0) return FileError("create", file_, error_);
     for (size_t done = 0; done < bytes.size();) {
       const ssize_t written = write(descriptor_, bytes.data() + done, bytes.size() - done);
       if (written < 0 && errno == EINTR) continue;
@@ -52,7 +54,7 @@ class FileWriter {
     return absl::OkStatus();
   }
   absl::Status Finish() {
-    if (descriptor_ < 0) return FileError("create", file_, errno);
+    if (descriptor_ < 0) return FileError("create", file_, error_);
     if (fsync(descriptor_) != 0) return FileError("sync", file_, errno);
     close(descriptor_);
     descriptor_ = -1;
@@ -62,6 +64,7 @@ class FileWriter {
  private:
   const std::filesystem::path file_;
   int descriptor_;
+  const int error_;  // of open
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <unordered_map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
@@ -21,6 +22,7 @@ void EvaluationRun::Next() {
   bool here = false;
   {
     absl::MutexLock lock(&mutex_);
+    if (state_ == State::kFinished) return;  // its adapter failed meanwhile
     state_ = State::kWaiting;
     adapter_ = parts_.adapters->Want({job_.base_digest, job_.adapter_digests[results_.size()]}, false);
     here = parts_.adapters->HostHandle(adapter_) != nullptr;
@@ -73,6 +75,12 @@ absl::Status EvaluationRun::MapRows() {
                           absl::StrCat("row ", row + 1));
       }
       truth_[row].push_back(found->second);
+    }
+    if (!config.multi_label && truth_[row].size() != 1) {
+      return TenonError(
+          Reason::kDatasetInvalid,
+          absl::StrCat("row ", row + 1, " has ", truth_[row].size(), " labels; the adapter gives each text one"),
+          absl::StrCat("row ", row + 1));
     }
   }
   const int64_t own = config.max_input_tokens > 0 ? config.max_input_tokens : parts_.base->default_max_tokens();
@@ -127,7 +135,7 @@ void EvaluationRun::RunSlice() {
   }
   if (cursor_ < order_.size()) return;
   results_.emplace_back(host_->config(), evaluator_->Finish());
-  parts_.adapters->Unwant(adapter, false);
+  LetGo();
   host_.reset();
   Next();
 }
@@ -149,15 +157,20 @@ absl::Status EvaluationRun::RunBatch(const Residency::Device& device) {
   return absl::OkStatus();
 }
 
+// Gives back what Next wanted, once: the device thread and the loader's may both come here.
+void EvaluationRun::LetGo() {
+  absl::MutexLock lock(&mutex_);
+  const AdapterId adapter = std::exchange(adapter_, kNoAdapter);
+  if (adapter != kNoAdapter) parts_.adapters->Unwant(adapter, false);
+}
+
 void EvaluationRun::Finish(const absl::Status& status) {
-  AdapterId adapter = kNoAdapter;
   {
     absl::MutexLock lock(&mutex_);
     if (state_ == State::kFinished) return;
     state_ = State::kFinished;
-    adapter = adapter_;
   }
-  if (!status.ok() && adapter != kNoAdapter) parts_.adapters->Unwant(adapter, false);
+  LetGo();
   parts_.publisher->Post([self = shared_from_this(), status] {
     self->parts_.on_finished();  // the id is free by the time that anybody hears of the end
     if (status.ok()) {

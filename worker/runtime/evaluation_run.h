@@ -44,6 +44,7 @@ class EvaluationRun final : public BackgroundJob, public std::enable_shared_from
  private:
   enum class State { kWaiting, kPreparing, kRunning, kFinished };
   void Next();
+  void LetGo();
   void Prepare();
   absl::Status MapRows();
   absl::Status RunBatch(const Residency::Device& device);

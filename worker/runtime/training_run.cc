@@ -28,6 +28,7 @@ void TrainingRun::Start() {
 }
 
 void TrainingRun::Prepare() {
+  if (cancelled_) return Finish(TenonError(Reason::kCancelled, "the job was cancelled"));
   auto trainer =
       engine::Trainer::Create(parts_.base, job_.options, std::move(job_.data), job_.checkpoint, std::nullopt);
   if (!trainer.ok()) return Finish(trainer.status());

@@ -68,6 +68,31 @@ TEST(MatchLora, ExcludedAndSavedModulesGetNone) {
   EXPECT_TRUE(MatchLora(config, "bert.my_pooler.dense").has_value());
 }
 
+TEST(SavesModule, LinearLayersAndBlocksOfNothingElse) {
+  LoraConfig config;
+  config.modules_to_save = {"pooler", "layer.1.attention.output.dense", "layer.0.intermediate"};
+  for (const char* module : {"bert.pooler.dense", "bert.encoder.layer.1.attention.output.dense",
+                             "bert.encoder.layer.0.intermediate.dense"}) {
+    EXPECT_TRUE(SavesModule(config, module)) << module;
+  }
+  for (const char* module : {"bert.my_pooler.dense", "bert.encoder.layer.11.attention.output.dense",
+                             "bert.encoder.layer.0.output.dense", "bert.encoder.layer.1.intermediate.dense"}) {
+    EXPECT_FALSE(SavesModule(config, module)) << module;
+  }
+  // Blocks that hold a norm too cannot be saved by their name.
+  EXPECT_FALSE(SavesModule("output", "bert.encoder.layer.0.output.dense"));
+  EXPECT_FALSE(SavesModule("layer.0", kQuery0));
+  EXPECT_FALSE(SavesModule("", "dense"));
+}
+
+TEST(MatchLora, HasABoundOfPatterns) {
+  LoraConfig config = Targets({"query"});
+  for (int i = 0; i < 512; ++i) config.rank_pattern["layer." + std::to_string(i)] = 4;
+  EXPECT_TRUE(CheckLoraPatterns(config).ok());
+  config.rank_pattern["one.more"] = 4;
+  EXPECT_EQ(GetField(CheckLoraPatterns(config)), "rank_pattern");
+}
+
 TEST(MatchLora, ScaleAndPatterns) {
   LoraConfig config = Targets({"query"});
   config.r = 8;

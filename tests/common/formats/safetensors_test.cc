@@ -248,6 +248,19 @@ TEST_F(ShardedModel, IndexAndFilesMustAgree) {
   EXPECT_THAT(Message(R"({"a":"one.safetensors","a":"one.safetensors"})"), HasSubstr("\"a\" occurs twice"));
 }
 
+TEST(Safetensors, DroppedPagesAreReadAgain) {
+  const test::TempFolder folder;
+  const std::string data(64 << 10, 'x');
+  folder.Write("model.safetensors", File(absl::StrCat("{", Entry("a", "U8", "[65536]", "[0,65536]"), "}"), data));
+  const auto file = Safetensors::OpenModel(folder.path(), {});
+  ASSERT_TRUE(file.ok()) << file.status();
+  const TensorView* a = (*file)->Find("a");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(std::string(reinterpret_cast<const char*>(a->data), data.size()), data);
+    (*file)->DropPages();
+  }
+}
+
 TEST(Safetensors, OpenNamesTheFile) {
   const test::TempFolder folder;
   const auto none = Safetensors::OpenModel(folder.path(), {});

@@ -294,6 +294,17 @@ TEST_F(RuntimeEvalTest, ALabelThatTheAdapterDoesNotKnowNamesTheRow) {
   EXPECT_EQ(GetField(scores.status()), "row 7");
 }
 
+TEST_F(RuntimeEvalTest, RowsOfManyOrNoLabelsAreRefusedByAnAdapterOfOne) {
+  Start();
+  for (const std::vector<std::string>& labels : {std::vector<std::string>{}, {"label-1", "label-2"}}) {
+    EvalJob job = Job({"head-3"}, 10, 10);
+    job.row_labels[6] = labels;
+    const auto scores = Evaluate(std::move(job));
+    EXPECT_EQ(GetReason(scores.status()), Reason::kDatasetInvalid) << scores.status();
+    EXPECT_EQ(GetField(scores.status()), "row 7");
+  }
+}
+
 TEST_F(RuntimeEvalTest, FailsWithItsAdapter) {
   Start();
   EXPECT_EQ(GetReason(Evaluate(Job({"head-3", "broken"}, 10, 10)).status()), Reason::kAdapterInvalid);

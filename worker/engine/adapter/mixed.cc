@@ -15,8 +15,9 @@ MixedAdapters::MixedAdapters(std::vector<AdapterSegment> segments) : segments_(s
   }
 }
 
-at::Tensor MixedAdapters::operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y) const {
-  const bool by_row = module == "pooler.dense";
+at::Tensor MixedAdapters::operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y,
+                                     Lines lines) const {
+  const bool by_row = lines == Lines::kRows;
   for (const AdapterSegment& segment : segments_) {
     if (segment.adapter == nullptr) continue;
     const int64_t first = by_row ? segment.first_row : segment.first_token;

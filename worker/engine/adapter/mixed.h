@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "worker/engine/adapter/tensors.h"
+#include "worker/engine/model/encoder.h"
 
 namespace tenon::engine {
 
@@ -32,8 +33,8 @@ class MixedAdapters {
   // Whether any segment's adapter has a part in this module.
   bool Has(const std::string& module) const { return modules_.count(module) > 0; }
 
-  // A LinearHook. `x` [T, in] and `y` [T, out] hold tokens, but for the pooler, which sees one line for each row.
-  at::Tensor operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y) const;
+  // A LinearHook.
+  at::Tensor operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y, Lines lines) const;
 
  private:
   std::vector<AdapterSegment> segments_;

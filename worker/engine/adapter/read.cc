@@ -136,11 +136,11 @@ std::string EncoderPrefix(const formats::LoraConfig& lora, const AdapterFile& fi
 absl::Status TakePairs(AdapterFile& file, const std::string& prefix, const AdapterSite& site, AdapterTensors& adapter) {
   for (const auto& [module, shape] : site.linear_layers) {
     const std::string key = prefix + module;
-    if (file.Has(key + ".weight")) {
+    const std::string hf_name(absl::StripPrefix(key, kPeftRoot));
+    if (file.Has(key + ".weight") || formats::SavesModule(adapter.lora, hf_name)) {
       ASSIGN_OR_RETURN(adapter.modules[module], TakeModule(file, key, shape.first, shape.second));
       continue;
     }
-    const std::string hf_name(absl::StripPrefix(key, kPeftRoot));
     const std::optional<formats::LoraTarget> target = formats::MatchLora(adapter.lora, hf_name);
     if (!target) continue;
     LoraPair pair;

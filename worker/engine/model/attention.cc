@@ -30,7 +30,7 @@ at::Tensor PlainAttention(const at::Tensor& q, const at::Tensor& k, const at::Te
 
 at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask) {
   std::optional<at::Tensor> bias;
-  if (mask.defined()) bias = mask.to(q.scalar_type()).expand({q.size(0), 1, q.size(2), q.size(2)});
+  if (mask.defined()) bias = mask.to(q.scalar_type()).expand({q.size(0), 1, q.size(2), k.size(2)});
   return at::scaled_dot_product_attention(q, k, v, bias);
 }
 
@@ -52,6 +52,22 @@ at::Tensor SelfAttention(const std::array<at::Tensor, 3>& qkv, const PackedBatch
       contexts.size() == 1 && batch.groups[0].first_token == 0 && contexts[0].size(0) == qkv[0].size(0);
   if (in_order) return contexts[0];
   return (contexts.size() == 1 ? contexts[0] : at::cat(contexts)).index_select(0, batch.restore);
+}
+
+at::Tensor FirstTokenAttention(const std::array<at::Tensor, 3>& qkv, const PackedBatch& batch, int64_t heads) {
+  const int64_t hidden = qkv[0].size(1);
+  const at::Tensor queries = qkv[0].index_select(0, batch.row_order);
+  std::vector<at::Tensor> contexts;
+  int64_t first_row = 0;
+  for (const AttentionGroup& group : batch.groups) {
+    const at::Tensor q = queries.narrow(0, first_row, group.rows).view({group.rows, 1, heads, hidden / heads});
+    const at::Tensor k = GroupHeads(qkv[1], group, heads);
+    const at::Tensor v = GroupHeads(qkv[2], group, heads);
+    const at::Tensor context = FusedAttention(q.transpose(1, 2), k, v, group.mask);
+    contexts.push_back(context.transpose(1, 2).reshape({group.rows, hidden}));
+    first_row += group.rows;
+  }
+  return at::cat(contexts).index_select(0, batch.row_restore);
 }
 
 }  // namespace tenon::engine

@@ -17,4 +17,8 @@ namespace tenon::engine {
 at::Tensor SelfAttention(const std::array<at::Tensor, 3>& qkv, const PackedBatch& batch, int64_t heads,
                          const ForwardHooks& hooks);
 
+// The same in inference for the queries of each row's first token alone: q [R, hidden], R rounded like `batch.first`;
+// k and v [T, hidden]. Returns [R, hidden].
+at::Tensor FirstTokenAttention(const std::array<at::Tensor, 3>& qkv, const PackedBatch& batch, int64_t heads);
+
 }  // namespace tenon::engine

@@ -19,6 +19,8 @@
 namespace tenon::engine {
 namespace {
 
+constexpr char kPooler[] = "pooler.dense";
+
 struct Norm {
   at::Tensor weight, bias;
   double eps = 1e-12;
@@ -59,7 +61,9 @@ class BertEncoder final : public Encoder {
   at::Tensor Embed(const PackedBatch& batch, const ForwardHooks& hooks) const override;
   at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
                    const ForwardHooks& hooks) const override;
-  at::Tensor Pool(const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks) const override;
+  at::Tensor LayerOfFirstTokens(int64_t index, const at::Tensor& x, const PackedBatch& batch,
+                                const ForwardHooks& hooks) const override;
+  at::Tensor Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const override;
   at::Tensor Classify(const at::Tensor& pooled) const override { return classifier_(pooled.to(at::kFloat)); }
 
   bool has_pooler() const override { return pooler_.defined(); }
@@ -68,11 +72,15 @@ class BertEncoder final : public Encoder {
   at::ScalarType dtype() const override { return type_; }
   at::Device device() const override { return device_; }
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const override { return linear_layers_; }
+  std::pair<at::Tensor, at::Tensor> CopyLinear(const std::string& module) const override;
   int64_t ResidentBytes() const override;
   int64_t RoundTokens(int64_t tokens) const override;
 
  private:
   absl::Status ReadLayer(WeightReader& reader, int64_t index);
+  // What a layer does behind attention, on any lines of it; `x` is the layer's input.
+  at::Tensor BehindAttention(const BertLayer& layer, const at::Tensor& context, const at::Tensor& x,
+                             const ForwardHooks& hooks, Lines lines) const;
   absl::StatusOr<Linear> ReadLinear(WeightReader& reader, const std::string& name, int64_t in, int64_t out);
   absl::StatusOr<Norm> ReadNorm(WeightReader& reader, const std::string& name);
 
@@ -92,16 +100,17 @@ bool IsHooked(const ForwardHooks& hooks, const std::string& module) {
   return hooks.linear && (!hooks.adapts || hooks.adapts(module));
 }
 
-at::Tensor Hooked(const ForwardHooks& hooks, const std::string& module, const at::Tensor& x, const at::Tensor& y) {
-  return IsHooked(hooks, module) ? hooks.linear(module, x, y) : y;
+at::Tensor Hooked(const ForwardHooks& hooks, const std::string& module, const at::Tensor& x, const at::Tensor& y,
+                  Lines lines) {
+  return IsHooked(hooks, module) ? hooks.linear(module, x, y, lines) : y;
 }
 
 // A linear layer, what adapters add to it, and the activation behind both.
 at::Tensor Run(const Linear& linear, const std::string& module, const at::Tensor& x, const ForwardHooks& hooks,
-               Activation activation = Activation::kNone) {
-  if (!hooks.inference) return Activate(Hooked(hooks, module, x, linear(x)), activation);
+               Lines lines, Activation activation = Activation::kNone) {
+  if (!hooks.inference) return Activate(Hooked(hooks, module, x, linear(x), lines), activation);
   if (!IsHooked(hooks, module)) return linear.Fast(x, activation);
-  return Activate(hooks.linear(module, x, linear.Fast(x, Activation::kNone)), activation);
+  return Activate(hooks.linear(module, x, linear.Fast(x, Activation::kNone), lines), activation);
 }
 
 at::Tensor Dropped(const ForwardHooks& hooks, const at::Tensor& x) {
@@ -161,7 +170,7 @@ absl::Status BertEncoder::ReadWeights(WeightReader& reader) {
   ASSIGN_OR_RETURN(embedding_norm_, ReadNorm(reader, "embeddings.LayerNorm"));
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) RETURN_IF_ERROR(ReadLayer(reader, i));
   if (reader.Has("pooler.dense.weight")) {
-    ASSIGN_OR_RETURN(pooler_, ReadLinear(reader, "pooler.dense", hidden, hidden));
+    ASSIGN_OR_RETURN(pooler_, ReadLinear(reader, kPooler, hidden, hidden));
   }
   if (!config_.labels.empty()) {
     const int64_t labels = static_cast<int64_t>(config_.labels.size());
@@ -202,22 +211,51 @@ at::Tensor BertEncoder::Layer(int64_t index, const at::Tensor& x, const PackedBa
   const BertLayer& layer = layers_[static_cast<size_t>(index)];
   const at::Tensor fused = hooks.inference ? layer.qkv.Fast(x, Activation::kNone) : layer.qkv(x);
   const std::vector<at::Tensor> qkv = fused.split(config_.hidden_size, 1);
-  const at::Tensor q = Hooked(hooks, layer.names.query, x, qkv[0]);
-  const at::Tensor k = Hooked(hooks, layer.names.key, x, qkv[1]);
-  const at::Tensor v = Hooked(hooks, layer.names.value, x, qkv[2]);
+  const at::Tensor q = Hooked(hooks, layer.names.query, x, qkv[0], Lines::kTokens);
+  const at::Tensor k = Hooked(hooks, layer.names.key, x, qkv[1], Lines::kTokens);
+  const at::Tensor v = Hooked(hooks, layer.names.value, x, qkv[2], Lines::kTokens);
   const at::Tensor context = SelfAttention({q, k, v}, batch, config_.num_attention_heads, hooks);
-  const at::Tensor attended = Run(layer.attention_output, layer.names.attention_output, context, hooks);
+  return BehindAttention(layer, context, x, hooks, Lines::kTokens);
+}
+
+at::Tensor BertEncoder::LayerOfFirstTokens(int64_t index, const at::Tensor& x, const PackedBatch& batch,
+                                           const ForwardHooks& hooks) const {
+  const BertLayer& layer = layers_[static_cast<size_t>(index)];
+  // Queries of all tokens come with keys and values: apart, they would need packed weights of their own.
+  const std::vector<at::Tensor> qkv = layer.qkv.Fast(x, Activation::kNone).split(config_.hidden_size, 1);
+  const at::Tensor first = FirstTokens(x, batch);
+  const at::Tensor q = Hooked(hooks, layer.names.query, first, FirstTokens(qkv[0], batch), Lines::kRows);
+  const at::Tensor k = Hooked(hooks, layer.names.key, x, qkv[1], Lines::kTokens);
+  const at::Tensor v = Hooked(hooks, layer.names.value, x, qkv[2], Lines::kTokens);
+  const at::Tensor context = FirstTokenAttention({q, k, v}, batch, config_.num_attention_heads);
+  return BehindAttention(layer, context, first, hooks, Lines::kRows);
+}
+
+at::Tensor BertEncoder::BehindAttention(const BertLayer& layer, const at::Tensor& context, const at::Tensor& x,
+                                        const ForwardHooks& hooks, Lines lines) const {
+  const at::Tensor attended = Run(layer.attention_output, layer.names.attention_output, context, hooks, lines);
   const at::Tensor middle = layer.attention_norm(Sum(Dropped(hooks, attended), x, hooks));
-  const at::Tensor wide = Run(layer.intermediate, layer.names.intermediate, middle, hooks, activation_);
-  const at::Tensor narrow = Run(layer.output, layer.names.output, wide, hooks);
+  const at::Tensor wide = Run(layer.intermediate, layer.names.intermediate, middle, hooks, lines, activation_);
+  const at::Tensor narrow = Run(layer.output, layer.names.output, wide, hooks, lines);
   return layer.output_norm(Sum(Dropped(hooks, narrow), middle, hooks));
 }
 
-at::Tensor BertEncoder::Pool(const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks) const {
-  std::vector<at::Tensor> first;
-  for (int64_t r = 0; r < batch.rows(); ++r) first.push_back(x.narrow(0, batch.offsets[r], 1));
-  const at::Tensor heads = at::cat(first);
-  return at::tanh(Hooked(hooks, "pooler.dense", heads, pooler_(heads)));
+at::Tensor BertEncoder::Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const {
+  return at::tanh(Hooked(hooks, kPooler, first_tokens, pooler_(first_tokens), Lines::kRows));
+}
+
+std::pair<at::Tensor, at::Tensor> BertEncoder::CopyLinear(const std::string& module) const {
+  if (module == kPooler) return pooler_.Copy(0, pooler_.out());
+  const int64_t hidden = config_.hidden_size;
+  for (const BertLayer& layer : layers_) {
+    if (module == layer.names.query) return layer.qkv.Copy(0, hidden);
+    if (module == layer.names.key) return layer.qkv.Copy(hidden, hidden);
+    if (module == layer.names.value) return layer.qkv.Copy(2 * hidden, hidden);
+    if (module == layer.names.attention_output) return layer.attention_output.Copy(0, hidden);
+    if (module == layer.names.intermediate) return layer.intermediate.Copy(0, layer.intermediate.out());
+    if (module == layer.names.output) return layer.output.Copy(0, hidden);
+  }
+  return {};
 }
 
 int64_t BertEncoder::ResidentBytes() const {

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,10 +19,14 @@
 
 namespace tenon::engine {
 
+// What the lines of a layer's input stand for: every token, or every row's first token.
+enum class Lines { kTokens, kRows };
+
 // Adds an adapter's part to a linear layer's output. `module` is the layer's name without task prefix, such as
-// `encoder.layer.0.attention.self.query`; `x` [T, in]; `y` [T, out] is base(x) and may be changed in place in
+// `encoder.layer.0.attention.self.query`; `x` [lines, in]; `y` [lines, out] is base(x) and may be changed in place in
 // inference. Returns y + delta.
-using LinearHook = std::function<at::Tensor(const std::string& module, const at::Tensor& x, const at::Tensor& y)>;
+using LinearHook =
+    std::function<at::Tensor(const std::string& module, const at::Tensor& x, const at::Tensor& y, Lines lines)>;
 
 // Dropout drawn from a job's own stream; empty in inference. Returns x with each element kept with probability 1 - p
 // and scaled.
@@ -54,9 +59,12 @@ class Encoder {
   // Layer `index` (from 0): [T, hidden] -> [T, hidden].
   virtual at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
                            const ForwardHooks& hooks) const = 0;
-  // BertPooler: tanh(dense(first token of each row)): [T, hidden] -> [R, hidden]. FAILED_PRECONDITION-free: check
-  // has_pooler() first.
-  virtual at::Tensor Pool(const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks) const = 0;
+  // The same for the first token of each row alone, which is all that a classifier reads of the last layer:
+  // [T, hidden] -> [R, hidden], R rounded like `batch.first`. For inference.
+  virtual at::Tensor LayerOfFirstTokens(int64_t index, const at::Tensor& x, const PackedBatch& batch,
+                                        const ForwardHooks& hooks) const = 0;
+  // BertPooler: tanh(dense(first token)): [R, hidden] -> [R, hidden]. Check has_pooler() first.
+  virtual at::Tensor Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const = 0;
   virtual bool has_pooler() const = 0;
   // The base's own classification head, when config says it has one: [R, hidden] -> [R, labels].
   virtual at::Tensor Classify(const at::Tensor& pooled) const = 0;
@@ -67,10 +75,15 @@ class Encoder {
   virtual at::Device device() const = 0;
   // Names and [out, in] of every linear layer a LoRA may target, without task prefix.
   virtual const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const = 0;
+  // fp32 copies of such a layer's weight [out, in] and bias [out], for an adapter that replaces it whole.
+  virtual std::pair<at::Tensor, at::Tensor> CopyLinear(const std::string& module) const = 0;
   virtual int64_t ResidentBytes() const = 0;
   // What to round a batch's tokens to (Pack's `round_to`): kernels that are compiled for each size want few sizes.
   virtual int64_t RoundTokens(int64_t tokens) const = 0;
 };
+
+// States of each row's first token: [T, hidden] -> [R, hidden], R rounded like `batch.first`.
+at::Tensor FirstTokens(const at::Tensor& x, const PackedBatch& batch);
 
 // Sentence vectors as sentence-transformers' Pooling and Normalize make them, in fp32: [T, hidden] -> [R, hidden].
 at::Tensor PoolSentences(const at::Tensor& x, const PackedBatch& batch, formats::Pooling pooling, bool normalize);

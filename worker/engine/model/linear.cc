@@ -18,6 +18,13 @@ void Linear::Prepare(KernelChoice& choice, Activation activation) {
   if (choice.PreferPacked(weight_, bias_, activation)) packed_ = PackWeight(weight_);
 }
 
+std::pair<at::Tensor, at::Tensor> Linear::Copy(int64_t first, int64_t count) const {
+  const auto copy = [&](const at::Tensor& from) {
+    return from.narrow(0, first, count).to(at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  };
+  return {copy(weight_), copy(bias_)};
+}
+
 int64_t Linear::Bytes() const {
   // The packed layout pads its blocks a little; its own size cannot be asked for, the plain one is within a few
   // percent.

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "worker/engine/model/activation.h"
 
@@ -30,6 +31,9 @@ class Linear {
   // Keeps a packed copy of the weight when `choice` says that it is faster for this shape.
   void Prepare(KernelChoice& choice, Activation activation);
   bool packed() const { return packed_.defined(); }
+
+  // fp32 copies of `count` outputs from `first` on: weight [count, in] and bias [count].
+  std::pair<at::Tensor, at::Tensor> Copy(int64_t first, int64_t count) const;
 
   int64_t Bytes() const;
 

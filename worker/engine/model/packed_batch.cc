@@ -16,6 +16,9 @@ at::Tensor Int64Tensor(const std::vector<int64_t>& values, const at::Device& dev
   return tensor.to(device);
 }
 
+// Rows are fewer than tokens: their number is rounded to less.
+constexpr int64_t kRoundRows = 8;
+
 // How long the longest row of a group may be beside its shortest: small groups cost calls, wide ones cost padding.
 int64_t LongestBeside(int64_t shortest) { return shortest + std::max<int64_t>(4, shortest / 8); }
 
@@ -91,6 +94,16 @@ PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::D
     begin = end;
   }
   batch.restore = Int64Tensor(restore, device);
+
+  const int64_t round_rows = std::min(round_to, kRoundRows);
+  const int64_t lines = (batch.rows() + round_rows - 1) / round_rows * round_rows;
+  std::vector<int64_t> first(batch.offsets.begin(), batch.offsets.end() - 1), row_restore(order.size());
+  for (size_t i = 0; i < order.size(); ++i) row_restore[order[i]] = static_cast<int64_t>(i);
+  first.resize(static_cast<size_t>(lines), first.front());
+  row_restore.resize(static_cast<size_t>(lines), row_restore.front());
+  batch.first = Int64Tensor(first, device);
+  batch.row_order = Int64Tensor(order, device);
+  batch.row_restore = Int64Tensor(row_restore, device);
   return batch;
 }
 

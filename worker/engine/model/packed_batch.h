@@ -31,7 +31,10 @@ struct PackedBatch {
   at::Tensor positions;          // [T] int64, from 0 in each row
   std::vector<int64_t> offsets;  // [R + 1], offsets[r] is the first token of row r, offsets[R] the tokens of all rows
   std::vector<AttentionGroup> groups;
-  at::Tensor restore;  // [T] int64: a token's place when the groups' places are put one behind the other
+  at::Tensor restore;      // [T] int64: a token's place when the groups' places are put one behind the other
+  at::Tensor first;        // [R] int64: each row's first token; rounded up like T, by row 0's
+  at::Tensor row_order;    // [R] int64: rows as the groups have them, one group behind the other
+  at::Tensor row_restore;  // as long as `first`: a row's place in `row_order`
 
   int64_t rows() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int64_t tokens() const { return offsets.back(); }

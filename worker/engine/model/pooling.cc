@@ -22,6 +22,8 @@ at::Tensor PoolRow(const at::Tensor& tokens, formats::Pooling pooling) {
 
 }  // namespace
 
+at::Tensor FirstTokens(const at::Tensor& x, const PackedBatch& batch) { return x.index_select(0, batch.first); }
+
 at::Tensor PoolSentences(const at::Tensor& x, const PackedBatch& batch, formats::Pooling pooling, bool normalize) {
   std::vector<at::Tensor> vectors;
   vectors.reserve(static_cast<size_t>(batch.rows()));

@@ -35,7 +35,7 @@ Network::Network(const Encoder& encoder, const TrainableAdapter& adapter, const 
 }
 
 at::Tensor Network::Head(const at::Tensor& x, const PackedBatch& batch) const {
-  at::Tensor pooled = encoder_.Pool(x, batch, hooks_).to(at::kFloat);
+  at::Tensor pooled = encoder_.Pool(FirstTokens(x, batch), hooks_).to(at::kFloat);
   if (dropout_ != nullptr) pooled = (*dropout_)(pooled, rates_.classifier);
   const SavedModule& head = adapter_.head();
   return at::linear(pooled, head.weight, head.bias);

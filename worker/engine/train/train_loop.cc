@@ -134,6 +134,9 @@ std::optional<std::map<std::string, double>> TrainLoop::EvaluationSlice() {
 TrainLoop::Update TrainLoop::Evaluate() {
   auto metrics = EvaluationSlice();
   if (!metrics.has_value()) return std::nullopt;
+  if (const double loss = metrics->at("loss"); !std::isfinite(loss)) {
+    return TenonError(Reason::kLossNotFinite, absl::StrCat("step ", step_, ": the validation loss became ", loss));
+  }
   if (phase_ == Phase::kUntrained) {
     phase_ = baseline_ != nullptr ? Phase::kBaseline : Phase::kStep;
     return TrainEvaluation{0, "untrained", *std::move(metrics), false};

@@ -23,6 +23,7 @@ namespace tenon::engine {
 namespace {
 
 constexpr char kLayerPrefix[] = "encoder.layer.";
+constexpr char kTaskPrefix[] = "bert.";  // of a classifier's encoder
 // PEFT adds both names to every SEQ_CLS adapter; BERT has the first.
 constexpr const char* kHeadNames[] = {"classifier", "score"};
 
@@ -99,14 +100,23 @@ absl::Status TakeInitial(const AdapterTensors& initial, const at::Device& device
   return absl::OkStatus();
 }
 
-absl::Status CheckModulesToSave(const formats::LoraConfig& lora) {
+// The head, which is always trained whole, and what the job names beside it: linear layers alone.
+absl::StatusOr<std::vector<std::string>> ModulesToSave(const Encoder& encoder, const formats::LoraConfig& lora) {
+  std::vector<std::string> names(std::begin(kHeadNames), std::end(kHeadNames));
   for (const std::string& name : lora.modules_to_save) {
-    if (std::find(std::begin(kHeadNames), std::end(kHeadNames), name) != std::end(kHeadNames)) continue;
-    return TenonError(Reason::kUnsupported,
-                      absl::StrCat("modules_to_save \"", name, "\" cannot be trained whole; the classifier always is"),
-                      "modules_to_save");
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    const auto& layers = encoder.linear_layers();
+    const bool known = std::any_of(layers.begin(), layers.end(), [&](const auto& layer) {
+      return formats::SavesModule(name, kTaskPrefix + layer.first);
+    });
+    if (!known) {
+      return TenonError(Reason::kUnsupported,
+                        absl::StrCat("modules_to_save \"", name, "\" names no linear layer of the base"),
+                        "modules_to_save");
+    }
+    names.push_back(name);
   }
-  return absl::OkStatus();
+  return names;
 }
 
 // Calls visit(parameter name, module name, tensor, whether it is a matrix) for every tensor, in a fixed order.
@@ -127,15 +137,20 @@ void VisitTensors(AdapterTensors& adapter, Visit visit) {
 absl::StatusOr<TrainableAdapter> TrainableAdapter::Make(const Encoder& encoder, const TrainOptions& options,
                                                         const formats::TenonConfig& config,
                                                         const AdapterTensors* initial) {
-  RETURN_IF_ERROR(CheckModulesToSave(options.lora));
   TrainableAdapter made;
   made.adapter_.config = config;
   made.adapter_.lora = options.lora;
   made.adapter_.lora.task_type = "SEQ_CLS";
-  made.adapter_.lora.modules_to_save.assign(std::begin(kHeadNames), std::end(kHeadNames));
+  ASSIGN_OR_RETURN(made.adapter_.lora.modules_to_save, ModulesToSave(encoder, options.lora));
   Initializer init(options.seed, encoder.device());
   for (const auto& [module, shape] : encoder.linear_layers()) {
-    const auto target = formats::MatchLora(made.adapter_.lora, "bert." + module);
+    const std::string hf_name = kTaskPrefix + module;
+    if (formats::SavesModule(made.adapter_.lora, hf_name)) {
+      auto [weight, bias] = encoder.CopyLinear(module);
+      made.adapter_.modules[module] = {std::move(weight), std::move(bias)};
+      continue;
+    }
+    const auto target = formats::MatchLora(made.adapter_.lora, hf_name);
     if (!target.has_value()) continue;
     made.adapter_.pairs[module] = {init.Uniform(target->r, shape.second), init.Zeros({shape.first, target->r}),
                                    target->scale};
@@ -172,7 +187,10 @@ int64_t TrainableAdapter::lowest_segment() const {
 
 LinearHook TrainableAdapter::Hook(JobDropout* dropout) const {
   const double p = adapter_.lora.dropout;
-  return [this, dropout, p](const std::string& module, const at::Tensor& x, const at::Tensor& y) -> at::Tensor {
+  return [this, dropout, p](const std::string& module, const at::Tensor& x, const at::Tensor& y, Lines) -> at::Tensor {
+    if (const auto saved = adapter_.modules.find(module); saved != adapter_.modules.end()) {
+      return at::linear(x.to(at::kFloat), saved->second.weight, saved->second.bias).to(y.scalar_type());
+    }
     const auto found = adapter_.pairs.find(module);
     if (found == adapter_.pairs.end()) return y;
     const LoraPair& pair = found->second;

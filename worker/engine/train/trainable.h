@@ -28,8 +28,8 @@ struct Parameter {
 // and the values of `parameters()` are the same memory.
 class TrainableAdapter {
  public:
-  // LoRA pairs by MatchLora, and the classification head as transformers makes a new one. OPTION_INVALID when no layer
-  // matches, or names the module that cannot be trained whole.
+  // LoRA pairs by MatchLora, the base's own weights of `modules_to_save`, and the classification head as transformers
+  // makes a new one. OPTION_INVALID when no layer matches; UNSUPPORTED names a module that cannot be trained whole.
   static absl::StatusOr<TrainableAdapter> Make(const Encoder& encoder, const TrainOptions& options,
                                                const formats::TenonConfig& config, const AdapterTensors* initial);
   // A head alone: [labels, features].

@@ -92,6 +92,22 @@ TEST_F(InferTest, AMixedBatchGivesEachRowWhatItGivesAlone) {
   for (size_t i = 0; i < rows.size(); ++i) EXPECT_LE(Distance((*together)[i], Alone(rows[i])), 1e-5) << i;
 }
 
+TEST_F(InferTest, LabelsAloneAreThoseBesideAnEmbedding) {
+  Load({.labels = {"x", "y", "z"}});
+  std::vector<InferRow> rows;
+  for (uint64_t i = 0; i < 21; ++i) {
+    TinyAdapter adapter;
+    adapter.target_modules = i % 2 == 0 ? std::vector<std::string>{"dense"} : std::vector<std::string>{"query", "key"};
+    adapter.seed = 40 + i;
+    const DeviceAdapter* own = i % 3 == 0 ? nullptr : Add(adapter);
+    rows.push_back(Row(TinyText(i, 1 + static_cast<int64_t>(i * 13 % 50)), own, Output::kLogits));
+  }
+  const auto alone = *Infer(*base_, rows);
+  rows.push_back(Row("tea"));  // the last layer is computed whole
+  const auto beside = *Infer(*base_, rows);
+  for (size_t i = 0; i < alone.size(); ++i) EXPECT_LE(Distance(alone[i], beside[i]), 1e-5) << i;
+}
+
 TEST_F(InferTest, AnAdapterChangesItsOwnRowsAlone) {
   Load({});
   const DeviceAdapter* adapter = Add({});

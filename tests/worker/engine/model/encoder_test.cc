@@ -70,15 +70,47 @@ TEST_F(EncoderTest, InferenceKernelsAgreeWithTrainingKernels) {
   EXPECT_TRUE(at::allclose(Forward(batch, fast).narrow(0, 0, batch.tokens()), plain, 1e-5, 1e-5));
 }
 
+TEST_F(EncoderTest, TheLastLayerOfFirstTokensIsThatOfAllTokens) {
+  const at::NoGradGuard no_grad;
+  for (const int64_t round_to : {1, 16}) {
+    const PackedBatch batch = PackTexts(MixedTexts(), round_to);
+    // A part on every line of every module, and told what the lines are.
+    ForwardHooks hooks;
+    hooks.inference = true;
+    hooks.linear = [&](const std::string&, const at::Tensor& x, const at::Tensor& y, Lines lines) {
+      EXPECT_EQ(x.size(0), lines == Lines::kRows ? batch.first.size(0) : batch.ids.size(0));
+      return y.add_(x.sum({1}, /*keepdim=*/true) * 0.01);
+    };
+    at::Tensor x = encoder_->Layer(0, encoder_->Embed(batch, hooks), batch, hooks);
+    const at::Tensor of_first = encoder_->LayerOfFirstTokens(1, x, batch, hooks);
+    const at::Tensor whole = FirstTokens(encoder_->Layer(1, x, batch, hooks), batch);
+    EXPECT_TRUE(at::allclose(of_first, whole, 1e-5, 1e-5)) << round_to;
+  }
+}
+
+TEST_F(EncoderTest, CopiesOfLinearLayersGiveTheirOutputs) {
+  const PackedBatch batch = PackTexts({"the good book", "tea"});
+  int seen = 0;
+  ForwardHooks hooks;
+  hooks.linear = [&](const std::string& module, const at::Tensor& x, const at::Tensor& y, Lines) {
+    const auto [weight, bias] = encoder_->CopyLinear(module);
+    EXPECT_TRUE(at::allclose(x.matmul(weight.t()) + bias, y, 1e-5, 1e-5)) << module;
+    ++seen;
+    return y;
+  };
+  encoder_->Pool(FirstTokens(Forward(batch, hooks), batch), hooks);
+  EXPECT_EQ(seen, static_cast<int>(encoder_->linear_layers().size()));
+}
+
 TEST_F(EncoderTest, TheLinearHookSeesEveryLayerWithItsShapes) {
   std::map<std::string, std::pair<int64_t, int64_t>> seen;
   ForwardHooks hooks;
-  hooks.linear = [&](const std::string& module, const at::Tensor& x, const at::Tensor& y) {
+  hooks.linear = [&](const std::string& module, const at::Tensor& x, const at::Tensor& y, Lines) {
     EXPECT_TRUE(seen.emplace(module, std::make_pair(y.size(1), x.size(1))).second) << module;
     return y;
   };
   const PackedBatch batch = PackTexts({"the good book", "tea"});
-  const at::Tensor pooled = encoder_->Pool(Forward(batch, hooks), batch, hooks);
+  const at::Tensor pooled = encoder_->Pool(FirstTokens(Forward(batch, hooks), batch), hooks);
   EXPECT_EQ(pooled.size(0), 2);
   EXPECT_EQ(seen, encoder_->linear_layers());
 }
@@ -89,7 +121,7 @@ TEST_F(EncoderTest, WhatTheHookAddsCountsAsIfTheWeightHadIt) {
   const PackedBatch batch = PackTexts(MixedTexts());
   double sign = 1;
   ForwardHooks hooks;
-  hooks.linear = [&](const std::string& module, const at::Tensor& x, const at::Tensor& y) {
+  hooks.linear = [&](const std::string& module, const at::Tensor& x, const at::Tensor& y, Lines) {
     if (module == "encoder.layer.0.attention.output.dense") return y + x.matmul(a.t()).matmul(b.t()) * sign;
     return y;
   };
@@ -102,7 +134,7 @@ TEST_F(EncoderTest, WhatTheHookAddsCountsAsIfTheWeightHadIt) {
 TEST_F(EncoderTest, GradientsReachAHooksTensorsAndNotTheBase) {
   at::Tensor delta = at::rand({32}).mul_(0.01).set_requires_grad(true);
   ForwardHooks hooks;
-  hooks.linear = [&](const std::string& module, const at::Tensor&, const at::Tensor& y) {
+  hooks.linear = [&](const std::string& module, const at::Tensor&, const at::Tensor& y, Lines) {
     return module == "encoder.layer.0.attention.self.query" ? y + delta : y;
   };
   int dropped = 0;

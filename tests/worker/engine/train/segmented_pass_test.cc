@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
@@ -19,13 +20,14 @@ class PassTest : public ::testing::Test {
   void SetUp() override { Make({"query", "value"}, 0.1); }
 
   void Make(const std::vector<std::string>& targets, double dropout, const std::string& regex = "",
-            Precision precision = Precision::kFp32) {
+            Precision precision = Precision::kFp32, const std::vector<std::string>& saved = {}) {
     base_ = testing::MakeToyBase(dropout);
     encoder_ = *base_->encoder(precision);
     TrainOptions options = testing::ToyOptions();
     options.lora.target_modules = targets;
     options.lora.target_regex = regex;
     options.lora.dropout = dropout;
+    options.lora.modules_to_save = saved;
     formats::TenonConfig config;
     config.labels = {"a", "b"};
     auto adapter = TrainableAdapter::Make(*encoder_, options, config, nullptr);
@@ -111,6 +113,36 @@ TEST_F(PassTest, NothingIsDoneBelowTheLowestAdapter) {
   EXPECT_EQ(Slices(pass), 3 + 1 + 2);
 }
 
+TEST_F(PassTest, SavedModulesAreTrainedWhole) {
+  Make({"2.attention.self.query"}, 0.1, "", Precision::kFp32, {"pooler", "layer.1.attention.output.dense"});
+  EXPECT_EQ(adapter_->adapter().modules.size(), 3u);
+  EXPECT_EQ(adapter_->lowest_segment(), 1);
+  EXPECT_EQ(adapter_->adapter().lora.modules_to_save,
+            (std::vector<std::string>{"classifier", "score", "pooler", "layer.1.attention.output.dense"}));
+  ExpectSlicedEqualsWhole();
+}
+
+TEST_F(PassTest, ASavedModuleStartsAsTheBases) {
+  formats::TenonConfig config;
+  config.labels = {"a", "b"};
+  TrainOptions options = testing::ToyOptions();
+  options.lora.modules_to_save = {"0.attention.self.key", "pooler.dense", "0.attention.self.query"};
+  options.lora.target_modules = {"query", "value"};
+  auto fresh = TrainableAdapter::Make(*encoder_, options, config, nullptr);
+  ASSERT_TRUE(fresh.ok()) << fresh.status();
+  EXPECT_EQ(fresh->adapter().pairs.count("encoder.layer.0.attention.self.query"), 0u);  // not both
+  Network with(*encoder_, *fresh, {}, nullptr);
+  const PackedBatch batch = PackRows(rows_, {0, 1, 5}, encoder_->device());
+  options.lora.modules_to_save.clear();
+  auto plain = TrainableAdapter::Make(*encoder_, options, config, nullptr);
+  ASSERT_TRUE(plain.ok());
+  const at::NoGradGuard no_grad;
+  for (Parameter& parameter : fresh->parameters()) {  // the same head
+    if (parameter.name == "classifier.weight") parameter.value.copy_(plain->head().weight);
+  }
+  EXPECT_TRUE(at::allclose(with.Logits(batch), Network(*encoder_, *plain, {}, nullptr).Logits(batch), 1e-5, 1e-6));
+}
+
 TEST_F(PassTest, OtherMicroBatchOtherMasks) {
   SegmentedPass one = Pass({0, 1, 2}, 1, 1), two = Pass({0, 1, 2}, 1, 2), again = Pass({0, 1, 2}, 1, 1);
   Slices(one);
@@ -183,7 +215,7 @@ TEST_F(PassTest, NewAdapterChangesNothing) {
   ASSERT_TRUE(fresh.ok());
   const LinearHook hook = fresh->Hook(nullptr);
   const at::Tensor x = at::randn({5, 32}), y = at::randn({5, 32});
-  EXPECT_TRUE(at::equal(hook("encoder.layer.0.attention.self.query", x, y), y));
+  EXPECT_TRUE(at::equal(hook("encoder.layer.0.attention.self.query", x, y, Lines::kTokens), y));
   const at::Tensor& a = fresh->adapter().pairs.at("encoder.layer.0.attention.self.query").a;
   EXPECT_LE(a.abs().max().item<double>(), 1 / std::sqrt(32.0));
   EXPECT_GT(a.abs().max().item<double>(), 0.8 / std::sqrt(32.0));

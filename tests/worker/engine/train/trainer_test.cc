@@ -7,6 +7,7 @@
 #include "tests/worker/engine/tiny_base.h"
 #include "tests/worker/engine/train/toy_run.h"
 #include "worker/engine/adapter/adapter.h"
+#include "worker/engine/adapter/tensors.h"
 #include "worker/engine/infer.h"
 
 namespace tenon::engine {
@@ -156,6 +157,31 @@ TEST(TrainerTest, StopsEarly) {
   EXPECT_EQ(run.done->best_step, 2);
 }
 
+TEST(TrainerTest, AnEvaluationThatIsNotANumberFailsWithItsStep) {
+  TrainOptions options = ToyOptions();
+  options.max_steps = 1;  // no later step's loss would tell
+  options.warmup_steps = 0;
+  options.learning_rate = 1e30;
+  options.schedule = Schedule::kConstant;
+  const ToyRun run = RunToy(MakeToyBase(), options, ToyData(8, 8));
+  EXPECT_EQ(GetReason(run.status), Reason::kLossNotFinite) << run.status;
+  EXPECT_NE(std::string(run.status.message()).find("step 1: the validation loss"), std::string::npos) << run.status;
+}
+
+TEST(TrainerTest, SavedModulesAreExportedAndServed) {
+  const auto base = MakeToyBase(0);
+  TrainOptions options = ToyOptions();
+  options.max_steps = 6;
+  options.lora.modules_to_save = {"pooler.dense", "layer.1.intermediate.dense"};
+  const ToyRun run = RunToy(base, options, ToyData(24, 8));
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  const auto host = HostAdapter::Load(run.folder, *base);
+  ASSERT_TRUE(host.ok()) << host.status();
+  EXPECT_EQ((*host)->tensors().modules.size(), 3u);
+  EXPECT_EQ((*host)->tensors().Parameters(), run.done->trainable_parameters);
+  EXPECT_TRUE(DeviceAdapter::Place(*host, *base).ok());
+}
+
 TEST(TrainerTest, LossThatIsNotANumberFailsWithItsStep) {
   TrainOptions options = ToyOptions();
   options.learning_rate = 1e30;
@@ -179,6 +205,10 @@ TEST(TrainerTest, WrongInputIsNamed) {
   };
   EXPECT_EQ(field([](auto& options, auto&) { options.lora.r = 0; }), "r");
   EXPECT_EQ(field([](auto& options, auto&) { options.learning_rate = -1; }), "learning_rate");
+  EXPECT_EQ(field([](auto& options, auto&) { options.learning_rate = 1e39; }), "learning_rate");  // no fp32 number
+  EXPECT_EQ(field([](auto& options, auto&) { options.weight_decay = 1e39; }), "weight_decay");
+  EXPECT_EQ(field([](auto& options, auto&) { options.lora.alpha = 1e39; }), "alpha");
+  EXPECT_EQ(field([](auto& options, auto&) { options.lora.rank_pattern["(query"] = 2; }), "rank_pattern");
   EXPECT_EQ(field([](auto& options, auto&) { options.max_input_tokens = 65; }), "max_input_tokens");
   EXPECT_EQ(field([](auto& options, auto&) { options.lora.target_modules = {"q_lin"}; }), "target_modules");
   EXPECT_EQ(field([](auto& options, auto&) { options.lora.modules_to_save = {"embeddings"}; }), "modules_to_save");
