@@ -88,6 +88,10 @@ class Cluster:
     def cli(self, *args):
         return cli(self.ports, *args)
 
+    def run(self, *args):
+        """The finished CLI process, whatever its exit code."""
+        return run(self.ports, *args)
+
     def __enter__(self):
         self.start_server()
         self.start_worker()
@@ -119,9 +123,14 @@ def wait_for(file, process, seconds=60):
     raise RuntimeError(f"{file} was not written in {seconds} s")
 
 
+def run(ports, *args):
+    """Runs the tenon CLI against the server; the finished process."""
+    return subprocess.run([BIN / "tenon", "--server", f"127.0.0.1:{ports['grpc']}", *map(str, args)], capture_output=True, text=True)
+
+
 def cli(ports, *args):
-    """Runs the tenon CLI against the server and returns its standard output."""
-    done = subprocess.run([BIN / "tenon", "--server", f"127.0.0.1:{ports['grpc']}", *map(str, args)], capture_output=True, text=True)
+    """Standard output of a CLI command that succeeds."""
+    done = run(ports, *args)
     if done.returncode != 0:
         raise RuntimeError(f"tenon {' '.join(map(str, args))}: {done.stderr}")
     return done.stdout
