@@ -36,7 +36,8 @@ Client::Client(ClientOptions options, Calls* calls)
   // GRPC_ARG_MIN_RECONNECT_BACKOFF_MS: that one is how long a connection may take to come up.)
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  // A machine that vanished without a word ends a watch, or an upload, after 40 s. (The server allows a ping every 5 s.)
+  // A machine that vanished without a word ends a watch, or an upload, after 40 s. (The server allows a ping every 5
+  // s.)
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   // The address is where the server is; a proxy of the environment is for the web.
