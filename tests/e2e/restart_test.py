@@ -4,7 +4,7 @@ import subprocess
 
 import tiny
 from conftest import EXAMPLES, Shell
-from tenon_process import BIN, Cluster
+from tenon_process import BIN, Cluster, wait_until
 
 
 def test_everything_is_there_after_a_kill(tmp_path, tiny_base):
@@ -26,9 +26,7 @@ def test_everything_is_there_after_a_kill(tmp_path, tiny_base):
         assert tenon.json("jobs", "get", job["name"]) == job
         assert [a["name"] for a in tenon.json("adapters", "list")["adapters"]] == ["adapters/a"]
         assert tenon.json("collections", "list")["collections"][0]["documentCount"] == "50"
-        for _ in range(200):
-            if any(w["state"] == "WORKER_STATE_READY" for w in tenon.json("workers", "list")["workers"]):
-                break
+        wait_until(lambda: any(w["state"] == "WORKER_STATE_READY" for w in tenon.json("workers", "list")["workers"]))
         again = (tenon.lines(*classify), tenon.lines(*retrieve))
         assert again == answers
 

@@ -5,12 +5,11 @@ import os
 import pathlib
 import signal
 import subprocess
-import time
 import urllib.request
 
 import pytest
 from conftest import Shell
-from tenon_process import BIN, wait_for
+from tenon_process import BIN, wait_for, wait_until
 
 FREE = [part for name in ("--listen", "--workers-listen", "--metrics-listen", "--worker-metrics-listen") for part in (name, "127.0.0.1:0")]
 
@@ -63,13 +62,6 @@ def gone(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
     except OSError:
         return True
-
-
-def wait_until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_serves_and_stops_on_ctrl_c(up, tiny_base):

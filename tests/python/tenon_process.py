@@ -123,6 +123,14 @@ def wait_for(file, process, seconds=60):
     raise RuntimeError(f"{file} was not written in {seconds} s")
 
 
+def wait_until(condition, seconds=60):
+    """Returns once `condition()` holds; fails when it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not so after {seconds} s"
+        time.sleep(0.05)
+
+
 def run(ports, *args):
     """Runs the tenon CLI against the server; the finished process."""
     return subprocess.run([BIN / "tenon", "--server", f"127.0.0.1:{ports['grpc']}", *map(str, args)], capture_output=True, text=True)
