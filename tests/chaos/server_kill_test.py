@@ -71,6 +71,7 @@ def test_acknowledged_work_survives(tmp_path, module, base, rows):
             for thread in threads:
                 thread.join()
             cluster.start_server()
+            cluster.wait_for_worker()  # which finds the server by itself
 
         assert len(acked["documents"]) >= 20 * ROUNDS and len(acked["jobs"]) >= ROUNDS
         jobs = Jobs(cluster.ports, module)
@@ -84,4 +85,5 @@ def test_acknowledged_work_survives(tmp_path, module, base, rows):
             assert names.GetDataset(datasets.GetDatasetRequest(name=id), timeout=20).row_count == 20
         assert jobs.files(first.result.adapter_revision)["adapter_model.safetensors"]
         for name in acked["jobs"]:
-            assert jobs.state(jobs.wait(name)) == "SUCCEEDED"
+            job = jobs.wait(name)
+            assert jobs.state(job) == "SUCCEEDED", f"{job.error} {jobs.events(name)}"

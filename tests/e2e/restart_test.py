@@ -4,7 +4,7 @@ import subprocess
 
 import tiny
 from conftest import EXAMPLES, Shell
-from tenon_process import BIN, Cluster, wait_until
+from tenon_process import BIN, Cluster
 
 
 def test_everything_is_there_after_a_kill(tmp_path, tiny_base):
@@ -26,7 +26,7 @@ def test_everything_is_there_after_a_kill(tmp_path, tiny_base):
         assert tenon.json("jobs", "get", job["name"]) == job
         assert [a["name"] for a in tenon.json("adapters", "list")["adapters"]] == ["adapters/a"]
         assert tenon.json("collections", "list")["collections"][0]["documentCount"] == "50"
-        wait_until(lambda: any(w["state"] == "WORKER_STATE_READY" for w in tenon.json("workers", "list")["workers"]))
+        cluster.wait_for_worker()
         again = (tenon.lines(*classify), tenon.lines(*retrieve))
         assert again == answers
 

@@ -85,6 +85,10 @@ class Cluster:
         self.worker = Process(command, self.log, self.folder / "worker-ports.json")
         self.ports["worker_metrics"] = self.worker.start()["metrics"]
 
+    def wait_for_worker(self):
+        """Returns once a worker can answer: after a start, or after the server came back."""
+        wait_until(lambda: '"WORKER_STATE_READY"' in self.cli("workers", "list", "--output", "json"))
+
     def cli(self, *args):
         return cli(self.ports, *args)
 
