@@ -13,7 +13,7 @@ ROUNDS = 5
 def test_acknowledged_work_survives(tmp_path, module, base, rows):
     retrieval = module("retrieval_service_pb2")
     datasets = module("dataset_service_pb2")
-    with Cluster(tmp_path, worker_flags=["--threads", "1"], server_flags=["--lease-ms", "3000", "--heartbeat-ms", "300"]) as cluster:
+    with Cluster(tmp_path, worker_flags=["--threads", "1"], server_flags=["--lease-ms", "20000", "--heartbeat-ms", "500"]) as cluster:
         cluster.cli("bases", "add", "tiny", base)
         add_dataset(cluster, "train", rows["train"])
         cluster.cli("collections", "create", "docs", "--base", "tiny")
