@@ -10,10 +10,10 @@
 namespace tenon::cli {
 
 client::Client& Cli::client() {
-  if (client_ == nullptr) {
+  absl::call_once(client_once_, [this] {
     client_ = std::make_unique<client::Client>(client::ClientOptions{.server = settings_.server, .timeout = timeout_},
                                                &calls_);
-  }
+  });
   return *client_;
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/base/call_once.h"
 #include "absl/status/status.h"
 #include "client/calls.h"
 #include "client/tenon_client.h"
@@ -24,7 +25,7 @@ class Cli {
   client::Calls& calls() { return calls_; }
   bool json() const { return settings_.output == "json"; }
 
-  // Connects at the first use; `timeout` was checked by ReadSettings.
+  // Made at the first use, after ReadSettings checked the timeout. Thread-safe: the batches of one input ask at once.
   client::Client& client();
   // FIELD_INVALID when an option cannot be read.
   absl::Status ReadSettings();
@@ -37,6 +38,7 @@ class Cli {
   Settings settings_;
   absl::Duration timeout_;
   client::Calls calls_;
+  absl::once_flag client_once_;
   std::unique_ptr<client::Client> client_;
   std::function<absl::Status()> action_;
 };

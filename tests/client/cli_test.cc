@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <latch>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "common/formats/status.h"
 
@@ -47,6 +49,26 @@ TEST(FormatError, JsonForScripts) {
   EXPECT_EQ(json["error"]["reason"], "TEXT_EMPTY");
   EXPECT_EQ(json["error"]["field"], "texts[0]");
   EXPECT_EQ(json["error"]["message"], "The \"text\" is empty.");
+}
+
+// The batches of one input ask for the client from several threads at once, before anyone made it.
+TEST(Cli, ThreadsThatAskAtOnceShareOneClient) {
+  constexpr size_t kThreads = 8;
+  for (int round = 0; round < 20; ++round) {
+    Cli cli;
+    ASSERT_TRUE(cli.ReadSettings().ok());
+    std::latch start(kThreads);
+    std::vector<client::Client*> clients(kThreads);
+    std::vector<std::thread> threads;
+    for (size_t i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, i] {
+        start.arrive_and_wait();
+        clients[i] = &cli.client();
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const client::Client* client : clients) EXPECT_EQ(client, clients[0]);
+  }
 }
 
 TEST(ParseTimeout, TakesSecondsAndDurations) {
