@@ -1,5 +1,5 @@
-// What generation asks of a model: next-token logits for a batch of lines that grow one token a step. Each family of models has
-// its own; the search knows no other way into a model. Engine-internal: it shows tensors.
+// What generation asks of a model: next-token logits for a batch of lines that grow one token a step. Each family of
+// models has its own; the search knows no other way into a model. Engine-internal: it shows tensors.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,8 +19,9 @@ struct DecoderSource {
   const DeviceAdapter* adapter = nullptr;     // nullptr: the base alone
 };
 
-// A batch of lines, each one sequence being written; lines of different ages live side by side. What a line gives does not
-// depend on its neighbours beyond rounding. Not thread-safe. Everything but Join() may throw c10::Error, as torch does.
+// A batch of lines, each one sequence being written; lines of different ages live side by side. What a line gives does
+// not depend on its neighbours beyond rounding. Not thread-safe. Everything but Join() may throw c10::Error, as torch
+// does.
 class Decoder {
  public:
   virtual ~Decoder() = default;
@@ -32,12 +33,12 @@ class Decoder {
 
   virtual int64_t lines() const = 0;
 
-  // Appends tokens[i] to line i and gives what may follow: logits [lines, vocab], fp32. A line's first token is the one that
-  // its model starts with. The tensor is the caller's to change.
+  // Appends tokens[i] to line i and gives what may follow: logits [lines, vocab], fp32. A line's first token is the one
+  // that its model starts with. The tensor is the caller's to change.
   virtual at::Tensor Step(absl::Span<const int32_t> tokens) = 0;
 
-  // Line i becomes a copy of line parents[i]: beams are reordered, copied and dropped, and lines that nobody names are free.
-  // Afterwards there are parents.size() lines.
+  // Line i becomes a copy of line parents[i]: beams are reordered, copied and dropped, and lines that nobody names are
+  // free. Afterwards there are parents.size() lines.
   virtual void Select(absl::Span<const int64_t> parents) = 0;
 };
 
