@@ -26,4 +26,7 @@ if(EXISTS ${TENON_TORCH_DIR}/lib/libtorch_cuda.so)
 endif()
 list(TRANSFORM libs PREPEND "${TENON_TORCH_DIR}/lib/lib")
 list(TRANSFORM libs APPEND ".so")
+# The OpenMP that torch itself runs on: a second one in the process would bring its own threads.
+file(GLOB TENON_TORCH_OPENMP ${TENON_TORCH_DIR}/lib/libgomp*.so*)
+list(APPEND libs ${TENON_TORCH_OPENMP})
 target_link_libraries(tenon_torch INTERFACE -Wl,--no-as-needed ${libs} -Wl,--as-needed)

@@ -11,9 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "worker/engine/model/activation.h"
 #include "worker/engine/model/attention.h"
-#include "worker/engine/model/linear.h"
+#include "worker/engine/model/bert_layer.h"
 #include "worker/engine/model/packed_linear.h"
 #include "worker/engine/model/torch_util.h"
+#include "worker/engine/model/training_layer.h"
 #include "worker/engine/model/weights.h"
 
 namespace tenon::engine {
@@ -21,34 +22,10 @@ namespace {
 
 constexpr char kPooler[] = "pooler.dense";
 
-struct Norm {
-  at::Tensor weight, bias;
-  double eps = 1e-12;
-
-  at::Tensor operator()(const at::Tensor& x) const { return at::layer_norm(x, {x.size(-1)}, weight, bias, eps); }
-  int64_t Bytes() const { return TensorBytes(weight) + TensorBytes(bias); }
-};
-
-// Names of a layer's modules, made once.
-struct LayerNames {
-  std::string query, key, value, attention_output, intermediate, output;
-  explicit LayerNames(int64_t layer) {
-    const std::string prefix = absl::StrCat("encoder.layer.", layer, ".");
-    query = prefix + "attention.self.query";
-    key = prefix + "attention.self.key";
-    value = prefix + "attention.self.value";
-    attention_output = prefix + "attention.output.dense";
-    intermediate = prefix + "intermediate.dense";
-    output = prefix + "output.dense";
-  }
-};
-
-struct BertLayer {
-  LayerNames names;
-  Linear qkv;  // query, key and value in one product: [hidden] -> [3 * hidden]
-  Linear attention_output, intermediate, output;
-  Norm attention_norm, output_norm;
-};
+at::Tensor Normalized(const at::Tensor& x, const FrozenNorm& norm) {
+  return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.shift, norm.eps);
+}
+int64_t NormBytes(const FrozenNorm& norm) { return TensorBytes(norm.weight) + TensorBytes(norm.shift); }
 
 class BertEncoder final : public Encoder {
  public:
@@ -82,7 +59,7 @@ class BertEncoder final : public Encoder {
   at::Tensor BehindAttention(const BertLayer& layer, const at::Tensor& context, const at::Tensor& x,
                              const ForwardHooks& hooks, Lines lines) const;
   absl::StatusOr<Linear> ReadLinear(WeightReader& reader, const std::string& name, int64_t in, int64_t out);
-  absl::StatusOr<Norm> ReadNorm(WeightReader& reader, const std::string& name);
+  absl::StatusOr<FrozenNorm> ReadNorm(WeightReader& reader, const std::string& name);
 
   const formats::BertConfig config_;
   const Activation activation_;
@@ -90,7 +67,7 @@ class BertEncoder final : public Encoder {
   const at::ScalarType type_;
   at::Tensor words_;      // [vocab, hidden]
   at::Tensor positions_;  // [positions, hidden], the embedding of token type 0 added
-  Norm embedding_norm_;
+  FrozenNorm embedding_norm_;
   std::vector<BertLayer> layers_;
   Linear pooler_, classifier_;
   std::map<std::string, std::pair<int64_t, int64_t>> linear_layers_;
@@ -129,11 +106,11 @@ absl::StatusOr<Linear> BertEncoder::ReadLinear(WeightReader& reader, const std::
   return Linear(std::move(weight), std::move(bias));
 }
 
-absl::StatusOr<Norm> BertEncoder::ReadNorm(WeightReader& reader, const std::string& name) {
-  Norm norm;
+absl::StatusOr<FrozenNorm> BertEncoder::ReadNorm(WeightReader& reader, const std::string& name) {
+  FrozenNorm norm;
   norm.eps = config_.layer_norm_eps;
   ASSIGN_OR_RETURN(norm.weight, reader.Take(name + ".weight", {config_.hidden_size}));
-  ASSIGN_OR_RETURN(norm.bias, reader.Take(name + ".bias", {config_.hidden_size}));
+  ASSIGN_OR_RETURN(norm.shift, reader.Take(name + ".bias", {config_.hidden_size}));
   return norm;
 }
 
@@ -203,12 +180,13 @@ int64_t BertEncoder::RoundTokens(int64_t tokens) const {
 
 at::Tensor BertEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hooks) const {
   const at::Tensor x = at::embedding(words_, batch.ids) + at::embedding(positions_, batch.positions);
-  return Dropped(hooks, embedding_norm_(x));
+  return Dropped(hooks, Normalized(x, embedding_norm_));
 }
 
 at::Tensor BertEncoder::Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
                               const ForwardHooks& hooks) const {
   const BertLayer& layer = layers_[static_cast<size_t>(index)];
+  if (hooks.fused != nullptr) return TrainingLayer(layer, x, batch, config_.num_attention_heads, activation_, hooks);
   const at::Tensor fused = hooks.inference ? layer.qkv.Fast(x, Activation::kNone) : layer.qkv(x);
   const std::vector<at::Tensor> qkv = fused.split(config_.hidden_size, 1);
   const at::Tensor q = Hooked(hooks, layer.names.query, x, qkv[0], Lines::kTokens);
@@ -234,10 +212,10 @@ at::Tensor BertEncoder::LayerOfFirstTokens(int64_t index, const at::Tensor& x, c
 at::Tensor BertEncoder::BehindAttention(const BertLayer& layer, const at::Tensor& context, const at::Tensor& x,
                                         const ForwardHooks& hooks, Lines lines) const {
   const at::Tensor attended = Run(layer.attention_output, layer.names.attention_output, context, hooks, lines);
-  const at::Tensor middle = layer.attention_norm(Sum(Dropped(hooks, attended), x, hooks));
+  const at::Tensor middle = Normalized(Sum(Dropped(hooks, attended), x, hooks), layer.attention_norm);
   const at::Tensor wide = Run(layer.intermediate, layer.names.intermediate, middle, hooks, lines, activation_);
   const at::Tensor narrow = Run(layer.output, layer.names.output, wide, hooks, lines);
-  return layer.output_norm(Sum(Dropped(hooks, narrow), middle, hooks));
+  return Normalized(Sum(Dropped(hooks, narrow), middle, hooks), layer.output_norm);
 }
 
 at::Tensor BertEncoder::Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const {
@@ -259,10 +237,10 @@ std::pair<at::Tensor, at::Tensor> BertEncoder::CopyLinear(const std::string& mod
 }
 
 int64_t BertEncoder::ResidentBytes() const {
-  int64_t bytes = TensorBytes(words_) + TensorBytes(positions_) + embedding_norm_.Bytes();
+  int64_t bytes = TensorBytes(words_) + TensorBytes(positions_) + NormBytes(embedding_norm_);
   for (const BertLayer& layer : layers_) {
     bytes += layer.qkv.Bytes() + layer.attention_output.Bytes() + layer.intermediate.Bytes() + layer.output.Bytes() +
-             layer.attention_norm.Bytes() + layer.output_norm.Bytes();
+             NormBytes(layer.attention_norm) + NormBytes(layer.output_norm);
   }
   for (const Linear* linear : {&pooler_, &classifier_}) {
     if (linear->defined()) bytes += linear->Bytes();

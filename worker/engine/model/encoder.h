@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "common/formats/model_config.h"
 #include "common/formats/safetensors.h"
 #include "worker/engine/device.h"
+#include "worker/engine/model/adapted_linear.h"
 #include "worker/engine/model/packed_batch.h"
 
 namespace tenon::engine {
@@ -32,12 +34,25 @@ using LinearHook =
 // and scaled.
 using DropoutHook = std::function<at::Tensor(const at::Tensor& x, double p)>;
 
+// What the fused functions of training on the CPU ask for instead of the hooks above; none may be empty.
+struct FusedHooks {
+  // The LoRA pair of a module, if it has one; `first` is not looked at.
+  std::function<std::optional<LowRank>(const std::string& module)> low_rank;
+  // Whether `ForwardHooks::linear` must be called for this module: it is trained whole.
+  std::function<bool(const std::string& module)> replaces;
+  // The next mask of the job's stream; one that keeps everything for p = 0 and in evaluation.
+  std::function<kernels::DropoutMask(double p)> dropout;
+};
+
 struct ForwardHooks {
   LinearHook linear;  // may be empty
   // Whether `linear` changes this module's output; empty: it may change any.
   std::function<bool(const std::string& module)> adapts;
   DropoutHook dropout;  // may be empty
   double hidden_dropout = 0, attention_dropout = 0;
+  // Layers then run in fp32 by the fused functions, whatever the weights' precision; for the CPU. They draw no dropout
+  // through `dropout`.
+  std::shared_ptr<const FusedHooks> fused;
   // Kernels chosen by measurement at load, without autograd; `linear` may then change `y` in place. Training, and
   // whatever must repeat itself bit for bit in another process, leaves it false.
   bool inference = false;

@@ -7,7 +7,9 @@
 
 namespace tenon::engine {
 
-at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight_, bias_); }
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  return at::linear(x, weight_.to(x.scalar_type()), bias_.to(x.scalar_type()));
+}
 
 at::Tensor Linear::Fast(const at::Tensor& x, Activation activation) const {
   if (packed_.defined()) return PackedLinear(x, packed_, bias_, activation);

@@ -20,10 +20,13 @@ class Linear {
   Linear(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
 
   bool defined() const { return weight_.defined(); }
+  const at::Tensor& weight() const { return weight_; }
+  const at::Tensor& bias() const { return bias_; }
   int64_t in() const { return weight_.size(1); }
   int64_t out() const { return weight_.size(0); }
 
-  // [T, in] -> [T, out], by the one kernel that training uses too: autograd works, and the result repeats itself.
+  // [T, in] -> [T, out], by the one kernel that training uses too: autograd works, and the result repeats itself. A
+  // weight of another precision than x is converted for the moment.
   at::Tensor operator()(const at::Tensor& x) const;
 
   // For inference: the same with an activation behind it, by the kernel that Prepare found faster.

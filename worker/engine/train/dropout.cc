@@ -1,18 +1,18 @@
 #include "worker/engine/train/dropout.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/bernoulli.h>
 #include <ATen/ops/empty_like.h>
 
+#include "worker/engine/model/fused.h"
 #include "worker/engine/train/random.h"
 
 namespace tenon::engine {
 namespace {
 
 at::Generator MakeGenerator(const at::Device& device) {
-  if (device.is_cpu()) return at::detail::createCPUGenerator();
+  if (device.is_cpu()) return {};
   return at::globalContext().getAcceleratorHooksInterface(device.type()).getNewGenerator(device.index());
 }
 
@@ -21,12 +21,22 @@ at::Generator MakeGenerator(const at::Device& device) {
 JobDropout::JobDropout(uint64_t seed, const at::Device& device) : seed_(seed), generator_(MakeGenerator(device)) {}
 
 void JobDropout::Enter(int64_t micro_batch, int64_t segment) {
-  const auto micro = static_cast<uint64_t>(micro_batch), part = static_cast<uint64_t>(segment);
-  generator_.set_current_seed(StreamKey(seed_, Stream::kDropout, {micro, part}));
+  micro_batch_ = static_cast<uint64_t>(micro_batch);
+  segment_ = static_cast<uint64_t>(segment);
+  calls_ = 0;
+  if (generator_.defined()) {
+    generator_.set_current_seed(StreamKey(seed_, Stream::kDropout, {micro_batch_, segment_}));
+  }
+}
+
+kernels::DropoutMask JobDropout::Next(double p) {
+  if (p <= 0) return {};
+  return {StreamKey(seed_, Stream::kDropout, {micro_batch_, segment_, calls_++}), p};
 }
 
 at::Tensor JobDropout::operator()(const at::Tensor& x, double p) {
   if (p <= 0) return x;
+  if (x.is_cpu()) return Dropout(x.to(at::kFloat), Next(p)).to(x.scalar_type());
   at::Tensor mask = at::empty_like(x, at::MemoryFormat::Contiguous).detach();
   mask.bernoulli_(1 - p, generator_).mul_(1 / (1 - p));
   return x * mask;

@@ -27,11 +27,17 @@ Network::Network(const Encoder& encoder, const TrainableAdapter& adapter, const 
                  JobDropout* dropout)
     : encoder_(encoder), adapter_(adapter), rates_(rates), dropout_(dropout) {
   hooks_.linear = adapter.Hook(dropout);
+  if (encoder.device().is_cpu()) hooks_.fused = std::make_shared<FusedHooks>(adapter.Fused(dropout));
   if (dropout != nullptr) {
     hooks_.dropout = [dropout](const at::Tensor& x, double p) { return (*dropout)(x, p); };
     hooks_.hidden_dropout = rates.hidden;
     hooks_.attention_dropout = rates.attention;
   }
+}
+
+at::Tensor Network::Embed(const PackedBatch& batch) const {
+  const at::Tensor x = encoder_.Embed(batch, hooks_);
+  return hooks_.fused != nullptr ? x.to(at::kFloat) : x;
 }
 
 at::Tensor Network::Head(const at::Tensor& x, const PackedBatch& batch) const {

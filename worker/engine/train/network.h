@@ -27,7 +27,7 @@ DropoutRates ResolveDropout(const formats::BertConfig& config, double base_dropo
 
 // The layers of a BERT classifier as transformers' BertForSequenceClassification orders them, one segment after the
 // other: segments 0 .. layers - 1 are the encoder's (the first embeds too), segment `layers` is pooler, dropout and
-// classifier.
+// classifier. On the CPU everything between weights is fp32.
 class Network {
  public:
   // `dropout` may be nullptr: evaluation. The adapter and it must outlive the network.
@@ -35,7 +35,7 @@ class Network {
 
   int64_t layers() const { return encoder_.config().num_hidden_layers; }
   // Token states [T, hidden] before the first layer.
-  at::Tensor Embed(const PackedBatch& batch) const { return encoder_.Embed(batch, hooks_); }
+  at::Tensor Embed(const PackedBatch& batch) const;
   // One layer, [T, hidden] -> [T, hidden].
   at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch) const {
     return encoder_.Layer(index, x, batch, hooks_);

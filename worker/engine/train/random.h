@@ -13,7 +13,7 @@ namespace tenon::engine {
 enum class Stream : uint64_t {
   kInit = 1,      // new weights
   kPlan = 2,      // order of the rows; index: epoch
-  kDropout = 3,   // masks; index: micro-batch of the run, then segment of the network
+  kDropout = 3,   // masks; index: micro-batch of the run, segment of the network, call in it
   kFeatures = 4,  // which rows the linear probe of a comparison sees
 };
 

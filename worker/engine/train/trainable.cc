@@ -202,6 +202,19 @@ LinearHook TrainableAdapter::Hook(JobDropout* dropout) const {
   };
 }
 
+FusedHooks TrainableAdapter::Fused(JobDropout* dropout) const {
+  FusedHooks hooks;
+  hooks.dropout = [dropout](double p) { return dropout != nullptr ? dropout->Next(p) : kernels::DropoutMask(); };
+  hooks.replaces = [this](const std::string& module) { return adapter_.modules.count(module) > 0; };
+  hooks.low_rank = [this, next = hooks.dropout](const std::string& module) -> std::optional<LowRank> {
+    const auto found = adapter_.pairs.find(module);
+    if (found == adapter_.pairs.end()) return std::nullopt;
+    const LoraPair& pair = found->second;
+    return LowRank{pair.a, pair.b, pair.scale, 0, next(adapter_.lora.dropout)};
+  };
+  return hooks;
+}
+
 AdapterTensors TrainableAdapter::Snapshot(const std::map<std::string, at::Tensor>& values) const {
   AdapterTensors copy = adapter_;
   VisitTensors(copy, [&](const std::string& name, const std::string&, at::Tensor& tensor, bool) {

@@ -48,6 +48,8 @@ class TrainableAdapter {
 
   // Adds the adapter's part to each layer; `dropout` may be nullptr (evaluation). Both must outlive the hook.
   LinearHook Hook(JobDropout* dropout) const;
+  // The same for the CPU's fused functions.
+  FusedHooks Fused(JobDropout* dropout) const;
 
  private:
   // Registers everything in adapter_ as parameters, in a fixed order.

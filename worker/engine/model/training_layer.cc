@@ -1,0 +1,57 @@
+#include "worker/engine/model/training_layer.h"
+
+#include <ATen/ops/cat.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "worker/engine/model/adapted_linear.h"
+#include "worker/engine/model/fused.h"
+
+namespace tenon::engine {
+namespace {
+
+// A product whose bias the next function adds; undefined: it is in already.
+struct Product {
+  at::Tensor y, bias;
+};
+
+// `modules` share the layer's outputs equally, in this order.
+Product Multiply(const Linear& linear, const std::vector<const std::string*>& modules, const at::Tensor& x,
+                 const ForwardHooks& hooks) {
+  const FusedHooks& fused = *hooks.fused;
+  const int64_t width = linear.out() / static_cast<int64_t>(modules.size());
+  if (std::any_of(modules.begin(), modules.end(), [&](const auto* name) { return fused.replaces(*name); })) {
+    std::vector<at::Tensor> parts = linear(x).split(width, 1);
+    for (size_t i = 0; i < parts.size(); ++i) parts[i] = hooks.linear(*modules[i], x, parts[i], Lines::kTokens);
+    return {parts.size() == 1 ? parts[0] : at::cat(parts, 1), at::Tensor()};
+  }
+  std::vector<LowRank> adapters;
+  for (size_t i = 0; i < modules.size(); ++i) {
+    std::optional<LowRank> adapter = fused.low_rank(*modules[i]);
+    if (!adapter.has_value()) continue;
+    adapter->first = static_cast<int64_t>(i) * width;
+    adapters.push_back(*std::move(adapter));
+  }
+  return {AdaptedLinear(x, linear.weight(), adapters), linear.bias()};
+}
+
+}  // namespace
+
+at::Tensor TrainingLayer(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch, int64_t heads,
+                         Activation activation, const ForwardHooks& hooks) {
+  const LayerNames& names = layer.names;
+  const FusedHooks& fused = *hooks.fused;
+  const Product qkv = Multiply(layer.qkv, {&names.query, &names.key, &names.value}, x, hooks);
+  const at::Tensor context =
+      RaggedAttention(qkv.y, qkv.bias, batch.offsets, heads, fused.dropout(hooks.attention_dropout));
+  const Product attended = Multiply(layer.attention_output, {&names.attention_output}, context, hooks);
+  const at::Tensor middle =
+      DropoutAddNorm(attended.y, attended.bias, x, layer.attention_norm, fused.dropout(hooks.hidden_dropout));
+  const Product wide = Multiply(layer.intermediate, {&names.intermediate}, middle, hooks);
+  const Product narrow = Multiply(layer.output, {&names.output}, BiasActivation(wide.y, wide.bias, activation), hooks);
+  return DropoutAddNorm(narrow.y, narrow.bias, middle, layer.output_norm, fused.dropout(hooks.hidden_dropout));
+}
+
+}  // namespace tenon::engine
