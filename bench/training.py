@@ -7,16 +7,16 @@ DIR is what bench/splits.py wrote.
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
-import shutil
 import statistics
 import tempfile
 
 import torch
 from transformers import AutoTokenizer
 
-from peft_peer import Encoded, make_model, minilm_folder, read, train
+from peft_peer import Encoded, minilm_folder, read, rates as peer_rates
 import environment  # noqa: F401
 from tenon_process import cli, tenon
 
@@ -38,12 +38,19 @@ def evaluate(ports, adapter, rows):
     return {metric["name"]: metric["value"] for metric in job["results"][0]["metrics"]}
 
 
+@contextlib.contextmanager
+def service(args):
+    """Ports of a server and a worker on a folder that is gone afterwards, however the run ends."""
+    with tempfile.TemporaryDirectory(prefix="tenon-bench-") as work:
+        with tenon(pathlib.Path(work), worker_flags=["--threads", str(args.threads)]) as ports:
+            yield ports
+
+
 def run_accuracy(args):
-    work = pathlib.Path(tempfile.mkdtemp(prefix="tenon-bench-"))
     part = {name: f"{args.data}/{args.set}.{name}.jsonl" for name in ("train", "choose", "judge")}
-    options = ["batch_size=8", "max_steps=500", "r=8", "alpha=16", *args.set_option]
+    options = ["batch_size=8", "max_steps=500", *(["r=8", "alpha=16"] if args.method == "lora" else []), *args.set_option]
     scores = []
-    with tenon(work, worker_flags=["--threads", str(args.threads)]) as ports:
+    with service(args) as ports:
         cli(ports, "bases", "add", "minilm", minilm_folder())
         for seed in range(args.seeds):
             adapter = f"{args.method}-{seed}"
@@ -51,22 +58,7 @@ def run_accuracy(args):
             judged = evaluate(ports, adapter, part["judge"])
             scores.append(judged["accuracy"])
             print(json.dumps({"seed": seed, "judge": judged, "result": job["result"]}), flush=True)
-    shutil.rmtree(work)
     print(f"mean accuracy on judging rows: {statistics.mean(scores):.4f} over {len(scores)} seeds ({min(scores):.4f}-{max(scores):.4f})")
-
-
-def peer_rates(args, encoded, folder):
-    """Examples a second of PEFT's loop, rows grouped by length, in fp32, in bf16 autocast, and with a bf16 base."""
-    torch.manual_seed(0)
-    fp32 = make_model(folder, 4, 8)
-    def loop(model):
-        _, seconds, examples = train(model, encoded, args.steps, 8, 1e-3, 0)
-        return examples / seconds
-    rates = {"PEFT fp32": loop(fp32)}
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        rates["PEFT bf16 autocast"] = loop(fp32)
-    rates["PEFT bf16 base"] = loop(make_model(folder, 4, 8, dtype=torch.bfloat16))
-    return rates
 
 
 def run_speed(args):
@@ -74,9 +66,8 @@ def run_speed(args):
     folder = minilm_folder()
     rows = f"{args.data}/agnews.train.jsonl"
     encoded = Encoded(AutoTokenizer.from_pretrained(folder), read(rows), 256)
-    work = pathlib.Path(tempfile.mkdtemp(prefix="tenon-bench-"))
     rates = {}
-    with tenon(work, worker_flags=["--threads", str(args.threads)]) as ports:
+    with service(args) as ports:
         cli(ports, "bases", "add", "minilm", folder)
         for index in range(args.rounds + 1):
             measured = {}
@@ -84,11 +75,10 @@ def run_speed(args):
                 job = finetune(ports, f"{precision}-{index}", rows,
                                ["batch_size=8", f"max_steps={args.steps}", "seed=0", f"precision={precision}", f"save_steps={args.steps}"])
                 measured[f"Tenon {precision}"] = 8 * args.steps / job["result"]["trainSeconds"]
-            measured.update(peer_rates(args, encoded, folder))
+            measured.update({f"PEFT {kind}": rate for kind, rate in peer_rates(folder, encoded, args.steps).items()})
             if index > 0:  # the first round warms up
                 for name, value in measured.items():
                     rates.setdefault(name, []).append(value)
-    shutil.rmtree(work)
     for name, values in rates.items():
         print(f"{name:24} {statistics.median(values):7.1f} examples/s  ({min(values):.1f}-{max(values):.1f})")
     fastest = [max(values) for values in zip(*(rates[name] for name in rates if name.startswith("PEFT")))]

@@ -7,6 +7,8 @@
 
 #include <cmath>
 
+#include "worker/engine/kernels/adamw.h"
+
 namespace tenon::engine {
 
 double ClipGradients(std::vector<Parameter>& parameters, double max_norm) {
@@ -38,8 +40,21 @@ void AdamW::Step(std::vector<Parameter>& parameters, double learning_rate, int64
     Parameter& parameter = parameters[i];
     at::Tensor& first = moments_[i].first;
     at::Tensor& second = moments_[i].second;
-    if (parameter.decay && options_.weight_decay > 0) {
-      parameter.value.mul_(1 - learning_rate * options_.weight_decay);
+    const double keep = parameter.decay ? 1 - learning_rate * options_.weight_decay : 1;
+    if (parameter.value.is_cpu()) {
+      const kernels::AdamW adam{static_cast<float>(options_.beta1),
+                                static_cast<float>(options_.beta2),
+                                static_cast<float>(options_.eps),
+                                static_cast<float>(keep),
+                                static_cast<float>(learning_rate / correction1),
+                                static_cast<float>(correction2)};
+      kernels::RunAdamW(adam, parameter.grad.contiguous().const_data_ptr<float>(),
+                        parameter.value.mutable_data_ptr<float>(), first.mutable_data_ptr<float>(),
+                        second.mutable_data_ptr<float>(), parameter.value.numel());
+      continue;
+    }
+    if (keep < 1) {
+      parameter.value.mul_(keep);
     }
     first.lerp_(parameter.grad, 1 - options_.beta1);
     second.mul_(options_.beta2).addcmul_(parameter.grad, parameter.grad, 1 - options_.beta2);
