@@ -1,6 +1,5 @@
 #include "worker/engine/kernels/attention.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -92,10 +91,10 @@ TENON_INLINE int64_t DrawLine(const Attention& attention, const Piece& piece, in
 // Scores of one query become probabilities, zero beyond the row's end; returns the log of their sum.
 TENON_INLINE float Softmax(const Piece& piece, float* scores) {
   const int64_t last = piece.side - kLanes;
-  Floats top = Splat(-std::numeric_limits<float>::infinity());
-  for (int64_t j = 0; j < last; j += kLanes) top = Max(top, Load(scores + j));
-  float largest = Largest(top);
-  for (int64_t j = last; j < piece.length; ++j) largest = std::max(largest, scores[j]);
+  const Floats nothing = Splat(-std::numeric_limits<float>::infinity());
+  Floats top = nothing;
+  for (int64_t j = 0; j <= last; j += kLanes) top = Max(top, KeepFirst(Load(scores + j), piece.length - j, nothing));
+  const float largest = Largest(top);
   Floats sum{};
   for (int64_t j = 0; j <= last; j += kLanes) {
     const Floats value = KeepFirst(Exp(Load(scores + j) - largest), piece.length - j);

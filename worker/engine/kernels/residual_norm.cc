@@ -46,7 +46,9 @@ void RunResidualNorm(const ResidualNorm& norm, int64_t begin, int64_t end) {
       const Floats centred = KeepFirst(LoadFirst(normalized + c, columns - c) - mean, columns - c);
       squares += centred * centred;
     }
-    const float inverse = 1 / std::sqrt(Sum(squares) / static_cast<float>(columns) + norm.eps);
+    const float variance = Sum(squares) / static_cast<float>(columns);
+    // One that overflows would make zeros, which look like a result.
+    const float inverse = std::isfinite(variance) ? 1 / std::sqrt(variance + norm.eps) : NAN;
     norm.inverse_deviation[row] = inverse;
     for (int64_t c = 0; c < columns; c += kLanes) {
       const int64_t count = columns - c;

@@ -39,10 +39,10 @@ TENON_INLINE void StoreFirst(float* to, Floats value, int64_t count) {
   if (count >= kLanes) return Store(to, value);
   for (int64_t i = 0; i < count; ++i) to[i] = value[i];
 }
-// `value`, which is finite, in the first `count` > 0 lanes, 0 in the others.
-TENON_INLINE Floats KeepFirst(Floats value, int64_t count) {
-  static constexpr float kOnes[2 * kLanes] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-  return count >= kLanes ? value : value * Load(kOnes + kLanes - count);
+// `value` in the first `count` > 0 lanes, `other` in the rest.
+TENON_INLINE Floats KeepFirst(Floats value, int64_t count, Floats other = Floats{}) {
+  constexpr Ints kPlace = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return kPlace < static_cast<int32_t>(count < kLanes ? count : kLanes) ? value : other;
 }
 
 TENON_INLINE float Sum(Floats value) {
@@ -58,9 +58,16 @@ TENON_INLINE float Sum(Floats value) {
 }
 TENON_INLINE Floats Max(Floats a, Floats b) { return a > b ? a : b; }
 TENON_INLINE float Largest(Floats value) {
-  float largest = value[0];
-  for (int64_t i = 1; i < kLanes; ++i) largest = value[i] > largest ? value[i] : largest;
-  return largest;
+  typedef float Half __attribute__((vector_size(32)));
+  typedef float Quarter __attribute__((vector_size(16)));
+  Half halves[2];
+  std::memcpy(halves, &value, sizeof(value));
+  const Half half = halves[0] > halves[1] ? halves[0] : halves[1];
+  Quarter quarters[2];
+  std::memcpy(quarters, &half, sizeof(half));
+  const Quarter four = quarters[0] > quarters[1] ? quarters[0] : quarters[1];
+  const float even = four[0] > four[2] ? four[0] : four[2], odd = four[1] > four[3] ? four[1] : four[3];
+  return even > odd ? even : odd;
 }
 
 // e^x to a few units in the last place; x is first brought into [-87, 88].

@@ -84,6 +84,22 @@ TEST(ActivationTest, SlopesAreThoseOfTheCurves) {
   }
 }
 
+TEST(ResidualNormTest, AnOverflowIsNotANumberInsteadOfZero) {
+  const std::vector<float> x = {1e30F, -1e30F, 1, 2}, zeros(4, 0), ones(4, 1);
+  std::vector<float> y(4), normalized(4), inverse_deviation(1);
+  ResidualNorm norm;
+  norm.columns = 4;
+  norm.x = x.data();
+  norm.residual = zeros.data();
+  norm.weight = ones.data();
+  norm.shift = zeros.data();
+  norm.y = y.data();
+  norm.normalized = normalized.data();
+  norm.inverse_deviation = inverse_deviation.data();
+  RunResidualNorm(norm, 0, 1);
+  for (const float value : y) EXPECT_TRUE(std::isnan(value));
+}
+
 // One query, one key: the context is the value, whatever the scores are.
 TEST(AttentionTest, ARowOfOneTokenIsItsValue) {
   const std::vector<int64_t> offsets = {0, 1};

@@ -284,7 +284,9 @@ TEST(TrainerTest, MultiLabel) {
   options.head_baseline = true;
   const ToyRun run = RunToy(MakeToyBase(), options, data);
   ASSERT_TRUE(run.status.ok()) << run.status;
-  EXPECT_LT(run.progress.back().loss, 0.6 * run.progress.front().loss);
+  double last = 0;  // of many steps: one batch's loss depends on its masks
+  for (auto step = run.progress.end() - 20; step != run.progress.end(); ++step) last += step->loss / 20;
+  EXPECT_LT(last, 0.65 * run.progress.front().loss);
   EXPECT_GT(run.Kind("validation").back().metrics.at("macro_f1"), run.Kind("untrained")[0].metrics.at("macro_f1"));
 }
 
