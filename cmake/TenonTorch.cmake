@@ -28,5 +28,8 @@ list(TRANSFORM libs PREPEND "${TENON_TORCH_DIR}/lib/lib")
 list(TRANSFORM libs APPEND ".so")
 # The OpenMP that torch itself runs on: a second one in the process would bring its own threads.
 file(GLOB TENON_TORCH_OPENMP ${TENON_TORCH_DIR}/lib/libgomp*.so*)
+if(NOT TENON_TORCH_OPENMP)
+  set(TENON_TORCH_OPENMP gomp)
+endif()
 list(APPEND libs ${TENON_TORCH_OPENMP})
 target_link_libraries(tenon_torch INTERFACE -Wl,--no-as-needed ${libs} -Wl,--as-needed)
