@@ -3,10 +3,9 @@
 import json
 import random
 import threading
-import urllib.request
 
 import pytest
-from tenon_process import Cluster, channel
+from tenon_process import Cluster, channel, metric
 
 ADAPTERS, CLIENTS, IN_FLIGHT, ROWS_PER_CALL = 32, 8, 8, 16
 TOTAL_ROWS = 100_096  # a whole number of calls for each client
@@ -31,17 +30,6 @@ def adapters(base, tmp_path_factory):
                     parameter.normal_(0, 0.5)  # scores far apart: an answer tells which adapter gave it
         model.save_pretrained(out / f"a{i}")
     return out
-
-
-def metric(port, name, **labels):
-    """Sum of a metric's samples on a live metrics page."""
-    total = 0.0
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
-        for line in page.read().decode().splitlines():
-            head, _, value = line.rpartition(" ")
-            if head.split("{")[0] == name and all(f'{key}="{text}"' in head for key, text in labels.items()):
-                total += float(value)
-    return total
 
 
 def import_all(cluster, base, adapters):

@@ -46,14 +46,15 @@ class Jobs:
         assert self.state(job) in FINAL, f"the watch of {name} ended in {self.state(job)}"
         return job
 
-    def wait_for_step(self, name, step, timeout=120):
-        """Returns once the job has done `step` steps, or is final. Survives a stream that breaks."""
+    def wait_for_train_step(self, name, step, timeout=120):
+        """Returns once the history has a training step at or behind `step`, or the job is final. Survives a stream that breaks."""
         with contextlib.suppress(grpc.RpcError):
             for update in self.watch(name, timeout=timeout):
-                job = update.finetune_job
-                if update.HasField("finetune_job") and (job.progress.done >= step or self.state(job) in FINAL):
-                    return job
-        return self.get(name)
+                metrics = update.event.metrics
+                if metrics.kind == "train" and metrics.step >= step:
+                    return
+                if update.HasField("finetune_job") and self.state(update.finetune_job) in FINAL:
+                    return
 
     def events(self, name):
         """The whole history of a job in a final state."""

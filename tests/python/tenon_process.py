@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 import grpc
 
@@ -151,3 +152,14 @@ def cli(ports, *args):
 def channel(ports):
     limit = [("grpc.max_send_message_length", 64 << 20), ("grpc.max_receive_message_length", 64 << 20)]
     return grpc.insecure_channel(f"127.0.0.1:{ports['grpc']}", options=limit)
+
+
+def metric(port, name, **labels):
+    """Sum of a metric's samples on a live metrics page."""
+    total = 0.0
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        for line in page.read().decode().splitlines():
+            head, _, value = line.rpartition(" ")
+            if head.split("{")[0] == name and all(f'{key}="{text}"' in head for key, text in labels.items()):
+                total += float(value)
+    return total
