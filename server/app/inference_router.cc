@@ -90,10 +90,22 @@ void LoopInferenceRouter::CloseWorker(const std::string& session) {
 
 void LoopInferenceRouter::OnResult(const std::string& session, internal::v1::InferenceResult result) {
   const uint64_t id = result.call_id();
+  if (result.has_error() && GetReason(FromErrorProto(result.error())) == Reason::kShuttingDown) {
+    return OnGivenBack(session, id);
+  }
   // A late answer to a call that was dropped or sent elsewhere meanwhile is void.
   if (!dispatcher_.Complete(id, session, result.input_tokens())) return;
   const auto found = pending_.find(id);
   if (found != pending_.end()) Finish(id, Checked(found->second.call, std::move(result)));
+  Pump();
+}
+
+// The worker is going down and has not begun: as good as lost, but known at once.
+void LoopInferenceRouter::OnGivenBack(const std::string& session, uint64_t id) {
+  const auto given_back = dispatcher_.GiveBack(id, session);
+  if (given_back == Dispatcher::GivenBack::kForgotten) {
+    Finish(id, TenonError(Reason::kWorkerLost, "the worker went down before it answered, and the one after it too"));
+  }
   Pump();
 }
 

@@ -69,6 +69,7 @@ class LoopInferenceRouter final : public InferenceRouter {
   };
 
   void Start(uint64_t id, Pending pending);
+  void OnGivenBack(const std::string& session, uint64_t call);
   void Pump();
   void SendTo(const Dispatcher::Assignment& assignment);
   void StopOnWorker(const Dispatcher::Dropped& dropped);

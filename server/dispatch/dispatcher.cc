@@ -52,7 +52,7 @@ std::string Dispatcher::Choose(const Call& call, std::set<std::string>* reserved
 std::optional<Dispatcher::Assignment> Dispatcher::Next() {
   std::set<std::string> reserved;
   for (const auto& [session, worker] : workers_) {
-    if (worker.outstanding > 0 && worker.outstanding >= worker.credits) reserved.insert(session);
+    if (worker.going || (worker.outstanding > 0 && worker.outstanding >= worker.credits)) reserved.insert(session);
   }
   Call* chosen = nullptr;
   std::string session;
@@ -90,6 +90,15 @@ bool Dispatcher::Complete(uint64_t id, const std::string& session, int64_t token
   if (tokens > 0) queue_.Charge(ticket.tenant, ModelOf(ticket), tokens - ticket.charge);
   Forget(id);
   return true;
+}
+
+Dispatcher::GivenBack Dispatcher::GiveBack(uint64_t id, const std::string& session) {
+  const auto found = calls_.find(id);
+  if (found == calls_.end() || found->second.session.empty() || found->second.session != session) {
+    return GivenBack::kNotThere;
+  }
+  workers_.at(session).going = true;
+  return SendBack(found->second) ? GivenBack::kWaits : GivenBack::kForgotten;
 }
 
 std::optional<Dispatcher::Dropped> Dispatcher::Cancel(uint64_t id) {
@@ -132,6 +141,7 @@ void Dispatcher::OpenWorker(const std::string& session, int64_t credits) {
   Worker& worker = workers_[session];
   load_.credits += credits - worker.credits;
   worker.credits = credits;
+  worker.going = false;
 }
 
 void Dispatcher::AddBase(const std::string& session, const std::string& base_digest) {
@@ -146,16 +156,7 @@ std::vector<uint64_t> Dispatcher::CloseWorker(const std::string& session) {
   const std::set<uint64_t> running = found->second.running;
   // Newest first to the front, so that the oldest ends up foremost.
   for (auto id = running.rbegin(); id != running.rend(); ++id) {
-    Call& call = calls_.at(*id);
-    if (call.attempts >= options_.max_attempts) {
-      lost.push_back(*id);
-      Forget(*id);
-      continue;
-    }
-    Release(call);
-    queue_.Charge(call.ticket.tenant, ModelOf(call.ticket), -call.ticket.charge);  // it got nothing for it
-    call.avoid = session;
-    Enqueue(call, /*front=*/true);
+    if (!SendBack(calls_.at(*id))) lost.push_back(*id);
   }
   load_.credits -= found->second.credits;
   workers_.erase(found);
@@ -195,6 +196,19 @@ void Dispatcher::Release(Call& call) {
   load_.outstanding -= call.ticket.charge;
   --load_.running;
   call.session.clear();
+}
+
+// A running call waits again, in front; false when it has used up its attempts and is forgotten.
+bool Dispatcher::SendBack(Call& call) {
+  if (call.attempts >= options_.max_attempts) {
+    Forget(call.ticket.id);
+    return false;
+  }
+  call.avoid = call.session;
+  Release(call);
+  queue_.Charge(call.ticket.tenant, ModelOf(call.ticket), -call.ticket.charge);  // it got nothing for it
+  Enqueue(call, /*front=*/true);
+  return true;
 }
 
 void Dispatcher::Forget(uint64_t id) {

@@ -70,6 +70,10 @@ class Dispatcher {
   // A worker answered: its credits are free, and the real count replaces the charge. False when the call is not running
   // there.
   bool Complete(uint64_t call, const std::string& session, int64_t tokens);
+  // A worker gave the call back unanswered, because it is going: it gets nothing more until its stream opens again, and
+  // the call waits again, in front; or it has used up its attempts and is forgotten.
+  enum class GivenBack { kNotThere, kWaits, kForgotten };
+  GivenBack GiveBack(uint64_t call, const std::string& session);
   // Forgets the call wherever it is.
   std::optional<Dropped> Cancel(uint64_t call);
   // Forgets and returns every call whose deadline passed.
@@ -99,6 +103,7 @@ class Dispatcher {
   struct Worker {
     int64_t credits = 0;
     int64_t outstanding = 0;
+    bool going = false;  // takes nothing more
     std::set<std::string> bases;
     std::set<uint64_t> running;
   };
@@ -111,6 +116,7 @@ class Dispatcher {
   void Enqueue(Call& call, bool front);
   void Dequeue(const Call& call);
   void Release(Call& call);
+  bool SendBack(Call& call);
   void Forget(uint64_t id);
 
   const Clock& clock_;

@@ -55,13 +55,14 @@ void WorkerLink::Drain(absl::Duration grace) {
     draining_ = true;
     connection = connection_;
   }
-  parts_.jobs->Drain();
-  if (connection == nullptr) return;  // nobody to hand anything to
   std::shared_ptr<WorkStream> work;
-  {
+  if (connection != nullptr) {
     absl::MutexLock lock(&connection->mutex);
     work = connection->work;
   }
+  if (work != nullptr) work->Refuse();
+  parts_.jobs->Drain();
+  if (connection == nullptr) return;  // nobody to hand anything to
   if (work != nullptr) work->Drain(grace);
   parts_.jobs->WaitUntilEmpty(std::max(end - absl::Now(), absl::ZeroDuration()));
 }
@@ -144,9 +145,6 @@ void WorkerLink::Handle(const internal::v1::LinkResponse& message, const std::sh
       break;
     case internal::v1::LinkResponse::kCancel:
       parts_.jobs->Cancel(message.cancel().job(), message.cancel().term());
-      break;
-    case internal::v1::LinkResponse::kDrain:
-      parts_.jobs->Drain();
       break;
     default:
       break;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/formats/status.h"
 #include "worker/link/convert.h"
 
 namespace tenon::link {
@@ -39,19 +40,26 @@ void WorkStream::Run() {
 
 void WorkStream::Cancel() { context_.TryCancel(); }
 
-void WorkStream::Drain(absl::Duration timeout) {
+void WorkStream::Refuse() {
   absl::MutexLock lock(&mutex_);
   draining_ = true;
+}
+
+void WorkStream::Drain(absl::Duration timeout) {
+  Refuse();
+  absl::MutexLock lock(&mutex_);
   mutex_.AwaitWithTimeout(absl::Condition(this, &WorkStream::Idle), timeout);
 }
 
 void WorkStream::Take(const internal::v1::InferenceRequest& request) {
   const uint64_t id = request.call_id();
+  bool refused = false;
   {
     absl::MutexLock lock(&mutex_);
-    if (draining_) return;
+    refused = draining_;
     outstanding_[id] = {request.kind(), request.has_adapter(), 0, false};
   }
+  if (refused) return OnDone(id, TenonError(Reason::kShuttingDown, "the worker is going down"));
   if (request.has_adapter()) parts_.adapters->Remember(request.adapter());
   absl::StatusOr<runtime::InferenceCall> call = ToCall(request, parts_.clock->Now());
   if (!call.ok()) return OnDone(id, call.status());

@@ -34,8 +34,9 @@ class WorkStream : public std::enable_shared_from_this<WorkStream> {
   void Run();
   // Ends the stream now.
   void Cancel();
-  // Takes no further requests (the server gives them to somebody else once the stream ends), and waits for the results
-  // of those that were taken to be written.
+  // Answers further requests with SHUTTING_DOWN, so that the server gives them to somebody else.
+  void Refuse();
+  // Refuses, and waits for the results of those that were taken to be written.
   void Drain(absl::Duration timeout);
 
  private:

@@ -206,6 +206,23 @@ TEST_F(InferenceTest, ALostWorkersCallGoesToAnother) {
   EXPECT_EQ(heir->WaitForRequests(1).size(), 1u);
 }
 
+TEST_F(InferenceTest, ACallThatAWorkerRefusesOnItsWayOutGoesToAnother) {
+  const auto leaving = Silent("leaving");
+  WaitForHealth("tenon.v1.InferenceService", true);
+  auto later = ClassifyLater("text");
+  InferenceResult refusal;
+  refusal.set_call_id(leaving->WaitForRequests(1)[0].call_id());
+  *refusal.mutable_error() = ToErrorProto(TenonError(Reason::kShuttingDown, "the worker is going down"));
+  leaving->Send(refusal);
+  FakeWorker::Options options;
+  options.id = "heir";
+  options.session = "session-2";
+  const auto heir = Worker(options);
+  EXPECT_TRUE(later.get().ok());
+  EXPECT_EQ(heir->WaitForRequests(1).size(), 1u);
+  EXPECT_TRUE(Classify({"another"}).ok()) << "the one that goes is asked no more";
+}
+
 TEST_F(InferenceTest, TheSameWorkerMayAnswerAfterItsReconnect) {
   auto worker = Silent("one");
   WaitForHealth("tenon.v1.InferenceService", true);

@@ -205,6 +205,25 @@ TEST_F(DispatcherTest, ARetryPrefersAnyOtherWorker) {
   EXPECT_THAT(Send(), ::testing::Contains("1@w2"));
 }
 
+TEST_F(DispatcherTest, AWorkerThatIsGoingGivesItsCallToAnotherAndGetsNoMore) {
+  Open("w1");
+  Admit(Ticket(1));
+  Admit(Ticket(2));
+  EXPECT_THAT(Send(), ElementsAre("1@w1", "2@w1"));
+  EXPECT_EQ(dispatcher_.GiveBack(1, "w1"), Dispatcher::GivenBack::kWaits);
+  EXPECT_EQ(dispatcher_.GiveBack(1, "w1"), Dispatcher::GivenBack::kNotThere) << "once";
+  Admit(Ticket(3));
+  EXPECT_THAT(Send(), IsEmpty());
+  EXPECT_TRUE(dispatcher_.Complete(2, "w1", 5)) << "what it had begun";
+  Open("w2");
+  EXPECT_THAT(Send(), ElementsAre("1@w2", "3@w2"));
+  EXPECT_EQ(dispatcher_.GiveBack(1, "w2"), Dispatcher::GivenBack::kForgotten) << "one retry";
+  EXPECT_EQ(dispatcher_.load().calls, 0);
+  Open("w1");  // its stream opened again
+  Admit(Ticket(4));
+  EXPECT_THAT(Send(), ElementsAre("4@w1"));
+}
+
 TEST_F(DispatcherTest, AnswersFromTheWrongWorkerAreVoid) {
   Open("w1");
   Admit(Ticket(1));

@@ -167,7 +167,7 @@ TEST_F(LinkTest, StartsBeforeItsServerDoes) {
   EXPECT_TRUE(server_.WaitForHellos(1));
 }
 
-TEST_F(LinkTest, DrainFinishesWhatIsHereAndTakesNoMore) {
+TEST_F(LinkTest, DrainFinishesWhatIsHereAndRefusesMore) {
   Connect();
   server_.SendWork(Request(11, "one"));
   auto call = runtime_.TakeCall();
@@ -176,6 +176,10 @@ TEST_F(LinkTest, DrainFinishesWhatIsHereAndTakesNoMore) {
   std::thread drain([&] { link_->Drain(absl::Seconds(30)); });
   const auto stopped = server_.WaitForReport([](const auto& report) { return report.has_stopped(); });
   EXPECT_EQ(stopped.job(), "finetuneJobs/a");
+  server_.SendWork(Request(12, "too late"));
+  const auto refused = server_.TakeResult();
+  EXPECT_EQ(refused.call_id(), 12u);
+  EXPECT_EQ(refused.error().reason(), "SHUTTING_DOWN");
   call.done(Reply(1));
   EXPECT_EQ(server_.TakeResult().call_id(), 11u);
   drain.join();
