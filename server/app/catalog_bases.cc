@@ -163,7 +163,15 @@ absl::StatusOr<v1::Base> Bases::Upload(const CallScope& scope, const MessageSour
     ASSIGN_OR_RETURN(existing, Existing(snapshot, scope.tenant, header.base_id(), DigestOf(announced)));
     return absl::OkStatus();
   }));
-  if (existing.has_value()) return *std::move(existing);
+  if (existing.has_value()) {
+    // Nothing is left to upload; but the key must not stand for two requests.
+    RETURN_IF_ERROR(parts_.store->Write([&](Transaction& transaction) {
+      return ClaimCreate(transaction, scope.tenant, create.method, create.request_id, create.request_digest,
+                         existing->name())
+          .status();
+    }));
+    return *std::move(existing);
+  }
 
   ASSIGN_OR_RETURN(const auto folder, StagedFolder::Create(options_.staging));
   RETURN_IF_ERROR(Receive(scope, header, read, folder.get()));

@@ -118,6 +118,26 @@ TEST_F(BasesTest, TheSameAgainIsTheSameAndOthersAreRefused) {
   EXPECT_EQ(GetReason(Register("tiny", "other").status()), Reason::kAlreadyExists);
 }
 
+TEST_F(BasesTest, ARequestIdStandsForOneRequest) {
+  testing::TinyBase other;
+  other.seed = 2;
+  testing::WriteTinyBase(root_ / "other", other);
+  const auto upload = [&](const std::string& folder, const std::string& id, const std::string& request_id) {
+    auto messages = Messages(root_ / folder, id);
+    messages[0].mutable_header()->set_request_id(request_id);
+    return Upload(messages).status();
+  };
+  EXPECT_TRUE(upload("tiny", "one", "key-1").ok());
+  EXPECT_TRUE(upload("other", "two", "key-2").ok());
+  EXPECT_TRUE(upload("tiny", "one", "key-1").ok());
+  EXPECT_EQ(GetReason(upload("other", "three", "key-1")), Reason::kRequestIdReused);
+  // Also where there is nothing to upload.
+  EXPECT_EQ(GetReason(upload("other", "two", "key-1")), Reason::kRequestIdReused);
+  EXPECT_TRUE(upload("other", "two", "key-3").ok());
+  EXPECT_EQ(GetReason(upload("tiny", "one", "key-3")), Reason::kRequestIdReused);
+  EXPECT_EQ(bases_.List(kTenant, {})->bases_size(), 2);
+}
+
 TEST_F(BasesTest, BytesMustHaveTheirDigest) {
   auto messages = Messages(root_ / "tiny", "tiny");
   (*messages[1].mutable_chunk())[3] ^= 1;
