@@ -110,7 +110,7 @@ absl::Status Adapters::CheckOnWorker(const CallScope& scope, const NewRevision& 
   call.adapter.set_digest(revision.digest);
   for (const v1::FileEntry& file : revision.files) *call.adapter.add_files() = file;
   call.deadline = std::min(scope.deadline, parts_.clock->Now() + options_.check_timeout);
-  ASSIGN_OR_RETURN(const auto result, parts_.router->SubmitAndWait(std::move(call)));
+  ASSIGN_OR_RETURN(const auto result, parts_.router->SubmitAndWait(std::move(call), scope.when_cancelled));
   if (result.has_error()) return FromErrorProto(result.error());
   if (std::vector<std::string>(result.labels().begin(), result.labels().end()) == revision.labels) {
     return absl::OkStatus();
@@ -178,9 +178,17 @@ absl::StatusOr<v1::ListAdaptersResponse> Adapters::List(const std::string& tenan
   ASSIGN_OR_RETURN(query.limit, PageSize(request.page_size()));
   v1::ListAdaptersResponse response;
   RETURN_IF_ERROR(parts_.store->Read([&](Snapshot& snapshot) -> absl::Status {
-    ASSIGN_OR_RETURN(const ListPage page, snapshot.List(query));
+    ASSIGN_OR_RETURN(ListPage page, snapshot.List(query));
+    int64_t bytes = 0;
     for (const Record& record : page.records) {
       ASSIGN_OR_RETURN(*response.add_adapters(), ReadAdapter(snapshot, tenant, record.id));
+      bytes += static_cast<int64_t>(response.adapters().rbegin()->ByteSizeLong());
+      if (bytes >= query.max_bytes) break;
+    }
+    if (response.adapters_size() < static_cast<int>(page.records.size())) {
+      // Revisions are records of their own: the store could not know that the page is full here.
+      query.limit = response.adapters_size();
+      ASSIGN_OR_RETURN(page, snapshot.List(query));
     }
     response.set_next_page_token(page.next_page_token);
     return absl::OkStatus();

@@ -36,8 +36,11 @@ class InferenceRouter {
   virtual uint64_t Submit(InferenceCall call, Done done) = 0;
   // Drops the call from the queue, or stops it on its worker within a slice. `done` is not called afterwards.
   virtual void Cancel(uint64_t call) = 0;
-  // Submits and waits. Never from the loop or a gRPC thread.
-  absl::StatusOr<internal::v1::InferenceResult> SubmitAndWait(InferenceCall call);
+  // Calls the function once when nobody waits any more, from any thread; at once when that has happened.
+  using WhenCancelled = std::function<void(std::function<void()>)>;
+  // Submits and waits; CANCELLED as soon as nobody waits any more (`when_cancelled` may be empty). Never from the loop
+  // or a gRPC thread. The router must outlive who may cancel.
+  absl::StatusOr<internal::v1::InferenceResult> SubmitAndWait(InferenceCall call, const WhenCancelled& when_cancelled);
 };
 
 }  // namespace tenon::server

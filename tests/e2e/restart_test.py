@@ -1,10 +1,11 @@
 """What was acknowledged is there after a restart, and a second server harms nothing."""
 
+import signal
 import subprocess
 
 import tiny
 from conftest import EXAMPLES, Shell
-from tenon_process import BIN, Cluster
+from tenon_process import BIN, Cluster, metric, wait_until
 
 
 def test_everything_is_there_after_a_kill(tmp_path, tiny_base):
@@ -49,13 +50,6 @@ def test_a_second_server_is_refused(tmp_path):
         assert tenon.json("status")["writable"] is True
 
 
-def test_an_idle_server_is_small(tmp_path):
-    with Cluster(tmp_path / "idle") as cluster:
-        pid = cluster.server.process.pid
-        resident = next(line for line in open(f"/proc/{pid}/status") if line.startswith("VmRSS"))
-        assert int(resident.split()[1]) < 150 * 1024, resident
-
-
 def test_sigterm_stops_both_cleanly(tmp_path):
     cluster = Cluster(tmp_path / "stop")
     cluster.start_server()
@@ -64,3 +58,24 @@ def test_sigterm_stops_both_cleanly(tmp_path):
     cluster.server.stop()
     assert (cluster.worker.process.returncode, cluster.server.process.returncode) == (0, 0)
     cluster.log.close()
+
+
+def test_sigterm_ends_an_import_that_waits_for_a_worker(tmp_path, tiny_base):
+    rows = tiny.write_jsonl(tmp_path / "rows.jsonl", tiny.toy_rows(30))
+    with Cluster(tmp_path / "cluster", server_flags=["--drain-seconds", "1"]) as cluster:
+        tenon = Shell(f"127.0.0.1:{cluster.ports['grpc']}")
+        tenon.text("bases", "add", "tiny", tiny_base)
+        tenon.text("jobs", "finetune", "--base", "tiny", "--adapter", "a", "--task", "sequence_classification", "--method", "lora",
+                   "--train", rows, "--set", "max_steps=2", "--wait")
+        tenon.text("adapters", "export", "a", tmp_path / "peft")
+        cluster.worker.process.send_signal(signal.SIGSTOP)  # connected, and answers nothing
+        try:
+            command = [BIN / "tenon", "--server", tenon.address, "adapters", "import", tmp_path / "peft", "--id", "b", "--base", "tiny"]
+            waiting = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            wait_until(lambda: metric(cluster.ports["metrics"], "tenon_requests_running") > 0)
+            cluster.server.process.terminate()
+            # The check of an adapter alone may take two minutes.
+            assert cluster.server.process.wait(30) == 0
+            assert waiting.wait(30) != 0
+        finally:
+            cluster.worker.process.send_signal(signal.SIGCONT)

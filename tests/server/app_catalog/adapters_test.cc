@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <functional>
 #include <map>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -250,6 +252,58 @@ TEST_F(AdaptersTest, ExportStopsWhenTheClientGoes) {
   EXPECT_EQ(pieces, 2);
   request.set_name("nothing");
   EXPECT_REASON(adapters_.Export(kTenant, request, [](const auto&) { return true; }), Reason::kNotFound, "name");
+}
+
+TEST_F(AdaptersTest, AnImportThatWaitsForAWorkerEndsWithItsCall) {
+  router_.Hold(true);
+  const Files files = Lora();
+  std::vector<v1::ImportAdapterRequest> messages(1);
+  messages[0].mutable_header()->set_adapter_id("style");
+  messages[0].mutable_header()->set_base("tiny");
+  for (const auto& [name, bytes] : files) {
+    auto& file = *messages.emplace_back().mutable_file();
+    file.set_path(name);
+    file.set_data(bytes);
+  }
+  CallScope scope = Scope();
+  absl::Mutex mutex;
+  std::function<void()> cancel;
+  scope.when_cancelled = [&](std::function<void()> callback) {
+    absl::MutexLock lock(&mutex);
+    cancel = std::move(callback);
+  };
+  absl::Status status;
+  std::thread import([&] { status = adapters_.Import(scope, Source(std::move(messages))).status(); });
+  router_.AwaitCalls(1);
+  {
+    absl::MutexLock lock(&mutex);
+    mutex.Await(absl::Condition(
+        +[](std::function<void()>* f) { return *f != nullptr; }, &cancel));
+  }
+  cancel();  // the client is gone, or the server ends
+  import.join();
+  EXPECT_EQ(GetReason(status), Reason::kCancelled);
+  EXPECT_EQ(router_.cancelled(), 1);
+  EXPECT_EQ(GetReason(adapters_.Get(kTenant, "style").status()), Reason::kNotFound);
+}
+
+TEST_F(AdaptersTest, ListsArePagedByBytesWithTheirRevisions) {
+  AddRevision("one", "tiny", "1", {"a"});
+  AddRevision("two", "tiny", "2", {std::string(1 << 20, 'l')});
+  AddRevision("three", "tiny", "3", {std::string(3 << 20, 'l')});
+  v1::ListAdaptersRequest request;
+  std::vector<std::string> names;
+  int pages = 0;
+  do {
+    const auto page = adapters_.List(kTenant, request);
+    ASSERT_TRUE(page.ok()) << page.status();
+    ASSERT_GT(page->adapters_size(), 0);
+    for (const v1::Adapter& adapter : page->adapters()) names.push_back(adapter.name());
+    request.set_page_token(page->next_page_token());
+    ++pages;
+  } while (!request.page_token().empty());
+  EXPECT_EQ(names.size(), 3u);
+  EXPECT_EQ(pages, 3);
 }
 
 TEST_F(AdaptersTest, IsKeptWhileACollectionOrAJobNamesIt) {
