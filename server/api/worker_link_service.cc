@@ -103,6 +103,7 @@ absl::Status WorkerLinkService::Publish(StreamReader<PublishBlobRequest>& reader
                       absl::StrCat("announced ", header.size_bytes(), " bytes and sent ", written), "size_bytes");
   }
   RETURN_IF_ERROR(parts_.jobs->CheckTerm(header.job(), header.term()));  // the upload may have outlived its lease
+  parts_.jobs->KeepBlob(header.sha256());  // it may be there already, and about to be deleted
   RETURN_IF_ERROR(writer->Commit(header.sha256()).status());
   if (parts_.observer != nullptr) parts_.observer->OnPublished(written);
   return absl::OkStatus();

@@ -183,14 +183,19 @@ absl::Status Collections::Delete(const std::string& tenant, const std::string& n
 
 absl::StatusOr<internal::v1::CollectionRecord> Collections::Find(const std::string& tenant, const std::string& name,
                                                                  const std::string& field) {
-  if (name.empty()) return TenonError(Reason::kFieldRequired, field + " is required", field);
-  ASSIGN_OR_RETURN(const std::string id, ParseName("collections", name, field));
   internal::v1::CollectionRecord record;
   RETURN_IF_ERROR(parts_.store->Read([&](Snapshot& snapshot) -> absl::Status {
-    ASSIGN_OR_RETURN(record, ReadCollection(snapshot, tenant, id, field));
+    ASSIGN_OR_RETURN(record, FindCollection(snapshot, tenant, name, field));
     return absl::OkStatus();
   }));
   return record;
+}
+
+absl::StatusOr<internal::v1::CollectionRecord> FindCollection(Snapshot& snapshot, const std::string& tenant,
+                                                              const std::string& name, const std::string& field) {
+  if (name.empty()) return TenonError(Reason::kFieldRequired, field + " is required", field);
+  ASSIGN_OR_RETURN(const std::string id, ParseName("collections", name, field));
+  return ReadCollection(snapshot, tenant, id, field);
 }
 
 absl::Status CheckSameCollection(Snapshot& snapshot, const std::string& tenant,

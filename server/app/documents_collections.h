@@ -41,6 +41,10 @@ class Collections {
   const Parts parts_;
 };
 
+// The same in a snapshot.
+absl::StatusOr<internal::v1::CollectionRecord> FindCollection(Snapshot& snapshot, const std::string& tenant,
+                                                              const std::string& name, const std::string& field);
+
 // The record again in a transaction: NOT_FOUND when the collection was deleted, or made anew, since `record` was read.
 absl::Status CheckSameCollection(Snapshot& snapshot, const std::string& tenant,
                                  const internal::v1::CollectionRecord& record);

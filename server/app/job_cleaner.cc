@@ -12,6 +12,15 @@ void JobCleaner::Drop(const std::vector<std::string>& files, absl::Time now) {
   for (const std::string& file : files) dropped_.emplace_back(now + grace_, file);
 }
 
+void JobCleaner::Keep(const std::string& file, absl::Time now) {
+  absl::MutexLock deleting(&deleting_);
+  absl::MutexLock lock(&mutex_);
+  if (sweeping_.erase(file) > 0) dropped_.emplace_back(now + grace_, file);
+  for (auto& [due, dropped] : dropped_) {
+    if (dropped == file) due = std::max(due, now + grace_);
+  }
+}
+
 bool JobCleaner::IsDue(absl::Time now) const {
   absl::MutexLock lock(&mutex_);
   return std::any_of(dropped_.begin(), dropped_.end(), [&](const auto& entry) { return entry.first <= now; });
@@ -25,6 +34,7 @@ absl::Status JobCleaner::Sweep(absl::Time now) {
         std::stable_partition(dropped_.begin(), dropped_.end(), [&](const auto& entry) { return entry.first > now; });
     for (auto entry = first_due; entry != dropped_.end(); ++entry) due.insert(entry->second);
     dropped_.erase(first_due, dropped_.end());
+    sweeping_ = due;
   }
   if (due.empty()) return absl::OkStatus();
   const absl::Status swept = Delete(due);
@@ -49,10 +59,19 @@ absl::Status JobCleaner::Delete(std::set<std::string> due) {
   }));
   absl::Status result;
   for (const std::string& digest : due) {
-    const absl::Status deleted = blobs_->Delete(digest);
+    const absl::Status deleted = DeleteUnlessKept(digest);
     if (!absl::IsNotFound(deleted)) result.Update(deleted);
   }
   return result;
+}
+
+absl::Status JobCleaner::DeleteUnlessKept(const std::string& file) {
+  absl::MutexLock deleting(&deleting_);
+  {
+    absl::MutexLock lock(&mutex_);
+    if (sweeping_.erase(file) == 0) return absl::OkStatus();
+  }
+  return blobs_->Delete(file);
 }
 
 }  // namespace tenon::server

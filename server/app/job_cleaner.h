@@ -24,6 +24,9 @@ class JobCleaner {
 
   // Files (digests) that a job no longer refers to, as of `now`.
   void Drop(const std::vector<std::string>& files, absl::Time now);
+  // A worker is about to store this file, or to report it: it is not deleted for another grace, also by a sweep that
+  // runs. Blocks for a deletion at most. Never on the loop.
+  void Keep(const std::string& file, absl::Time now);
   // Whether something is due.
   bool IsDue(absl::Time now) const;
   // Deletes what is due and unreferenced. Blocks.
@@ -32,12 +35,15 @@ class JobCleaner {
  private:
   // Deletes what nobody refers to.
   absl::Status Delete(std::set<std::string> due);
+  absl::Status DeleteUnlessKept(const std::string& file);
 
   Store* const store_;
   BlobStore* const blobs_;
   const JobBoard* const board_;
   const absl::Duration grace_;
+  absl::Mutex deleting_ ABSL_ACQUIRED_BEFORE(mutex_);  // held from the last look at a file to its end
   mutable absl::Mutex mutex_;
+  std::set<std::string> sweeping_ ABSL_GUARDED_BY(mutex_);  // of the sweep that runs, not kept meanwhile
   std::vector<std::pair<absl::Time, std::string>> dropped_ ABSL_GUARDED_BY(mutex_);  // due time, digest
 };
 

@@ -41,6 +41,7 @@ void JobSchedulerImpl::TellProgress(const JobKey& key) {
 
 absl::Status JobSchedulerImpl::CheckFiles(const google::protobuf::RepeatedPtrField<v1::FileEntry>& files) {
   for (const v1::FileEntry& file : files) {
+    KeepBlob(file.sha256());
     const absl::StatusOr<int64_t> size = parts_.blobs->Size(file.sha256());
     if (!size.ok()) return Annotate(size.status(), "file " + file.path() + " was not published: ");
     if (*size == file.size_bytes()) continue;

@@ -6,14 +6,12 @@
 #include "server/app/catalog_requests.h"
 #include "server/app/job_records.h"
 #include "server/app/job_scheduler_impl.h"
+#include "server/catalog/records.h"
 #include "server/jobs/eval_request.h"
 #include "server/jobs/finetune_request.h"
 
 namespace tenon::server {
 namespace {
-
-constexpr int kDefaultPage = 50;
-constexpr int kMaxPage = 1000;
 
 // Digest of a request without its key.
 template <typename Request>
@@ -36,11 +34,6 @@ int64_t DrawSeed() {
 absl::StatusOr<std::string> FullName(const std::string& collection, const std::string& name) {
   ASSIGN_OR_RETURN(const std::string id, ParseName(collection, name, "name"));
   return collection + "/" + id;
-}
-
-absl::StatusOr<int> PageSize(int asked) {
-  if (asked < 0) return TenonError(Reason::kFieldInvalid, "page_size must not be negative", "page_size");
-  return asked == 0 ? kDefaultPage : std::min(asked, kMaxPage);
 }
 
 }  // namespace
@@ -125,10 +118,11 @@ absl::StatusOr<v1::EvalJob> JobSchedulerImpl::CreateEval(const std::string& tena
   job.body_digest = BodyDigest(request);
   ASSIGN_OR_RETURN(job.name, NewName("evalJobs", request.eval_job_id(), "eval_job_id"));
   ASSIGN_OR_RETURN(const v1::EvalJob spec, NormalizeEval(request.eval_job()));
-  if (spec.has_retrieval()) RETURN_IF_ERROR(parts_.retrieval->Check(tenant, spec.retrieval()));
-  ASSIGN_OR_RETURN(const JobRecord record, StoreNew(tenant, job, [&](Snapshot& snapshot, UnknownLabels* unknown) {
-                     return PrepareEval(snapshot, *parts_.models, tenant, spec, unknown);
-                   }));
+  const auto prepare = [&](Snapshot& snapshot, UnknownLabels* unknown) -> absl::StatusOr<JobRecord> {
+    if (spec.has_retrieval()) RETURN_IF_ERROR(parts_.retrieval->Check(snapshot, tenant, spec.retrieval()));
+    return PrepareEval(snapshot, *parts_.models, tenant, spec, unknown);
+  };
+  ASSIGN_OR_RETURN(const JobRecord record, StoreNew(tenant, job, prepare));
   return Present(tenant, record.eval(), board_.QueuePlaces());
 }
 
@@ -166,11 +160,11 @@ absl::StatusOr<v1::EvalJob> JobSchedulerImpl::GetEval(const std::string& tenant,
   return Present(tenant, record.eval(), board_.QueuePlaces());
 }
 
-absl::StatusOr<v1::ListFinetuneJobsResponse> JobSchedulerImpl::ListFinetune(
-    const std::string& tenant, const v1::ListFinetuneJobsRequest& request) {
-  v1::ListFinetuneJobsResponse response;
-  const auto places = board_.QueuePlaces();
-  ListQuery query{tenant, kFinetuneKind};
+template <typename Response, typename Request>
+absl::StatusOr<Response> JobSchedulerImpl::List(const std::string& tenant, const char* kind, const Request& request,
+                                                const std::function<void(const JobRecord&, Response*)>& add) const {
+  Response response;
+  ListQuery query{tenant, kind};
   ASSIGN_OR_RETURN(query.limit, PageSize(request.page_size()));
   query.page_token = request.page_token();
   RETURN_IF_ERROR(parts_.store->Read([&](Snapshot& snapshot) -> absl::Status {
@@ -178,30 +172,29 @@ absl::StatusOr<v1::ListFinetuneJobsResponse> JobSchedulerImpl::ListFinetune(
     response.set_next_page_token(page.next_page_token);
     for (const Record& record : page.records) {
       ASSIGN_OR_RETURN(const JobRecord job, ParseJob(record));
-      *response.add_finetune_jobs() = Present(tenant, job.finetune(), places);
+      add(job, &response);
     }
     return absl::OkStatus();
   }));
   return response;
 }
 
+absl::StatusOr<v1::ListFinetuneJobsResponse> JobSchedulerImpl::ListFinetune(
+    const std::string& tenant, const v1::ListFinetuneJobsRequest& request) {
+  const auto places = board_.QueuePlaces();
+  return List<v1::ListFinetuneJobsResponse>(tenant, kFinetuneKind, request,
+                                            [&](const JobRecord& job, v1::ListFinetuneJobsResponse* response) {
+                                              *response->add_finetune_jobs() = Present(tenant, job.finetune(), places);
+                                            });
+}
+
 absl::StatusOr<v1::ListEvalJobsResponse> JobSchedulerImpl::ListEval(const std::string& tenant,
                                                                     const v1::ListEvalJobsRequest& request) {
-  v1::ListEvalJobsResponse response;
   const auto places = board_.QueuePlaces();
-  ListQuery query{tenant, kEvalKind};
-  ASSIGN_OR_RETURN(query.limit, PageSize(request.page_size()));
-  query.page_token = request.page_token();
-  RETURN_IF_ERROR(parts_.store->Read([&](Snapshot& snapshot) -> absl::Status {
-    ASSIGN_OR_RETURN(const ListPage page, snapshot.List(query));
-    response.set_next_page_token(page.next_page_token);
-    for (const Record& record : page.records) {
-      ASSIGN_OR_RETURN(const JobRecord job, ParseJob(record));
-      *response.add_eval_jobs() = Present(tenant, job.eval(), places);
-    }
-    return absl::OkStatus();
-  }));
-  return response;
+  return List<v1::ListEvalJobsResponse>(tenant, kEvalKind, request,
+                                        [&](const JobRecord& job, v1::ListEvalJobsResponse* response) {
+                                          *response->add_eval_jobs() = Present(tenant, job.eval(), places);
+                                        });
 }
 
 absl::StatusOr<JobRecord> JobSchedulerImpl::Cancel(const std::string& tenant, const std::string& name) {

@@ -27,8 +27,9 @@ class RetrievalEvaluator {
   virtual absl::StatusOr<v1::EvalResult> Run(const std::string& tenant, const v1::RetrievalEval& spec,
                                              const std::function<void(int64_t done, int64_t total)>& progress,
                                              const std::function<bool()>& cancelled) = 0;
-  // What can be checked before the job is stored: names exist and are of the right kind.
-  virtual absl::Status Check(const std::string& tenant, const v1::RetrievalEval& spec) = 0;
+  // What can be checked before the job is stored, in the transaction that stores it: names exist and are of the right
+  // kind.
+  virtual absl::Status Check(Snapshot& snapshot, const std::string& tenant, const v1::RetrievalEval& spec) = 0;
 };
 
 class JobScheduler {
@@ -93,6 +94,8 @@ class JobScheduler {
   virtual absl::Status Report(const internal::v1::ReportJobRequest& report) = 0;
   // Whether (job, term) is current, for blobs that a worker publishes.
   virtual absl::Status CheckTerm(const std::string& job, int64_t term) = 0;
+  // A worker is about to store the file and will report it: a file of the same bytes that was about to go stays.
+  virtual void KeepBlob(const std::string& sha256) = 0;
 
   struct Counts {
     int validating = 0, queued = 0, running = 0;

@@ -51,6 +51,7 @@ class JobSchedulerImpl final : public JobScheduler {
   void OnWorkerLost(const std::string& session) override;
   absl::Status Report(const internal::v1::ReportJobRequest& report) override;
   absl::Status CheckTerm(const std::string& job, int64_t term) override;
+  void KeepBlob(const std::string& sha256) override { cleaner_.Keep(sha256, Now()); }
   Counts counts() const override { return board_.counts(); }
 
  private:
@@ -67,6 +68,9 @@ class JobSchedulerImpl final : public JobScheduler {
   absl::StatusOr<JobRecord> StoreNew(const std::string& tenant, const NewJob& job, const Prepare& prepare);
   absl::StatusOr<JobRecord> Load(const std::string& tenant, const std::string& name);
   absl::StatusOr<JobRecord> Cancel(const std::string& tenant, const std::string& name);
+  template <typename Response, typename Request>
+  absl::StatusOr<Response> List(const std::string& tenant, const char* kind, const Request& request,
+                                const std::function<void(const JobRecord&, Response*)>& add) const;
   // Adds what only memory knows: progress, place in the queue.
   template <typename Job>
   Job Present(const std::string& tenant, Job job, const std::map<JobKey, v1::QueuePlace>& places) const;

@@ -45,22 +45,20 @@ std::map<std::string, Judgements> ByQuery(const formats::Dataset& qrels) {
 
 }  // namespace
 
-absl::Status CollectionEvaluator::Check(const std::string& tenant, const v1::RetrievalEval& spec) {
+absl::Status CollectionEvaluator::Check(Snapshot& snapshot, const std::string& tenant, const v1::RetrievalEval& spec) {
   RETURN_IF_ERROR(CutOffs(spec).status());
-  RETURN_IF_ERROR(parts_.collections->Find(tenant, spec.collection(), std::string(kFields) + "collection").status());
-  return parts_.store->Read([&](Snapshot& snapshot) -> absl::Status {
-    const auto check = [&](const std::string& name, v1::DatasetKind kind, const char* what,
-                           const std::string& field) -> absl::Status {
-      if (name.empty()) return TenonError(Reason::kFieldRequired, field + " is required", field);
-      ASSIGN_OR_RETURN(const std::string id, ParseName("datasets", name, field));
-      ASSIGN_OR_RETURN(const Record record, GetRecord(snapshot, tenant, kDatasetKind, id, "data set", field));
-      ASSIGN_OR_RETURN(const auto stored, ParseBody<internal::v1::DatasetRecord>(record));
-      if (stored.dataset().kind() == kind) return absl::OkStatus();
-      return TenonError(Reason::kFieldInvalid, absl::StrCat("data set '", id, "' does not hold ", what), field);
-    };
-    RETURN_IF_ERROR(check(spec.queries(), v1::DATASET_KIND_QUERIES, "queries", std::string(kFields) + "queries"));
-    return check(spec.qrels(), v1::DATASET_KIND_QRELS, "judgements", std::string(kFields) + "qrels");
-  });
+  RETURN_IF_ERROR(FindCollection(snapshot, tenant, spec.collection(), std::string(kFields) + "collection").status());
+  const auto check = [&](const std::string& name, v1::DatasetKind kind, const char* what,
+                         const std::string& field) -> absl::Status {
+    if (name.empty()) return TenonError(Reason::kFieldRequired, field + " is required", field);
+    ASSIGN_OR_RETURN(const std::string id, ParseName("datasets", name, field));
+    ASSIGN_OR_RETURN(const Record record, GetRecord(snapshot, tenant, kDatasetKind, id, "data set", field));
+    ASSIGN_OR_RETURN(const auto stored, ParseBody<internal::v1::DatasetRecord>(record));
+    if (stored.dataset().kind() == kind) return absl::OkStatus();
+    return TenonError(Reason::kFieldInvalid, absl::StrCat("data set '", id, "' does not hold ", what), field);
+  };
+  RETURN_IF_ERROR(check(spec.queries(), v1::DATASET_KIND_QUERIES, "queries", std::string(kFields) + "queries"));
+  return check(spec.qrels(), v1::DATASET_KIND_QRELS, "judgements", std::string(kFields) + "qrels");
 }
 
 absl::StatusOr<formats::Dataset> CollectionEvaluator::ReadRows(const std::string& tenant, const std::string& name,

@@ -28,7 +28,7 @@ class CollectionEvaluator final : public RetrievalEvaluator {
                                      const std::function<void(int64_t done, int64_t total)>& progress,
                                      const std::function<bool()>& cancelled) override;
   // NOT_FOUND and FIELD_INVALID name `eval_job.retrieval.*`.
-  absl::Status Check(const std::string& tenant, const v1::RetrievalEval& spec) override;
+  absl::Status Check(Snapshot& snapshot, const std::string& tenant, const v1::RetrievalEval& spec) override;
 
  private:
   absl::StatusOr<formats::Dataset> ReadRows(const std::string& tenant, const std::string& name, v1::DatasetKind kind,

@@ -96,7 +96,9 @@ TEST_F(RetrievalJobsTest, OneAtATime) {
 }
 
 TEST_F(RetrievalJobsTest, WhatCannotRunIsRefusedBeforeItIsStored) {
-  retrieval_.check = [] {
+  bool in_transaction = false;
+  retrieval_.check = [&](Snapshot& snapshot) {
+    in_transaction = dynamic_cast<Transaction*>(&snapshot) != nullptr;
     return TenonError(Reason::kNotFound, "no collection docs", "eval_job.retrieval.collection");
   };
   v1::CreateEvalJobRequest request;
@@ -104,6 +106,7 @@ TEST_F(RetrievalJobsTest, WhatCannotRunIsRefusedBeforeItIsStored) {
   request.mutable_eval_job()->mutable_retrieval()->set_queries("q");
   request.mutable_eval_job()->mutable_retrieval()->set_qrels("r");
   EXPECT_EQ(GetReason(jobs_->CreateEval("default", request).status()), Reason::kNotFound);
+  EXPECT_TRUE(in_transaction) << "what it saw could go before the job is stored";
   EXPECT_EQ(jobs_->ListEval("default", {})->eval_jobs_size(), 0);
 }
 

@@ -18,14 +18,14 @@
 #include "server/blobs/dir/dir_blob_store.h"
 #include "server/catalog/records.h"
 #include "server/store/sqlite/sqlite_store.h"
-#include "tests/server/temp_folder.h"
+#include "tests/common/formats/temp_folder.h"
 
 namespace tenon::server {
 
 // A retrieval evaluator that does what a test says.
 class ScriptedRetrieval final : public RetrievalEvaluator {
  public:
-  std::function<absl::Status()> check = [] { return absl::OkStatus(); };
+  std::function<absl::Status(Snapshot&)> check = [](Snapshot&) { return absl::OkStatus(); };
   std::function<absl::StatusOr<v1::EvalResult>(const std::function<void(int64_t, int64_t)>& progress,
                                                const std::function<bool()>& cancelled)>
       run;
@@ -34,7 +34,9 @@ class ScriptedRetrieval final : public RetrievalEvaluator {
                                      const std::function<bool()>& cancelled) override {
     return run(progress, cancelled);
   }
-  absl::Status Check(const std::string&, const v1::RetrievalEval&) override { return check(); }
+  absl::Status Check(Snapshot& snapshot, const std::string&, const v1::RetrievalEval&) override {
+    return check(snapshot);
+  }
 };
 
 class Rig : public testing::Test {
@@ -250,7 +252,7 @@ class Rig : public testing::Test {
     return status;
   }
 
-  TempFolder folder_;
+  test::TempFolder folder_;
   ManualClock clock_;
   JobScheduler::Options options_;
   ScriptedRetrieval retrieval_;
