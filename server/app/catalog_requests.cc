@@ -19,10 +19,6 @@ absl::Status InUse(const std::string& what, const std::string& by) {
   return TenonError(Reason::kInUse, absl::StrCat(what, " is used by ", by), "name");
 }
 
-bool IsFinal(v1::JobState state) {
-  return state == v1::JOB_STATE_SUCCEEDED || state == v1::JOB_STATE_FAILED || state == v1::JOB_STATE_CANCELLED;
-}
-
 ListQuery All(const std::string& tenant, const std::string& kind) {
   ListQuery query;
   query.tenant = tenant;
@@ -35,12 +31,14 @@ absl::Status ForEachOpenJob(
     Snapshot& snapshot, const std::string& tenant,
     const std::function<absl::Status(const std::string& name, const internal::v1::JobRecord& job)>& visit) {
   for (const char* kind : {"finetune_job", "eval_job"}) {
-    RETURN_IF_ERROR(ForEachRecord(snapshot, All(tenant, kind), [&](const Record& record) -> absl::Status {
-      ASSIGN_OR_RETURN(const auto job, ParseBody<internal::v1::JobRecord>(record));
-      const bool finetune = job.has_finetune();
-      if (IsFinal(finetune ? job.finetune().state() : job.eval().state())) return absl::OkStatus();
-      return visit(finetune ? job.finetune().name() : job.eval().name(), job);
-    }));
+    for (const v1::JobState state : {v1::JOB_STATE_VALIDATING, v1::JOB_STATE_QUEUED, v1::JOB_STATE_RUNNING}) {
+      ListQuery query = All(tenant, kind);
+      query.state = v1::JobState_Name(state);  // by its index: the finished ones may be very many
+      RETURN_IF_ERROR(ForEachRecord(snapshot, query, [&](const Record& record) -> absl::Status {
+        ASSIGN_OR_RETURN(const auto job, ParseBody<internal::v1::JobRecord>(record));
+        return visit(job.has_finetune() ? job.finetune().name() : job.eval().name(), job);
+      }));
+    }
   }
   return absl::OkStatus();
 }

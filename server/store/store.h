@@ -35,7 +35,8 @@ struct ListQuery {
   std::optional<std::string> state;
   std::optional<std::string> id;  // one id in every tenant
   int limit = 50;                 // at most 1000
-  std::string page_token;         // from ListPage; opaque, checked: PAGE_TOKEN_INVALID
+  int64_t max_bytes = 2 << 20;  // of bodies: the page ends with the record that reaches it. gRPC's usual limit is 4 MiB
+  std::string page_token;       // from ListPage; opaque, checked: PAGE_TOKEN_INVALID
 };
 struct ListPage {
   std::vector<Record> records;

@@ -82,15 +82,18 @@ absl::StatusOr<ListPage> SqliteReads<Base>::List(const ListQuery& list) {
   if (has_cursor) query.Int(cursor.create_us).Text(cursor.id).Text(cursor.tenant);
   query.Int(limit + 1);  // one more tells whether a next page exists
   ListPage page;
+  int64_t bytes = 0;
   while (true) {
     ASSIGN_OR_RETURN(const bool row, query.Step());
     if (!row) break;
-    if (static_cast<int>(page.records.size()) == limit) {
+    const bool full = static_cast<int>(page.records.size()) == limit || bytes >= list.max_bytes;
+    if (!page.records.empty() && full) {
       const Record& last = page.records.back();
       page.next_page_token = MakePageToken(list, {absl::ToUnixMicros(last.create_time), last.id, last.tenant});
       break;
     }
     page.records.push_back(ReadRecord(query));
+    bytes += static_cast<int64_t>(page.records.back().body.size());
   }
   return page;
 }

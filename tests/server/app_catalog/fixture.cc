@@ -100,16 +100,6 @@ void WordRouter::AwaitCalls(int count) const {
   mutex_.Await(absl::Condition(&arrived));
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "tenon-test-XXXXXX").string();
-  path_ = mkdtemp(pattern.data());
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 CatalogFixture::CatalogFixture() { Reopen(); }
 
 void CatalogFixture::Reopen() {
@@ -168,7 +158,9 @@ namespace {
 
 void PutJob(Store& store, const std::string& kind, const std::string& name, const internal::v1::JobRecord& job) {
   const absl::Status written = store.Write([&](Transaction& transaction) {
-    return transaction.Insert(MakeRecord(kTenant, kind, name.substr(name.find('/') + 1), "", absl::UnixEpoch(), job));
+    Record record = MakeRecord(kTenant, kind, name.substr(name.find('/') + 1), "", absl::UnixEpoch(), job);
+    record.state = v1::JobState_Name(job.has_eval() ? job.eval().state() : job.finetune().state());
+    return transaction.Insert(record);
   });
   ASSERT_TRUE(written.ok()) << written;
 }

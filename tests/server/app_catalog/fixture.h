@@ -21,6 +21,7 @@
 #include "server/dispatch/inference.h"
 #include "server/store/store.h"
 #include "tenon/internal/v1/records.pb.h"
+#include "tests/common/formats/temp_folder.h"
 
 namespace tenon::server {
 
@@ -62,17 +63,6 @@ class WordRouter final : public InferenceRouter {
 
 std::vector<float> WordVector(const std::string& text);
 
-// A folder that goes with the test.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 class CatalogFixture : public testing::Test {
  protected:
   CatalogFixture();
@@ -100,7 +90,7 @@ class CatalogFixture : public testing::Test {
     };
   }
 
-  TemporaryFolder folder_;
+  test::TempFolder folder_;
   ManualClock clock_;
   WordRouter router_;
   std::unique_ptr<Store> store_;

@@ -13,7 +13,7 @@
 #include "common/formats/status.h"
 #include "server/store/sqlite/sqlite_store.h"
 #include "server/store/store.h"
-#include "tests/server/temp_folder.h"
+#include "tests/common/formats/temp_folder.h"
 
 namespace tenon::server {
 namespace {
@@ -82,7 +82,7 @@ class StoreConformance : public testing::TestWithParam<Implementation> {
     return ids;
   }
 
-  TempFolder folder_;
+  test::TempFolder folder_;
   ManualClock clock_;
   std::unique_ptr<Store> store_;
 };
@@ -180,6 +180,25 @@ TEST_P(StoreConformance, ListsNewestFirstInPages) {
   } while (!query.page_token.empty());
   EXPECT_EQ(pages, 3);
   EXPECT_THAT(all, ElementsAre("r6", "r5", "r4", "r3", "r2", "r1", "r0"));
+}
+
+TEST_P(StoreConformance, APageIsBoundedByBytesToo) {
+  for (int i = 0; i < 4; ++i) {
+    Record record = MakeRecord("r" + std::to_string(i), i);
+    record.body = std::string(100, 'x');
+    ASSERT_TRUE(Insert(record).ok());
+  }
+  ListQuery query{"t1", "adapter"};
+  query.max_bytes = 150;
+  auto page = List(query);
+  EXPECT_THAT(Ids(*page), ElementsAre("r3", "r2")) << "it ends with the record that reaches the bound";
+  query.page_token = page->next_page_token;
+  page = List(query);
+  EXPECT_THAT(Ids(*page), ElementsAre("r1", "r0"));
+  EXPECT_THAT(page->next_page_token, IsEmpty());
+  query.page_token.clear();
+  query.max_bytes = 1;
+  EXPECT_THAT(Ids(*List(query)), ElementsAre("r3")) << "one at least";
 }
 
 TEST_P(StoreConformance, APageThatIsExactlyFullIsTheLast) {
