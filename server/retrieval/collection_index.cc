@@ -16,6 +16,8 @@ constexpr int64_t kTieSlack = 16;
 constexpr int64_t kExactBelow = 20'000;
 // Of a row beside its strings: two hash nodes and the row itself.
 constexpr int64_t kRowOverhead = 160;
+// Vectors added under one lock: in a large graph each takes some 100 us.
+constexpr size_t kAddAtATime = 32;
 
 // Cosine is the inner product of vectors of length 1; a vector of zeros stays what it is and scores 0.
 void Normalize(float* vector, int dimensions) {
@@ -34,13 +36,16 @@ CollectionIndex::CollectionIndex(const IndexSpec& spec, int64_t exact_below)
     : spec_(spec), exact_below_(exact_below), vectors_(MakeFaissIndex(spec.kind, spec.dimensions)) {}
 
 absl::Status CollectionIndex::Apply(IndexChange change) {
+  absl::MutexLock apply(&apply_mutex_);
+  RETURN_IF_ERROR(AddVectors(change.put));
   absl::MutexLock lock(&mutex_);
   for (const int64_t number : change.removed) Bury(number);
   for (const IndexDocument& document : change.put) {
     const auto old = number_of_id_.find(document.id);
     if (old != number_of_id_.end()) Bury(old->second);
   }
-  return Append(std::move(change.put));
+  AddRows(std::move(change.put));
+  return absl::OkStatus();
 }
 
 void CollectionIndex::Bury(int64_t number) {
@@ -53,8 +58,7 @@ void CollectionIndex::Bury(int64_t number) {
   row = Row();
 }
 
-absl::Status CollectionIndex::Append(std::vector<IndexDocument> documents) {
-  if (documents.empty()) return absl::OkStatus();
+absl::Status CollectionIndex::AddVectors(const std::vector<IndexDocument>& documents) {
   std::vector<float> block;
   block.reserve(documents.size() * spec_.dimensions);
   for (const IndexDocument& document : documents) {
@@ -67,14 +71,21 @@ absl::Status CollectionIndex::Append(std::vector<IndexDocument> documents) {
       Normalize(block.data() + block.size() - spec_.dimensions, spec_.dimensions);
     }
   }
-  RETURN_IF_ERROR(vectors_->Add(block.data(), static_cast<int64_t>(documents.size())));
+  for (size_t begin = 0; begin < documents.size(); begin += kAddAtATime) {
+    const size_t count = std::min(kAddAtATime, documents.size() - begin);
+    absl::MutexLock lock(&mutex_);  // let go between: searches wait for a few milliseconds at most
+    RETURN_IF_ERROR(vectors_->Add(block.data() + begin * spec_.dimensions, static_cast<int64_t>(count)));
+  }
+  return absl::OkStatus();
+}
+
+void CollectionIndex::AddRows(std::vector<IndexDocument> documents) {
   for (IndexDocument& document : documents) {
     row_bytes_ += MetadataBytes(document.metadata) + static_cast<int64_t>(2 * document.id.size());
     slot_of_number_[document.number] = static_cast<int64_t>(rows_.size());
     number_of_id_[document.id] = document.number;
     rows_.push_back({document.number, std::move(document.id), std::move(document.metadata)});
   }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::vector<IndexHit>>> CollectionIndex::Search(
@@ -82,9 +93,10 @@ absl::StatusOr<std::vector<std::vector<IndexHit>>> CollectionIndex::Search(
   absl::ReaderMutexLock lock(&mutex_);
   SlotSet allowed;
   int64_t allowed_count = static_cast<int64_t>(rows_.size());
-  const bool restricted = !filter.empty() || slot_of_number_.size() != rows_.size();
+  const bool arriving = vectors_->size() != static_cast<int64_t>(rows_.size());
+  const bool restricted = !filter.empty() || arriving || slot_of_number_.size() != rows_.size();
   if (restricted) {
-    allowed.resize(rows_.size());
+    allowed.resize(static_cast<size_t>(vectors_->size()));
     allowed_count = 0;
     for (size_t slot = 0; slot < rows_.size(); ++slot) {
       if (rows_[slot].number < 0 || !Matches(rows_[slot].metadata, filter)) continue;

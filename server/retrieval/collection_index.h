@@ -66,7 +66,8 @@ class CollectionIndex {
     Metadata metadata;
   };
 
-  absl::Status Append(std::vector<IndexDocument> documents) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AddVectors(const std::vector<IndexDocument>& documents) ABSL_EXCLUSIVE_LOCKS_REQUIRED(apply_mutex_);
+  void AddRows(std::vector<IndexDocument> documents) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Bury(int64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::vector<IndexHit>> SearchOne(std::vector<float> query, int k, const SlotSet* allowed,
                                                   int64_t allowed_count, bool filtered) const
@@ -74,7 +75,9 @@ class CollectionIndex {
 
   const IndexSpec spec_;
   const int64_t exact_below_;
+  absl::Mutex apply_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);  // one change at a time
   mutable absl::Mutex mutex_;
+  // Vectors come first, a few at a time, and are not found before their rows are there.
   std::unique_ptr<VectorIndex> vectors_ ABSL_GUARDED_BY(mutex_);
   std::vector<Row> rows_ ABSL_GUARDED_BY(mutex_);  // by slot
   std::unordered_map<int64_t, int64_t> slot_of_number_ ABSL_GUARDED_BY(mutex_);

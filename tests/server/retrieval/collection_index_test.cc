@@ -217,6 +217,28 @@ TEST(HnswIndexTest, FindsNearlyWhatFlatFinds) {
   EXPECT_GT(HnswRecall(hnsw, flat, queries, {}), 0.97);
 }
 
+TEST(HnswIndexTest, SearchesGoOnWhileALargeChangeIsApplied) {
+  CollectionIndex index(Spec(v1::INDEX_KIND_HNSW, 64));
+  ASSERT_TRUE(index.Apply(Put(0, "first", Vector(64, 1))).ok());
+  IndexChange change;
+  const auto vectors = RandomVectors(4000, 64, 5);
+  for (int i = 0; i < 4000; ++i) change.put.push_back({i + 1, absl::StrCat("d", i), {}, vectors[i]});
+  std::atomic<bool> done = false;
+  std::thread writer([&] {
+    EXPECT_TRUE(index.Apply(std::move(change)).ok());
+    done = true;
+  });
+  int between = 0;  // searches that ended while the change was under way
+  while (!done) {
+    const auto found = Find(index, Vector(64, 1), 5000);
+    ASSERT_TRUE(found.size() == 1 || found.size() == 4001) << found.size() << ": part of a change";
+    between += found.size() == 1 && !done;
+  }
+  writer.join();
+  EXPECT_GT(between, 1) << "searches waited for the whole change";
+  EXPECT_EQ(Find(index, Vector(64, 1), 5000).size(), 4001u);
+}
+
 TEST_P(BothKindsTest, SearchesSeeChangesWholeWhileOthersWrite) {
   CollectionIndex index(Spec(GetParam(), 4));
   // Every change replaces a pair of documents by one of the next generation: a search that saw half of one would find
