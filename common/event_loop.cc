@@ -56,6 +56,12 @@ EventLoop::~EventLoop() {
     state_->changed.SignalAll();
   }
   state_->thread.join();
+  // Now, and under no lock: what is dropped may tell somebody that it was.
+  std::deque<std::function<void()>> ready;
+  std::multimap<absl::Time, std::function<void()>> timers;
+  absl::MutexLock lock(&state_->mutex);
+  ready.swap(state_->ready);
+  timers.swap(state_->timers);
 }
 
 void EventLoop::Post(std::function<void()> function) {
@@ -72,11 +78,15 @@ void EventLoop::PostAfter(absl::Duration delay, std::function<void()> function) 
 
 void EventLoop::Run(std::function<void()> function) {
   absl::Notification done;
-  Post([&] {
-    function();
-    done.Notify();
-  });
+  // Told when the function is gone: run, or dropped with the loop.
+  std::shared_ptr<void> gone(nullptr, [&done](void*) { done.Notify(); });
+  Post([&function, gone = std::exchange(gone, nullptr)] { function(); });
   done.WaitForNotification();
+}
+
+size_t EventLoop::waiting() const {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->ready.size();
 }
 
 bool EventLoop::IsLoopThread() const { return std::this_thread::get_id() == state_->thread.get_id(); }

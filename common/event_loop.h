@@ -1,6 +1,7 @@
 // One thread that runs posted functions and timers in order: what it owns needs no locks.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 
@@ -21,9 +22,12 @@ class EventLoop {
   void Post(std::function<void()> function);
   // Runs `function` once, not before `delay` from now.
   void PostAfter(absl::Duration delay, std::function<void()> function);
-  // Runs `function` on the loop and waits for it. Never call it from the loop itself.
+  // Runs `function` on the loop and waits for it; returns without it when the loop is being destroyed. Never call it
+  // from the loop itself.
   void Run(std::function<void()> function);
   bool IsLoopThread() const;
+  // Functions that wait for their turn, timers not counted.
+  size_t waiting() const;
 
  private:
   struct State;

@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/time/time.h"
+#include "common/formats/status.h"
+#include "common/log_file.h"
 
 namespace tenon::server {
 namespace {
@@ -38,11 +40,16 @@ void LogOfGrpc(gpr_log_func_args* args) { spdlog::debug("grpc: {}", args->messag
 
 }  // namespace
 
-std::shared_ptr<spdlog::logger> SetUpLog(const std::string& level) {
-  auto sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+absl::StatusOr<std::shared_ptr<spdlog::logger>> SetUpLog(const std::string& level, const std::filesystem::path& file,
+                                                         int64_t max_bytes) {
+  std::shared_ptr<spdlog::sinks::sink> sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  if (!file.empty()) {
+    ASSIGN_OR_RETURN(sink, OpenLogFile(file, max_bytes));
+  }
   auto logger = std::make_shared<spdlog::logger>("tenon", sink);
   logger->set_formatter(std::make_unique<JsonFormatter>());
   logger->set_level(spdlog::level::from_str(level));
+  logger->flush_on(spdlog::level::trace);  // the last line is the one that is wanted
   spdlog::set_default_logger(logger);
   gpr_set_log_function(LogOfGrpc);
   return logger;

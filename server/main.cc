@@ -19,8 +19,12 @@ int main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 
-  auto log = tenon::server::SetUpLog(options.log_level);
-  auto server = tenon::server::Server::Start(options, log);
+  auto log = tenon::server::SetUpLog(options.log_level, options.log_file, options.log_file_mb << 20);
+  if (!log.ok()) {
+    std::fprintf(stderr, "tenon-server: %s\n", std::string(log.status().message()).c_str());
+    return 1;
+  }
+  auto server = tenon::server::Server::Start(options, *log);
   if (!server.ok()) {
     std::fprintf(stderr, "tenon-server: %s\n", std::string(server.status().message()).c_str());
     return 1;

@@ -50,6 +50,10 @@ std::optional<int> ParseServerOptions(int argc, char** argv, ServerOptions* opti
   app.add_option("--log-level", o.log_level, "Least severe messages to log")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}))
       ->capture_default_str();
+  app.add_option("--log-file", o.log_file, "Log here and not to standard error; three older files are kept beside it");
+  app.add_option("--log-file-mb", o.log_file_mb, "Size in MiB at which the log file is moved aside")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   try {
     app.parse(argc, argv);
     if (o.lease_ms <= o.heartbeat_ms) throw CLI::ValidationError("--lease-ms", "must be longer than --heartbeat-ms");

@@ -1,6 +1,7 @@
 // Command line of tenon-server.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -24,6 +25,8 @@ struct ServerOptions {
   int max_queued_jobs = 1000;
   int index_memory_mb = 1024;
   std::string log_level = "info";
+  std::filesystem::path log_file;  // empty: standard error
+  int64_t log_file_mb = 64;
 };
 
 // The exit code when the program is to end at once: help, version, or a wrong command line.

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
+#include "common/log_file.h"
 #include "worker/link/link.h"
 #include "worker/link/metrics.h"
 #include "worker/options.h"
@@ -46,6 +48,16 @@ absl::Status WritePorts(const std::filesystem::path& file, int metrics) {
   std::filesystem::rename(temporary, file, error);
   if (out && !error) return absl::OkStatus();
   return TenonError(Reason::kOptionInvalid, absl::StrCat("cannot write ", file.string()), "ports-file");
+}
+
+absl::Status SetUpLog(const WorkerOptions& options) {
+  if (!options.log_file.empty()) {
+    ASSIGN_OR_RETURN(auto sink, OpenLogFile(options.log_file, options.log_file_mb << 20));
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>("tenon", std::move(sink)));
+  }
+  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  spdlog::flush_on(spdlog::level::trace);  // the last line is the one that is wanted
+  return absl::OkStatus();
 }
 
 int64_t MachineMemory() { return int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE); }
@@ -119,7 +131,10 @@ absl::Status Serve(const WorkerOptions& options, const sigset_t& signals) {
 int main(int argc, char** argv) {
   tenon::WorkerOptions options;
   if (const auto code = tenon::ParseWorkerOptions(argc, argv, &options)) return *code;
-  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  if (const absl::Status log = tenon::SetUpLog(options); !log.ok()) {
+    std::fprintf(stderr, "tenon-worker: %s\n", std::string(log.message()).c_str());
+    return 1;
+  }
   // Blocked before any thread starts, so that the main thread alone takes them.
   sigset_t signals;
   sigemptyset(&signals);
@@ -130,5 +145,6 @@ int main(int argc, char** argv) {
   const absl::Status status = tenon::Serve(options, signals);
   if (status.ok()) return 0;
   spdlog::error("{}", std::string(status.message()));
+  std::fprintf(stderr, "tenon-worker: %s\n", std::string(status.message()).c_str());
   return 1;
 }

@@ -66,6 +66,9 @@ std::optional<int> ParseWorkerOptions(int argc, char** argv, WorkerOptions* opti
   app.add_option("--drain-seconds", o.drain_seconds, "Time to finish in after SIGTERM")->check(CLI::NonNegativeNumber);
   app.add_option("--log-level", o.log_level, "Least severe messages to log")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
+  app.add_option("--log-file", o.log_file, "Log here and not to standard output; three older files are kept beside it");
+  app.add_option("--log-file-mb", o.log_file_mb, "Size in MiB at which the log file is moved aside")
+      ->check(CLI::PositiveNumber);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -25,6 +25,8 @@ struct WorkerOptions {
   double training_floor = 0.1;
   int drain_seconds = 20;
   std::string log_level = "info";
+  std::filesystem::path log_file;  // empty: standard output
+  int64_t log_file_mb = 64;
 };
 
 // The exit code when the program must end at once (help, a bad flag); the message is printed.

@@ -1,10 +1,15 @@
 #include "client/cli/stack.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -16,6 +21,7 @@ namespace tenon::cli {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr char kLockSuffix[] = ".lock";
 constexpr absl::Duration kPoll = absl::Milliseconds(50);
 // A worker that gives its jobs back needs seconds; a hung one is not waited for.
 constexpr absl::Duration kGrace = absl::Seconds(20);
@@ -63,8 +69,11 @@ fs::path CommonParent(const std::vector<fs::path>& folders) {
 std::string Stack::address() const { return absl::StrCat(HostOf(options_.listen), ":", ports_.at("grpc")); }
 
 absl::Status Stack::Dead(const ProcessSpec& spec, const std::string& how) const {
-  return absl::AbortedError(absl::StrCat("The ", spec.name, " ended (", how, "). The end of ", spec.log_file, ":\n",
-                                         Tail(spec.log_file, 10)));
+  const std::string& log = &spec == &server_spec_ ? server_log_ : worker_log_;
+  std::string words = absl::StrCat("The ", spec.name, " ended (", how, "). The end of ", log, ":\n", Tail(log, 10));
+  // What does not go through the log: wrong flags, a failed start, the loader's or the C library's last words.
+  if (const std::string said = Tail(spec.log_file, 10); !said.empty()) absl::StrAppend(&words, "\nIt said:\n", said);
+  return absl::AbortedError(words);
 }
 
 absl::StatusOr<std::map<std::string, int>> Stack::WaitForPorts(const fs::path& file, Process& process,
@@ -90,10 +99,11 @@ absl::Status Stack::StartServer() {
   std::error_code error;
   fs::remove(ports_file, error);
   server_spec_.name = "server";
-  server_spec_.log_file = (options_.data / "log" / "server.log").string();
+  server_spec_.log_file = (options_.data / "log" / "server.err").string();
+  server_log_ = (options_.data / "log" / "server.log").string();
   server_spec_.args = {"--data",           options_.data.string(),  "--listen",         options_.listen,
                        "--workers-listen", options_.workers_listen, "--metrics-listen", options_.metrics_listen,
-                       "--ports-file",     ports_file.string()};
+                       "--ports-file",     ports_file.string(),     "--log-file",       server_log_};
   if (!options_.bases_root.empty()) {
     server_spec_.args.insert(server_spec_.args.end(), {"--bases-root", options_.bases_root.string()});
   }
@@ -112,12 +122,14 @@ absl::Status Stack::StartWorker() {
   std::error_code error;
   fs::remove(ports_file, error);
   worker_spec_.name = "worker";
-  worker_spec_.log_file = (options_.data / "log" / "worker.log").string();
+  worker_spec_.log_file = (options_.data / "log" / "worker.err").string();
+  worker_log_ = (options_.data / "log" / "worker.log").string();
   worker_spec_.args = {"--server",         absl::StrCat(HostOf(options_.workers_listen), ":", ports_.at("workers")),
                        "--device",         options_.device,
                        "--cache",          (options_.data / "worker-cache").string(),
                        "--metrics-listen", options_.worker_metrics_listen,
-                       "--ports-file",     ports_file.string()};
+                       "--ports-file",     ports_file.string(),
+                       "--log-file",       worker_log_};
   worker_spec_.args.insert(worker_spec_.args.end(), options_.worker_args.begin(), options_.worker_args.end());
   ASSIGN_OR_RETURN(worker_, Process::Start(worker_spec_));
   worker_started_ = absl::Now();
@@ -155,11 +167,29 @@ absl::Status Stack::WaitForWorker() {
     if (absl::Now() > next_note) {
       PrintNote(absl::StrCat("The worker is still loading (",
                              absl::FormatDuration(absl::Trunc(absl::Now() - started, absl::Seconds(1))),
-                             "): ", worker_spec_.log_file));
+                             "): ", worker_log_));
       next_note += absl::Seconds(10);
     }
     if (calls_->WaitForCancel(kPoll)) return Cancelled();
   }
+}
+
+// Whoever finds the file must find its own server: two that write it would also delete each other's.
+absl::Status Stack::TakePortsFile() {
+  if (options_.ports_file.empty()) return absl::OkStatus();
+  const std::string lock = options_.ports_file + kLockSuffix;
+  ports_lock_ = open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+  if (ports_lock_ < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("Cannot write ", lock, ": ", std::strerror(errno), "."));
+  }
+  if (flock(ports_lock_, LOCK_EX | LOCK_NB) != 0) {
+    close(std::exchange(ports_lock_, -1));
+    return TenonError(Reason::kInUse, absl::StrCat("Another `tenon up` writes ", options_.ports_file, "."),
+                      "--ports-file");
+  }
+  std::error_code error;
+  fs::remove(options_.ports_file, error);  // of one that was killed
+  return absl::OkStatus();
 }
 
 absl::Status Stack::WritePortsFile() const {
@@ -183,7 +213,8 @@ absl::Status Stack::Start() {
       return absl::InvalidArgumentError(
           absl::StrCat("Cannot make ", (options_.data / folder).string(), ": ", error.message(), "."));
   }
-  if (!options_.ports_file.empty()) fs::remove(options_.ports_file, error);
+  RETURN_IF_ERROR(TakePortsFile());
+  for (const char* words : {"server.err", "worker.err"}) fs::remove(options_.data / "log" / words, error);  // of old
   RETURN_IF_ERROR(StartServer());
   client_ = std::make_unique<client::Client>(client::ClientOptions{.server = address()}, calls_);
   // The bases first: the worker loads them as soon as it connects.
@@ -202,7 +233,7 @@ absl::Status Stack::Supervise() {
         const absl::Duration delay = restarts_.NextDelay(absl::Now() - worker_started_);
         PrintNote(absl::StrCat("The worker ended (", *how, "); it starts again",
                                delay > absl::ZeroDuration() ? absl::StrCat(" in ", absl::FormatDuration(delay)) : "",
-                               ". Its log: ", worker_spec_.log_file));
+                               ". Its log: ", worker_log_));
         restart_at = absl::Now() + delay;
         worker_.reset();
       }
@@ -221,8 +252,11 @@ absl::Status Stack::Supervise() {
 void Stack::Stop() {
   if (worker_.has_value() && !worker_->Stop(kGrace)) PrintNote("The worker did not stop in time and was killed.");
   if (server_.has_value() && !server_->Stop(kGrace)) PrintNote("The server did not stop in time and was killed.");
+  if (ports_lock_ < 0) return;  // the file is somebody else's
   std::error_code error;
-  if (!options_.ports_file.empty()) fs::remove(options_.ports_file, error);
+  fs::remove(options_.ports_file, error);
+  fs::remove(options_.ports_file + kLockSuffix, error);
+  close(std::exchange(ports_lock_, -1));
 }
 
 }  // namespace tenon::cli

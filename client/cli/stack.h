@@ -66,6 +66,7 @@ class Stack {
   // Waits for `file` to hold ports; the process' end is an error with its last words.
   absl::StatusOr<std::map<std::string, int>> WaitForPorts(const std::filesystem::path& file, Process& process,
                                                           const ProcessSpec& spec);
+  absl::Status TakePortsFile();
   absl::Status WritePortsFile() const;
   // Error of a process that ended, with the last lines of its log.
   absl::Status Dead(const ProcessSpec& spec, const std::string& how) const;
@@ -75,6 +76,8 @@ class Stack {
   std::map<std::string, int> ports_;
   std::vector<std::string> digests_;
   ProcessSpec server_spec_, worker_spec_;
+  std::string server_log_, worker_log_;
+  int ports_lock_ = -1;  // descriptor of the ports file's lock, held while the file is ours
   std::optional<Process> server_, worker_;
   absl::Time worker_started_;
   RestartPolicy restarts_;

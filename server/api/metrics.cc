@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/formats/status.h"
+#include "common/nudge.h"
 
 namespace tenon::server {
 namespace {
@@ -195,7 +196,9 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(const st
   return endpoint;
 }
 
-MetricsEndpoint::~MetricsEndpoint() = default;
+MetricsEndpoint::~MetricsEndpoint() {
+  if (exposer_ != nullptr) StopListener(port(), [this] { exposer_.reset(); });
+}
 
 int MetricsEndpoint::port() const { return exposer_->GetListeningPorts().front(); }
 

@@ -85,6 +85,28 @@ def test_starts_again_on_the_same_data(up, tiny_base):
     assert [base["digest"] for base in again.json("bases", "list")["bases"]] == [digest]
 
 
+def test_a_second_leaves_the_firsts_ports_file_alone(up):
+    one = up()
+    one.ready()
+    before = one.ports_file.read_text()
+    two = up()
+    assert two.process.wait(60) != 0
+    two.log.seek(0)
+    assert "Another `tenon up` writes" in two.log.read()
+    assert one.ports_file.read_text() == before
+    assert one.stop() == 0
+    assert not list(one.ports_file.parent.glob("ports.json*"))
+
+
+def test_logs_are_files_of_their_own(up):
+    one = up("--server-arg=--log-file-mb=1", "--worker-arg=--log-file-mb=1")
+    one.ready()
+    logs = one.ports_file.parent / "data/log"
+    assert '"message"' in (logs / "server.log").read_text()
+    assert "worker" in (logs / "worker.log").read_text()
+    assert (logs / "server.err").read_text() == ""
+
+
 def test_a_killed_worker_is_started_again(up, tiny_base):
     one = up("--base", f"tiny={tiny_base}")
     tenon = one.ready()

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/formats/status.h"
+#include "common/nudge.h"
 #include "worker/link/process_metrics.h"
 
 namespace tenon::link {
@@ -143,7 +144,7 @@ struct Metrics::State {
 };
 
 Metrics::Metrics() : state_(std::make_shared<State>()) {}
-Metrics::~Metrics() = default;
+Metrics::~Metrics() { Close(); }
 
 runtime::RuntimeObserver Metrics::observer() {
   const std::shared_ptr<State> state = state_;
@@ -175,6 +176,12 @@ void Metrics::Attach(const runtime::Runtime* runtime, const WorkerLink* link, co
 }
 
 void Metrics::Detach() { Attach(nullptr, nullptr, nullptr); }
+
+void Metrics::Close() {
+  if (state_->exposer == nullptr) return;
+  const std::vector<int> ports = state_->exposer->GetListeningPorts();
+  StopListener(ports.empty() ? 0 : ports.front(), [this] { state_->exposer.reset(); });
+}
 
 absl::StatusOr<int> Metrics::Listen(const std::string& address) {
   try {

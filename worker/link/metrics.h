@@ -26,6 +26,8 @@ class Metrics {
 
   // Serves /metrics on host:port, port 0 for any free one; answers with the port.
   absl::StatusOr<int> Listen(const std::string& address);
+  // Serves no more.
+  void Close();
   // The page's text.
   std::string Render() const;
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <thread>
 #include <vector>
 
 #include "absl/synchronization/notification.h"
@@ -47,6 +49,23 @@ TEST(EventLoop, FunctionsMayPostMore) {
   absl::Notification done;
   loop.Post([&] { loop.Post([&] { done.Notify(); }); });
   done.WaitForNotification();
+}
+
+TEST(EventLoop, WhoWaitsForAFunctionIsLetGoWithTheLoop) {
+  auto loop = std::make_unique<EventLoop>();
+  absl::Notification busy, ending;
+  loop->Post([&] {
+    busy.Notify();
+    ending.WaitForNotification();
+    // Time for the destructor to begin. Should it come later all the same, the function runs, which is as good.
+    for (int i = 0; i < 10'000; ++i) std::this_thread::yield();
+  });
+  busy.WaitForNotification();
+  std::thread waiter([loop = loop.get()] { loop->Run([] {}); });
+  while (loop->waiting() == 0) std::this_thread::yield();
+  ending.Notify();
+  loop.reset();
+  waiter.join();
 }
 
 TEST(EventLoop, StopsWithWorkStillQueued) {
