@@ -1,5 +1,7 @@
 #include "worker/link/blob_cache.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <fstream>
 #include <iterator>
@@ -68,6 +70,24 @@ class BlobCache::Pins {
   const Files& files_;
 };
 
+class BlobCache::Turn {
+ public:
+  Turn(BlobCache* cache, std::string name) : cache_(cache), name_(std::move(name)) {
+    absl::MutexLock lock(&cache_->mutex_);
+    const auto free = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(cache_->mutex_) { return !cache_->busy_.contains(name_); };
+    cache_->mutex_.Await(absl::Condition(&free));
+    cache_->busy_.insert(name_);
+  }
+  ~Turn() {
+    absl::MutexLock lock(&cache_->mutex_);
+    cache_->busy_.erase(name_);
+  }
+
+ private:
+  BlobCache* const cache_;
+  const std::string name_;
+};
+
 BlobCache::BlobCache(fs::path root, int64_t max_adapter_bytes, Fetch fetch)
     : root_(std::move(root)), max_adapter_bytes_(max_adapter_bytes), fetch_(std::move(fetch)) {}
 
@@ -97,28 +117,38 @@ absl::Status BlobCache::TakeOver() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<fs::path> BlobCache::Blob(const v1::FileEntry& entry) {
-  const fs::path blob = root_ / "blobs" / entry.sha256();
-  const auto not_fetched = [&] { return !fetching_.contains(entry.sha256()); };
-  fs::path temporary;
+bool BlobCache::IsIntact(const fs::path& blob, const v1::FileEntry& entry) {
+  std::error_code error;
+  const auto size = fs::file_size(blob, error);
+  if (error || (entry.size_bytes() != 0 && static_cast<int64_t>(size) != entry.size_bytes())) return false;
   {
     absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(&not_fetched));
-    std::error_code error;
-    const auto size = fs::file_size(blob, error);
-    if (!error && (entry.size_bytes() == 0 || static_cast<int64_t>(size) == entry.size_bytes())) return blob;
-    fetching_.insert(entry.sha256());
-    temporary = root_ / "tmp" / absl::StrCat("blob-", next_temporary_++);
+    if (checked_blobs_.contains(entry.sha256())) return true;
   }
-  absl::Status status = fetch_(entry, temporary);
-  std::error_code error;
-  if (status.ok()) {
+  const absl::StatusOr<std::string> sha256 = Sha256File(blob);
+  if (sha256.ok() && *sha256 == entry.sha256()) return true;
+  spdlog::warn("the cache's copy of {} is broken; it is fetched again", entry.path());
+  fs::remove(blob, error);
+  return false;
+}
+
+absl::StatusOr<fs::path> BlobCache::Blob(const v1::FileEntry& entry) {
+  const fs::path blob = root_ / "blobs" / entry.sha256();
+  const Turn turn(this, entry.sha256());
+  if (!IsIntact(blob, entry)) {
+    fs::path temporary;
+    {
+      absl::MutexLock lock(&mutex_);
+      checked_blobs_.erase(entry.sha256());
+      temporary = root_ / "tmp" / absl::StrCat("blob-", next_temporary_++);
+    }
+    RETURN_IF_ERROR(fetch_(entry, temporary));
+    std::error_code error;
     fs::rename(temporary, blob, error);
-    if (error) status = IoError("name a blob", error);
+    if (error) return IoError("name a blob", error);
   }
   absl::MutexLock lock(&mutex_);
-  fetching_.erase(entry.sha256());
-  if (!status.ok()) return status;
+  checked_blobs_.insert(entry.sha256());
   return blob;
 }
 
@@ -135,28 +165,48 @@ absl::Status BlobCache::Link(const fs::path& folder, const Files& files) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<bool> BlobCache::IsTrusted(const fs::path& folder, const Files& files) {
+  if (!IsComplete(folder, files)) return false;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (checked_folders_.contains(folder.string())) return true;
+  }
+  for (const v1::FileEntry& entry : files) {
+    RETURN_IF_ERROR(CheckEntry(entry));
+    ASSIGN_OR_RETURN(const fs::path blob, Blob(entry));
+    std::error_code error;
+    if (!fs::equivalent(blob, folder / entry.path(), error)) return false;
+  }
+  return true;
+}
+
 absl::StatusOr<fs::path> BlobCache::Folder(const std::string& kind, const std::string& digest, const Files& files) {
   if (!IsDigest(digest)) return TenonError(Reason::kInternal, "the server named a folder without a digest");
   const fs::path folder = root_ / kind / digest;
-  std::error_code error;
-  if (fs::exists(folder, error)) {
-    if (IsComplete(folder, files)) return folder;
-    fs::remove_all(folder, error);
-  }
+  const Turn turn(this, folder.string());
   const Pins pins(this, files);
-  fs::path temporary;
-  {
-    absl::MutexLock lock(&mutex_);
-    temporary = root_ / "tmp" / absl::StrCat("folder-", next_temporary_++);
+  std::error_code error;
+  bool trusted = false;
+  if (fs::exists(folder, error)) {
+    ASSIGN_OR_RETURN(trusted, IsTrusted(folder, files));
+    if (!trusted) fs::remove_all(folder, error);
   }
-  absl::Status status = Link(temporary, files);
-  if (status.ok()) {
-    fs::rename(temporary, folder, error);
-    // Another call made the same folder meanwhile: its files are ours.
-    if (error && !IsComplete(folder, files)) status = IoError("name a folder", error);
+  if (!trusted) {
+    fs::path temporary;
+    {
+      absl::MutexLock lock(&mutex_);
+      temporary = root_ / "tmp" / absl::StrCat("folder-", next_temporary_++);
+    }
+    absl::Status status = Link(temporary, files);
+    if (status.ok()) {
+      fs::rename(temporary, folder, error);
+      if (error) status = IoError("name a folder", error);
+    }
+    fs::remove_all(temporary, error);
+    RETURN_IF_ERROR(status);
   }
-  fs::remove_all(temporary, error);
-  if (!status.ok()) return status;
+  absl::MutexLock lock(&mutex_);
+  checked_folders_.insert(folder.string());
   return folder;
 }
 
@@ -221,7 +271,9 @@ void BlobCache::Trim() {
   // A tenth below the bound, so that the sweep behind is rare.
   while (bytes_ > max_adapter_bytes_ - max_adapter_bytes_ / 10 && adapters_.size() > kKeptFolders) {
     std::error_code ignored;
-    fs::remove_all(root_ / "adapters" / adapters_.back().digest, ignored);
+    const fs::path folder = root_ / "adapters" / adapters_.back().digest;
+    fs::remove_all(folder, ignored);
+    checked_folders_.erase(folder.string());
     bytes_ -= adapters_.back().bytes;
     by_digest_.erase(adapters_.back().digest);
     adapters_.pop_back();
@@ -234,6 +286,7 @@ void BlobCache::Sweep() {
     std::error_code ignored;
     if (blob->hard_link_count(ignored) > 1 || pinned_.contains(blob->path().filename().string())) continue;
     fs::remove(blob->path(), ignored);
+    checked_blobs_.erase(blob->path().filename().string());
   }
 }
 

@@ -21,8 +21,8 @@ namespace tenon::link {
 // Thread-safe; calls block while they fetch. Two calls for one blob fetch it once.
 //
 // Bases stay. Adapters are bounded by bytes: the least recently used folders are removed, and with them the blobs that
-// no other folder links. What was fetched and checked once is trusted by its size afterwards, across restarts too (it
-// was synced).
+// no other folder links. What was fetched was checked and synced; what an earlier process left is checked against its
+// digest when it is first used, and fetched again where a bit has turned.
 class BlobCache {
  public:
   // Brings a blob to a file, checked and synced.
@@ -49,10 +49,15 @@ class BlobCache {
   };
   // Keeps blobs from being swept between their fetch and their link.
   class Pins;
+  // One call at a time for a blob or folder.
+  class Turn;
   BlobCache(std::filesystem::path root, int64_t max_adapter_bytes, Fetch fetch);
   absl::Status TakeOver();
   absl::StatusOr<std::filesystem::path> Blob(const v1::FileEntry& entry);
+  bool IsIntact(const std::filesystem::path& blob, const v1::FileEntry& entry);
   absl::StatusOr<std::filesystem::path> Folder(const std::string& kind, const std::string& digest, const Files& files);
+  // Whether every file of a folder is a checked blob. An error when one had to be fetched again and cannot.
+  absl::StatusOr<bool> IsTrusted(const std::filesystem::path& folder, const Files& files);
   absl::Status Link(const std::filesystem::path& folder, const Files& files);
   void Use(const std::string& digest, int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Trim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -63,7 +68,9 @@ class BlobCache {
   const Fetch fetch_;
 
   mutable absl::Mutex mutex_;
-  std::set<std::string> fetching_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> busy_ ABSL_GUARDED_BY(mutex_);             // names of blobs and folders, see Turn
+  std::set<std::string> checked_blobs_ ABSL_GUARDED_BY(mutex_);    // by this process
+  std::set<std::string> checked_folders_ ABSL_GUARDED_BY(mutex_);  // likewise, paths
   std::multiset<std::string> pinned_ ABSL_GUARDED_BY(mutex_);
   std::list<Adapter> adapters_ ABSL_GUARDED_BY(mutex_);  // most recently used first
   std::unordered_map<std::string, std::list<Adapter>::iterator> by_digest_ ABSL_GUARDED_BY(mutex_);

@@ -16,6 +16,7 @@
 #include "common/digest.h"
 #include "common/formats/status.h"
 #include "common/status_proto.h"
+#include "worker/link/stall_guard.h"
 
 namespace tenon::link {
 namespace {
@@ -23,12 +24,16 @@ namespace {
 constexpr int kMaxMessageBytes = 64 << 20;
 constexpr size_t kChunkBytes = 512 << 10;
 constexpr std::chrono::seconds kReportTimeout(15);
-constexpr std::chrono::minutes kBlobTimeout(10);
 
 absl::Status FileError(const std::string& what, const std::filesystem::path& file, int error) {
   const Reason reason = error == ENOSPC || error == EDQUOT ? Reason::kDiskFull : Reason::kInternal;
   return TenonError(
       reason, absl::StrCat("the worker cannot ", what, " ", file.filename().string(), ": ", std::strerror(error)));
+}
+
+absl::Status Silent(const std::string& name, absl::Duration limit) {
+  return TenonError(Reason::kStorageFault, absl::StrCat("the server was silent for ", absl::FormatDuration(limit),
+                                                        " in the middle of ", name));
 }
 
 // A new file that is removed unless it was finished.
@@ -85,7 +90,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
 
 absl::Status ServerClient::Fetch(const v1::FileEntry& entry, const std::filesystem::path& file) {
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kBlobTimeout);
+  StallGuard guard(&watch_, &context, options_.fetch_stall);
   internal::v1::FetchBlobRequest request;
   request.set_sha256(entry.sha256());
   const auto reader = stub_->FetchBlob(&context, request);
@@ -95,6 +100,7 @@ absl::Status ServerClient::Fetch(const v1::FileEntry& entry, const std::filesyst
   internal::v1::FetchBlobResponse response;
   absl::Status status;
   while (status.ok() && reader->Read(&response)) {
+    guard.Progress();
     const std::string& chunk = response.chunk();
     size += static_cast<int64_t>(chunk.size());
     // A size of 0 is a size that the server did not say.
@@ -108,6 +114,7 @@ absl::Status ServerClient::Fetch(const v1::FileEntry& entry, const std::filesyst
   if (!status.ok()) context.TryCancel();
   const absl::Status finished = FromGrpcStatus(reader->Finish());
   RETURN_IF_ERROR(status);
+  if (guard.stalled()) return Silent(entry.path(), options_.fetch_stall);
   RETURN_IF_ERROR(finished);
   if (sha.Finish() != entry.sha256()) {
     return TenonError(Reason::kDigestMismatch,
@@ -118,7 +125,7 @@ absl::Status ServerClient::Fetch(const v1::FileEntry& entry, const std::filesyst
 
 absl::Status ServerClient::Publish(const std::string& job, int64_t term, const LocalFile& file) {
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kBlobTimeout);
+  StallGuard guard(&watch_, &context, options_.publish_stall);
   internal::v1::PublishBlobResponse response;
   const auto writer = stub_->PublishBlob(&context, &response);
   internal::v1::PublishBlobRequest request;
@@ -134,9 +141,11 @@ absl::Status ServerClient::Publish(const std::string& job, int64_t term, const L
     if (in.gcount() == 0) break;
     request.set_chunk(chunk.data(), static_cast<size_t>(in.gcount()));
     open = writer->Write(request);
+    guard.Progress();
   }
   writer->WritesDone();
-  return FromGrpcStatus(writer->Finish());
+  const absl::Status finished = FromGrpcStatus(writer->Finish());
+  return guard.stalled() ? Silent(file.entry.path(), options_.publish_stall) : finished;
 }
 
 absl::Status ServerClient::Report(const internal::v1::ReportJobRequest& report) {

@@ -8,6 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/event_loop.h"
 #include "tenon/internal/v1/worker_link_service.grpc.pb.h"
 
 namespace tenon::link {
@@ -23,13 +25,18 @@ struct LocalFile {
   std::filesystem::path path;
 };
 
-// Thread-safe; every call blocks.
+// Thread-safe; every call blocks, but never for ever.
 class ServerClient {
  public:
-  explicit ServerClient(std::shared_ptr<Stub> stub) : stub_(std::move(stub)) {}
+  struct Options {
+    absl::Duration fetch_stall = absl::Seconds(30);   // a fetch without a byte for so long ends
+    absl::Duration publish_stall = absl::Minutes(2);  // likewise; the server syncs the file before it answers
+  };
+  explicit ServerClient(std::shared_ptr<Stub> stub) : ServerClient(std::move(stub), Options()) {}
+  ServerClient(std::shared_ptr<Stub> stub, const Options& options) : stub_(std::move(stub)), options_(options) {}
 
-  // Writes the blob to `file`, synced. DIGEST_MISMATCH or TOO_LARGE when other bytes came than were named; then no file
-  // is left.
+  // Writes the blob to `file`, synced. DIGEST_MISMATCH or TOO_LARGE when other bytes came than were named,
+  // STORAGE_FAULT when the server fell silent; then no file is left.
   absl::Status Fetch(const v1::FileEntry& entry, const std::filesystem::path& file);
   // Stores the file's bytes under its digest. STALE_TERM when the job has another lease.
   absl::Status Publish(const std::string& job, int64_t term, const LocalFile& file);
@@ -37,6 +44,8 @@ class ServerClient {
 
  private:
   const std::shared_ptr<Stub> stub_;
+  const Options options_;
+  EventLoop watch_;  // for calls that stall
 };
 
 // Name, size and digest of every file directly in `folder`, by name.

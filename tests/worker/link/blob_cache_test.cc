@@ -12,6 +12,7 @@
 #include "absl/synchronization/notification.h"
 #include "common/digest.h"
 #include "common/formats/status.h"
+#include "tests/common/formats/temp_folder.h"
 
 namespace tenon::link {
 namespace {
@@ -20,13 +21,7 @@ namespace fs = std::filesystem;
 
 class BlobCacheTest : public ::testing::Test {
  protected:
-  BlobCacheTest() {
-    root_ = fs::path(::testing::TempDir()) /
-            absl::StrCat("cache-", ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(root_);
-    Open();
-  }
-  ~BlobCacheTest() override { fs::remove_all(root_); }
+  BlobCacheTest() { Open(); }
 
   void Open(int64_t max_bytes = 100'000) {
     cache_.reset();
@@ -61,7 +56,8 @@ class BlobCacheTest : public ::testing::Test {
     return static_cast<size_t>(std::distance(fs::directory_iterator(root_ / "blobs"), fs::directory_iterator()));
   }
 
-  fs::path root_;
+  test::TempFolder folder_;
+  const fs::path root_ = folder_.path();
   std::map<std::string, std::string> blobs_;
   std::atomic<int> fetches_{0};
   std::function<void()> on_fetch_;
@@ -101,6 +97,45 @@ TEST_F(BlobCacheTest, AFileThatWasCutIsFetchedAgain) {
   Open();
   ASSERT_TRUE(cache_->AdapterFolder(Digest(1), files).ok());
   EXPECT_EQ(ReadAll(*folder / "w"), "weights");
+}
+
+TEST_F(BlobCacheTest, AFileOfTheSameSizeWithAnotherBitIsFetchedAgainAfterARestart) {
+  const auto files = Files({{"w", "weights"}, {"config", "same"}});
+  for (const bool base : {true, false}) {
+    const auto get = [&] {
+      return base ? cache_->BaseFolder(Digest(1), files) : cache_->AdapterFolder(Digest(1), files);
+    };
+    const auto folder = get();
+    ASSERT_TRUE(folder.ok());
+    std::ofstream(*folder / "w", std::ios::binary | std::ios::in) << "W";  // the blob too
+    Open();
+    const int before = fetches_;
+    ASSERT_TRUE(get().ok());
+    EXPECT_EQ(ReadAll(*folder / "w"), "weights");
+    EXPECT_EQ(fetches_, before + 1);
+    ASSERT_TRUE(get().ok());
+    EXPECT_EQ(fetches_, before + 1) << "checked once";
+  }
+}
+
+TEST_F(BlobCacheTest, ABrokenFileOfOneFolderIsMendedInTheOthers) {
+  const auto one = Files({{"shared", "bytes"}, {"w", "one"}}), two = Files({{"shared", "bytes"}, {"w", "two"}});
+  const auto first = cache_->AdapterFolder(Digest(1), one), second = cache_->AdapterFolder(Digest(2), two);
+  std::ofstream(*first / "shared", std::ios::binary | std::ios::in) << "B";
+  Open();
+  ASSERT_TRUE(cache_->AdapterFolder(Digest(1), one).ok());
+  ASSERT_TRUE(cache_->AdapterFolder(Digest(2), two).ok());
+  EXPECT_EQ(ReadAll(*first / "shared"), "bytes");
+  EXPECT_EQ(ReadAll(*second / "shared"), "bytes");
+}
+
+TEST_F(BlobCacheTest, ABrokenFileThatCannotBeFetchedIsAnErrorAndNotUsed) {
+  const auto files = Files({{"w", "weights"}});
+  const auto folder = cache_->AdapterFolder(Digest(1), files);
+  std::ofstream(*folder / "w", std::ios::binary | std::ios::in) << "W";
+  Open();
+  blobs_.clear();
+  EXPECT_EQ(GetReason(cache_->AdapterFolder(Digest(1), files).status()), Reason::kNotFound);
 }
 
 TEST_F(BlobCacheTest, TheLeastRecentlyUsedAdaptersLeave) {

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/digest.h"
+#include "tests/common/formats/temp_folder.h"
 #include "tests/worker/link/recorded_runtime.h"
 #include "tests/worker/link/scripted_server.h"
 #include "worker/link/link.h"
@@ -28,10 +29,6 @@ inline std::string ReadAll(const std::filesystem::path& file) {
 class LinkFixture : public ::testing::Test {
  protected:
   LinkFixture() {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    root_ =
-        std::filesystem::path(::testing::TempDir()) / absl::StrCat("link-", info->test_suite_name(), "-", info->name());
-    std::filesystem::remove_all(root_);
     stub_ = pb::WorkerLinkService::NewStub(MakeChannel(server_.address()));
     client_ = std::make_unique<ServerClient>(stub_);
     cache_ = *BlobCache::Open(root_ / "cache", 1 << 20, [this](const v1::FileEntry& entry, const auto& file) {
@@ -62,7 +59,6 @@ class LinkFixture : public ::testing::Test {
     jobs_->Stop();
     runtime_.Clear();
     jobs_.reset();
-    std::filesystem::remove_all(root_);
   }
 
   // Connects, both streams open.
@@ -99,7 +95,8 @@ class LinkFixture : public ::testing::Test {
     return folder;
   }
 
-  std::filesystem::path root_;
+  test::TempFolder folder_;
+  const std::filesystem::path root_ = folder_.path();
   testing::ScriptedServer server_;
   testing::RecordedRuntime runtime_;
   std::shared_ptr<Stub> stub_;

@@ -62,6 +62,13 @@ void ScriptedServer::Corrupt(const std::string& sha256, const std::string& bytes
   corrupt_[sha256] = bytes;
 }
 
+void ScriptedServer::Hang(const std::string& sha256) {
+  absl::MutexLock lock(&mutex_);
+  hanging_ = sha256;
+}
+
+void ScriptedServer::LetGo() { Hang(""); }
+
 bool ScriptedServer::WaitForHellos(size_t count) const {
   absl::MutexLock lock(&mutex_);
   const auto heard = [&] { return hellos_.size() >= count; };
@@ -221,6 +228,9 @@ grpc::Status ScriptedServer::FetchBlob(grpc::ServerContext*, const pb::FetchBlob
     pb::FetchBlobResponse response;
     response.set_chunk(bytes.substr(done, 1000));
     writer->Write(response);
+    absl::MutexLock lock(&mutex_);
+    const auto go_on = [&] { return hanging_ != request->sha256(); };
+    mutex_.Await(absl::Condition(&go_on));
   }
   return grpc::Status::OK;
 }

@@ -36,6 +36,9 @@ class ScriptedServer final : public pb::WorkerLinkService::Service {
   google::protobuf::RepeatedPtrField<v1::FileEntry> AddFiles(const std::map<std::string, std::string>& files);
   // What FetchBlob sends for a digest instead of its bytes.
   void Corrupt(const std::string& sha256, const std::string& bytes);
+  // FetchBlob of the digest sends a first piece, and then nothing until LetGo.
+  void Hang(const std::string& sha256);
+  void LetGo();
 
   // Sends on the stream that is open; waits for one.
   void SendLink(const pb::LinkResponse& message);
@@ -85,6 +88,7 @@ class ScriptedServer final : public pb::WorkerLinkService::Service {
   std::unique_ptr<grpc::Server> server_;
   std::map<std::string, std::string> blobs_ ABSL_GUARDED_BY(mutex_), published_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> corrupt_ ABSL_GUARDED_BY(mutex_);
+  std::string hanging_ ABSL_GUARDED_BY(mutex_);
   std::vector<pb::Hello> hellos_ ABSL_GUARDED_BY(mutex_);
   std::vector<pb::LinkRequest> link_messages_ ABSL_GUARDED_BY(mutex_);
   std::vector<pb::InferenceResult> results_ ABSL_GUARDED_BY(mutex_);
