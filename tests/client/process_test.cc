@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "tests/common/formats/temp_folder.h"
 
 namespace tenon::cli {
 namespace {
@@ -25,12 +26,7 @@ __attribute__((constructor)) void BecomeChildBeforeMain(int argc, char** argv, c
 
 class ProcessTest : public testing::Test {
  protected:
-  ProcessTest() {
-    std::string pattern = (fs::temp_directory_path() / "tenon-process-XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-    log_ = (folder_ / "log").string();
-  }
-  ~ProcessTest() override { fs::remove_all(folder_); }
+  ProcessTest() : log_((folder_ / "log").string()) {}
   ProcessSpec Shell(const std::string& script) {
     return {.name = "child", .program = "/bin/sh", .args = {"-c", script}, .log_file = log_};
   }
@@ -48,7 +44,7 @@ class ProcessTest : public testing::Test {
     while (Log().find(text) == std::string::npos) usleep(1000);
   }
 
-  fs::path folder_;
+  test::TempFolder folder_;
   std::string log_;
 };
 

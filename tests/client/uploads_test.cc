@@ -12,29 +12,12 @@
 #include "common/digest.h"
 #include "common/formats/status.h"
 #include "tests/client/in_process_server.h"
+#include "tests/common/formats/temp_folder.h"
 
 namespace tenon::client {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A folder of the test's own, gone with it.
-class TempFolder {
- public:
-  TempFolder() {
-    std::string pattern = (fs::temp_directory_path() / "tenon-client-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TempFolder() { fs::remove_all(path_); }
-  fs::path Write(const std::string& name, const std::string& bytes) const {
-    std::ofstream(path_ / name, std::ios::binary) << bytes;
-    return path_ / name;
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 std::string ReadAll(const fs::path& file) {
   std::ostringstream bytes;
@@ -80,7 +63,7 @@ TEST(UploadDataset, SendsTheBytesInChunks) {
   MemoryDatasets datasets;
   InProcessServer server({&datasets});
   Client client({.server = server.address()});
-  TempFolder folder;
+  test::TempFolder folder;
   std::string bytes(3'000'000, 'x');
   bytes[1'234'567] = '\n';
   int64_t last_sent = 0;
@@ -102,7 +85,7 @@ TEST(UploadDataset, AnEarlyRefusalIsTheAnswer) {
   datasets.refuse = TenonError(Reason::kDatasetInvalid, "Row 7 has no `label`.", "row 7, label");
   InProcessServer server({&datasets});
   Client client({.server = server.address()});
-  TempFolder folder;
+  test::TempFolder folder;
   const auto dataset =
       UploadDataset(client, {.dataset_id = "d", .file = folder.Write("d.jsonl", std::string(20'000'000, 'x'))});
   EXPECT_EQ(GetReason(dataset.status()), Reason::kDatasetInvalid);
@@ -112,7 +95,7 @@ TEST(UploadDataset, AnEarlyRefusalIsTheAnswer) {
 TEST(UploadDataset, AFileThatIsNotThereOrOfNoKnownKindIsRefusedHere) {
   Client client({.server = "127.0.0.1:1"});
   EXPECT_TRUE(absl::IsNotFound(UploadDataset(client, {.dataset_id = "d", .file = "nowhere.jsonl"}).status()));
-  TempFolder folder;
+  test::TempFolder folder;
   EXPECT_TRUE(absl::IsInvalidArgument(
       UploadDataset(client, {.dataset_id = "d", .file = folder.Write("d.xlsx", "x")}).status()));
 }
@@ -121,7 +104,7 @@ TEST(EnsureDataset, TheSameBytesAreSentOnce) {
   MemoryDatasets datasets;
   InProcessServer server({&datasets});
   Client client({.server = server.address()});
-  TempFolder folder;
+  test::TempFolder folder;
   const auto first = EnsureDataset(client, folder.Write("a.jsonl", "{\"text\":\"a\",\"label\":\"b\"}\n"));
   const auto again = EnsureDataset(client, folder.Write("b.jsonl", "{\"text\":\"a\",\"label\":\"b\"}\n"));
   ASSERT_TRUE(first.ok() && again.ok());
@@ -199,7 +182,7 @@ class CatalogTest : public testing::Test {
   MemoryCatalog catalog_;
   InProcessServer server_{{&catalog_}};
   Client client_{{.server = server_.address()}};
-  TempFolder folder_;
+  test::TempFolder folder_;
 };
 
 TEST_F(CatalogTest, AnAdapterTravelsBothWays) {
@@ -254,7 +237,7 @@ TEST_F(CatalogTest, AnExportThatCannotBeWrittenLeavesNothingBehindButTheUsersFol
 }
 
 // Enough of a base for its manifest; what the files hold is the server's affair.
-void WriteBase(const TempFolder& folder) {
+void WriteBase(const test::TempFolder& folder) {
   folder.Write("config.json", R"({"model_type":"bert"})");
   folder.Write("model.safetensors", std::string(2'500'000, 'w'));
   folder.Write("vocab.txt", "[PAD]\n");

@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "server/server.h"
 #include "tenon/v1/inference_service.grpc.pb.h"
-#include "tests/server/temp_folder.h"
+#include "tests/common/formats/temp_folder.h"
 
 namespace tenon::server {
 
@@ -32,7 +32,7 @@ class ServerFixture : public ::testing::Test {
   // Waits until grpc.health.v1 says so of a service.
   void WaitForHealth(const std::string& service, bool serving) const;
 
-  TempFolder folder_;
+  test::TempFolder folder_;
   ServerOptions options_;
   std::unique_ptr<Server> server_;
   std::unique_ptr<v1::InferenceService::Stub> inference_;

@@ -12,7 +12,7 @@
 
 #include "common/digest.h"
 #include "common/formats/status.h"
-#include "tests/server/temp_folder.h"
+#include "tests/common/formats/temp_folder.h"
 
 namespace tenon::server {
 namespace {
@@ -48,7 +48,7 @@ class DirBlobStoreTest : public testing::Test {
     return count;
   }
 
-  TempFolder folder_;
+  test::TempFolder folder_;
   std::unique_ptr<BlobStore> store_;
 };
 

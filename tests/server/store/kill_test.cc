@@ -13,7 +13,7 @@
 
 #include "common/formats/status.h"
 #include "server/store/sqlite/sqlite_store.h"
-#include "tests/server/temp_folder.h"
+#include "tests/common/formats/temp_folder.h"
 
 extern char** environ;
 
@@ -69,7 +69,7 @@ Ended RunWriter(std::vector<std::string> command, int lines) {
 }
 
 TEST(StoreKillTest, AcknowledgedWritesSurviveSigkill) {
-  TempFolder folder;
+  test::TempFolder folder;
   std::mt19937 random(20240607);
   std::vector<std::string> acknowledged;
   for (int round = 0; round < kRounds; ++round) {
@@ -117,7 +117,7 @@ TEST(StoreKillTest, AFailedSyncIsNeverTriedAgain) {
     GTEST_SKIP() << "strace is missing or may not trace";
   }
   for (const char* failing : {"3", "10", "31"}) {
-    TempFolder folder;
+    test::TempFolder folder;
     const std::string inject = std::string("inject=fsync,fdatasync:error=EIO:when=") + failing;
     const Ended ended = RunWriter({"strace", "-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", inject,
                                    STORE_WRITER, folder.path().string(), "0"},

@@ -9,12 +9,13 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/blocking_counter.h"
 #include "absl/synchronization/notification.h"
 #include "common/formats/status.h"
 #include "server/store/sqlite/database.h"
 #include "server/store/sqlite/schema.h"
 #include "server/store/sqlite/sqlite_store.h"
-#include "tests/server/temp_folder.h"
+#include "tests/common/formats/temp_folder.h"
 
 namespace tenon::server {
 namespace {
@@ -51,7 +52,37 @@ class SqliteStoreTest : public testing::Test {
     return count;
   }
 
-  TempFolder folder_;
+  // Writes records that all wait while the writer is held, so that they become one group; each body ends with its
+  // status. What became of them.
+  static std::vector<absl::Status> WriteAtOnce(Store& store, const std::vector<absl::Status>& ends) {
+    absl::Notification entered, release;
+    store.WriteAsync(
+        [&](Transaction&) {
+          entered.Notify();
+          release.WaitForNotification();
+          return absl::OkStatus();
+        },
+        [](absl::Status) {});
+    entered.WaitForNotification();
+    std::vector<absl::Status> results(ends.size());
+    absl::BlockingCounter left(static_cast<int>(ends.size()));
+    for (size_t i = 0; i < ends.size(); ++i) {
+      store.WriteAsync(
+          [&, i](Transaction& t) -> absl::Status {
+            RETURN_IF_ERROR(t.Insert(Big(static_cast<int>(i))));
+            return ends[i];
+          },
+          [&, i](absl::Status status) {
+            results[i] = status;
+            left.DecrementCount();
+          });
+    }
+    release.Notify();
+    left.Wait();
+    return results;
+  }
+
+  test::TempFolder folder_;
   SqliteOptions options_;
 };
 
@@ -117,29 +148,8 @@ TEST_F(SqliteStoreTest, AFullDiskRefusesWritesAndRecovers) {
 TEST_F(SqliteStoreTest, AFullDiskVoidsTheWholeGroupAndNothingElse) {
   options_.max_bytes = 300'000;
   const auto store = Open();
-  // Hold the writer, so that what follows becomes one group.
-  absl::Notification entered, release;
-  store->WriteAsync(
-      [&](Transaction&) {
-        entered.Notify();
-        release.WaitForNotification();
-        return absl::OkStatus();
-      },
-      [](absl::Status) {});
-  entered.WaitForNotification();
-  std::vector<absl::Status> results(40);
-  absl::Notification done;
-  for (int i = 0; i < 40; ++i) {
-    store->WriteAsync([i](Transaction& t) { return t.Insert(Big(i)); },
-                      [&, i](absl::Status status) {
-                        results[i] = status;
-                        if (i == 39) done.Notify();
-                      });
-  }
-  release.Notify();
-  done.WaitForNotification();
   int acknowledged = 0;
-  for (const absl::Status& status : results) {
+  for (const absl::Status& status : WriteAtOnce(*store, std::vector(40, absl::OkStatus()))) {
     EXPECT_TRUE(status.ok() || GetReason(status) == Reason::kDiskFull) << status;
     acknowledged += status.ok() ? 1 : 0;
   }
@@ -148,29 +158,7 @@ TEST_F(SqliteStoreTest, AFullDiskVoidsTheWholeGroupAndNothingElse) {
 
 TEST_F(SqliteStoreTest, AnErrorInAGroupConcernsItsBodyAlone) {
   const auto store = Open();
-  absl::Notification entered, release, done;
-  store->WriteAsync(
-      [&](Transaction&) {
-        entered.Notify();
-        release.WaitForNotification();
-        return absl::OkStatus();
-      },
-      [](absl::Status) {});
-  entered.WaitForNotification();
-  std::vector<absl::Status> results(3);
-  for (int i = 0; i < 3; ++i) {
-    store->WriteAsync(
-        [i](Transaction& t) -> absl::Status {
-          RETURN_IF_ERROR(t.Insert(Big(i)));
-          return i == 1 ? absl::InvalidArgumentError("no") : absl::OkStatus();
-        },
-        [&, i](absl::Status status) {
-          results[i] = status;
-          if (i == 2) done.Notify();
-        });
-  }
-  release.Notify();
-  done.WaitForNotification();
+  const auto results = WriteAtOnce(*store, {absl::OkStatus(), absl::InvalidArgumentError("no"), absl::OkStatus()});
   EXPECT_TRUE(results[0].ok());
   EXPECT_TRUE(absl::IsInvalidArgument(results[1]));
   EXPECT_TRUE(results[2].ok());
@@ -201,25 +189,7 @@ TEST_F(SqliteStoreTest, AnIoErrorRefusesWritesAndRecovers) {
 TEST_F(SqliteStoreTest, WritesBeyondTheQueueAreRefusedWithoutWaiting) {
   options_.max_queued_writes = 2;
   const auto store = Open();
-  absl::Notification entered, release, done;
-  store->WriteAsync(
-      [&](Transaction&) {
-        entered.Notify();
-        release.WaitForNotification();
-        return absl::OkStatus();
-      },
-      [](absl::Status) {});
-  entered.WaitForNotification();
-  std::vector<absl::Status> results(4);
-  for (int i = 0; i < 4; ++i) {
-    store->WriteAsync([i](Transaction& t) { return t.Insert(Big(i)); },
-                      [&, i](absl::Status status) {
-                        results[i] = status;
-                        if (i == 3) done.Notify();
-                      });
-  }
-  release.Notify();
-  done.WaitForNotification();
+  const auto results = WriteAtOnce(*store, std::vector(4, absl::OkStatus()));
   EXPECT_TRUE(results[0].ok());
   EXPECT_TRUE(results[1].ok());
   EXPECT_EQ(GetReason(results[2]), Reason::kQueueFull);

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "common/formats/status.h"
-#include "tests/worker/engine/temp_folder.h"
+#include "tests/common/formats/temp_folder.h"
 #include "tests/worker/engine/tiny_base.h"
 #include "worker/engine/adapter/tensors.h"
 #include "worker/engine/adapter/write.h"
@@ -12,7 +12,7 @@
 namespace tenon::engine {
 namespace {
 
-using testing::TempFolder;
+using test::TempFolder;
 using testing::TinyAdapter;
 using testing::TinyBase;
 

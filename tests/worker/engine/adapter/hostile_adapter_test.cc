@@ -10,7 +10,7 @@
 #include "common/formats/safetensors.h"
 #include "common/formats/status.h"
 #include "nlohmann/json.hpp"
-#include "tests/worker/engine/temp_folder.h"
+#include "tests/common/formats/temp_folder.h"
 #include "tests/worker/engine/tiny_base.h"
 #include "worker/engine/adapter/adapter.h"
 
@@ -88,7 +88,7 @@ class HostileAdapterTest : public ::testing::Test {
     EXPECT_EQ(GetField(status), field) << status;
   }
 
-  testing::TempFolder folder_;
+  test::TempFolder folder_;
   std::shared_ptr<const Base> base_;
 };
 

@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "common/formats/status.h"
-#include "tests/worker/engine/temp_folder.h"
+#include "tests/common/formats/temp_folder.h"
 #include "tests/worker/engine/tiny_base.h"
 
 namespace tenon::engine {
@@ -49,7 +49,7 @@ class InferTest : public ::testing::Test {
   }
   std::vector<float> Alone(const InferRow& row) { return (*Infer(*base_, {&row, 1}))[0]; }
 
-  testing::TempFolder folder_;
+  test::TempFolder folder_;
   TinyBase shape_;
   std::shared_ptr<const Base> base_;
   std::vector<std::shared_ptr<const DeviceAdapter>> adapters_;

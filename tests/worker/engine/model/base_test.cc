@@ -7,14 +7,14 @@
 #include "common/formats/safetensors.h"
 #include "common/formats/status.h"
 #include "nlohmann/json.hpp"
-#include "tests/worker/engine/temp_folder.h"
+#include "tests/common/formats/temp_folder.h"
 #include "tests/worker/engine/tiny_base.h"
 #include "worker/engine/model/encoder.h"
 
 namespace tenon::engine {
 namespace {
 
-using testing::TempFolder;
+using test::TempFolder;
 using testing::TinyBase;
 using testing::WriteTinyBase;
 

@@ -10,7 +10,7 @@
 #include <deque>
 
 #include "common/formats/status.h"
-#include "tests/worker/engine/temp_folder.h"
+#include "tests/common/formats/temp_folder.h"
 #include "tests/worker/engine/tiny_base.h"
 #include "worker/engine/base.h"
 
@@ -38,7 +38,7 @@ class EncoderTest : public ::testing::Test {
     return x;
   }
 
-  testing::TempFolder folder_;
+  test::TempFolder folder_;
   std::shared_ptr<const Base> base_;
   std::shared_ptr<const Encoder> encoder_;
   std::deque<std::vector<int32_t>> ids_;
