@@ -208,6 +208,9 @@ class RetrievalEvalTest : public CatalogFixture {
     spec.add_ks(2);
     return spec;
   }
+  absl::Status Check(const v1::RetrievalEval& spec) {
+    return store_->Read([&](Snapshot& snapshot) { return evaluator_.Check(snapshot, kTenant, spec); });
+  }
 
   Datasets datasets_;
   IndexCache indexes_;
@@ -216,7 +219,7 @@ class RetrievalEvalTest : public CatalogFixture {
 };
 
 TEST_F(RetrievalEvalTest, ScoresJudgedQueries) {
-  ASSERT_TRUE(evaluator_.Check(kTenant, Spec()).ok());
+  ASSERT_TRUE(Check(Spec()).ok());
   std::vector<std::pair<int64_t, int64_t>> progress;
   const auto result = evaluator_.Run(
       kTenant, Spec(), [&](int64_t done, int64_t total) { progress.emplace_back(done, total); }, [] { return false; });
@@ -237,16 +240,16 @@ TEST_F(RetrievalEvalTest, ScoresJudgedQueries) {
 TEST_F(RetrievalEvalTest, ChecksNamesAndKindsBeforeTheJobIsStored) {
   v1::RetrievalEval spec = Spec();
   spec.set_collection("nowhere");
-  EXPECT_REASON(evaluator_.Check(kTenant, spec), Reason::kNotFound, "eval_job.retrieval.collection");
+  EXPECT_REASON(Check(spec), Reason::kNotFound, "eval_job.retrieval.collection");
   spec = Spec();
   spec.set_qrels("datasets/queries");
-  EXPECT_REASON(evaluator_.Check(kTenant, spec), Reason::kFieldInvalid, "eval_job.retrieval.qrels");
+  EXPECT_REASON(Check(spec), Reason::kFieldInvalid, "eval_job.retrieval.qrels");
   spec = Spec();
   spec.clear_queries();
-  EXPECT_REASON(evaluator_.Check(kTenant, spec), Reason::kFieldRequired, "eval_job.retrieval.queries");
+  EXPECT_REASON(Check(spec), Reason::kFieldRequired, "eval_job.retrieval.queries");
   spec = Spec();
   spec.set_ks(0, 1001);
-  EXPECT_REASON(evaluator_.Check(kTenant, spec), Reason::kFieldInvalid, "eval_job.retrieval.ks");
+  EXPECT_REASON(Check(spec), Reason::kFieldInvalid, "eval_job.retrieval.ks");
 }
 
 TEST_F(RetrievalEvalTest, CanBeCancelledAndFailsWithItsWorkers) {
