@@ -111,7 +111,8 @@ def test_one_copy_of_the_base_for_each_precision(tmp_path, module, minilm, adapt
         fp32 = worker.said()[0]
         print(f"loading the base: {loaded / MB:.1f} MiB for {fp32 / MB:.1f} MiB of base, {plain / MB:.1f} MiB of file")
         assert .99 * plain < fp32 < 2 * plain, "not one plain and at most one packed copy"
-        assert loaded < fp32 + ALLOWANCE
+        # The warming-up leaves kernels and buffers behind: less than a second plain copy would take.
+        assert loaded < fp32 + .95 * plain
         serve(cluster, module, [])
         assert worker.check("serving the base") == fp32
 
