@@ -77,6 +77,7 @@ def run_speed(args):
                 measured[f"Tenon {precision}"] = 8 * args.steps / job["result"]["trainSeconds"]
             measured.update({f"PEFT {kind}": rate for kind, rate in peer_rates(folder, encoded, args.steps).items()})
             if index > 0:  # the first round warms up
+                print(json.dumps({name: round(value, 1) for name, value in measured.items()}), flush=True)
                 for name, value in measured.items():
                     rates.setdefault(name, []).append(value)
     for name, values in rates.items():
