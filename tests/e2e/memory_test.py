@@ -11,7 +11,7 @@ from tenon_process import Cluster, channel, metric, wait_until
 MB = 1 << 20
 ADAPTERS = 32
 JOBS = 4  # of each precision
-# What a program's working memory may vary by: activations, kernels' own buffers, what malloc keeps. Measured: up to 65 MiB. A copy
+# What a program's working memory may vary by: activations, kernels' own buffers, what malloc keeps. Measured: up to 75 MiB. A copy
 # of the base for each job would take 4 x 87 MiB, one for each adapter 32 x 87 MiB.
 ALLOWANCE = 150 * MB
 SERVER_LIMIT = 150 * MB
