@@ -1,6 +1,6 @@
-// Random streams of one job, each its own function of the job's seed. No torch, no state to save: a stream is named by
-// what it is for and where the run stands, so drawing from one never moves another and a resumed run draws what an
-// uninterrupted one would.
+// Random streams of one job or request, each its own function of its seed. No torch, no state to save: a stream is
+// named by what it is for and where the run stands, so drawing from one never moves another and a resumed run draws
+// what an uninterrupted one would.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@ enum class Stream : uint64_t {
   kPlan = 2,      // order of the rows; index: epoch
   kDropout = 3,   // masks; index: micro-batch of the run, segment of the network, call in it
   kFeatures = 4,  // which rows the linear probe of a comparison sees
+  kSampling = 5,  // tokens of a reply; index: sequence of the request, then token of the sequence
 };
 
 // A 64-bit key for (seed, stream, indices): distinct inputs give unrelated keys.

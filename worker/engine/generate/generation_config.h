@@ -1,0 +1,19 @@
+// A base's own defaults for generation: generation_config.json, and where there is none the token ids of config.json.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "worker/engine/generate/options.h"
+
+namespace tenon::engine {
+
+// BASE_INVALID names the key that is wrong, UNSUPPORTED a key that would change what is generated and that this engine
+// does not have. `file` is for the messages.
+absl::StatusOr<GenerationOptions> ParseGenerationConfig(const std::string& json, const std::string& file);
+
+// Of a Hugging Face folder.
+absl::StatusOr<GenerationOptions> ReadGenerationConfig(const std::filesystem::path& folder);
+
+}  // namespace tenon::engine
