@@ -43,7 +43,7 @@ std::vector<BeamCandidate> Candidates(const BeamSearch& search) {
   return all;
 }
 
-std::vector<GeneratedSequence> Run(const GenerationPlan& plan) {
+std::vector<GeneratedSequence> SearchAll(const GenerationPlan& plan) {
   BeamSearch search(plan, {9}, nullptr);
   while (!search.done()) search.Advance(Candidates(search));
   return search.Take();
@@ -89,7 +89,7 @@ TEST(BeamSearch, WithABeamForEverySequenceIsExhaustive) {
   for (const double penalty : {0.0, 0.6, 1.0, 2.0}) {
     GenerationPlan plan = Plan(81, 4, penalty);
     plan.num_return_sequences = 10;
-    const auto found = Run(plan);
+    const auto found = SearchAll(plan);
     const auto best = Exhaustive(plan);
     ASSERT_EQ(found.size(), 10u);
     for (size_t i = 0; i < found.size(); ++i) {
@@ -100,7 +100,7 @@ TEST(BeamSearch, WithABeamForEverySequenceIsExhaustive) {
 }
 
 TEST(BeamSearch, ScoresAreSumsOfLogProbabilitiesByLength) {
-  for (const GeneratedSequence& one : Run(Plan(4, 6, 0.6))) {
+  for (const GeneratedSequence& one : SearchAll(Plan(4, 6, 0.6))) {
     ASSERT_EQ(one.log_probs.size(), one.tokens.size());
     float sum = 0;
     for (const float log_prob : one.log_probs) sum += log_prob;

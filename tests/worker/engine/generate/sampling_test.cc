@@ -39,7 +39,8 @@ std::set<int32_t> Kept(const GenerationPlan& plan, const std::vector<float>& sco
   SampleRow row{&plan, {}};
   for (int i = 0; i < 1000; ++i) row.uniforms.push_back(i / 1000.0);
   std::set<int32_t> tokens;
-  for (const Choice& draw : Sample(Scores(scores), {row}).front()) tokens.insert(draw.token);
+  const auto draws = Sample(Scores(scores), {row});
+  for (const Choice& draw : draws.front()) tokens.insert(draw.token);
   return tokens;
 }
 
@@ -47,8 +48,9 @@ TEST(Sampling, InvertsTheDistribution) {
   const GenerationPlan plan = Plan();
   const auto scores = Log({0.1f, 0.2f, 0.3f, 0.4f});
   std::vector<int32_t> tokens;
-  for (const Choice& draw :
-       Sample(Scores(scores), {{&plan, {0, 0.05, 0.15, 0.35, 0.59, 0.61, std::nextafter(1.0, 0.0)}}}).front()) {
+  const SampleRow row{&plan, {0, 0.05, 0.15, 0.35, 0.59, 0.61, std::nextafter(1.0, 0.0)}};
+  const auto draws = Sample(Scores(scores), {row});
+  for (const Choice& draw : draws.front()) {
     tokens.push_back(draw.token);
     EXPECT_NEAR(draw.log_prob, scores[draw.token], 1e-6);
   }
