@@ -60,8 +60,10 @@ class Best {
   float floor_ = kImpossible;  // what is not above it is not wanted
 };
 
-// Elsewhere one top-k over all lines, and a few numbers that travel.
-std::vector<BeamCandidate> BestOnDevice(const at::Tensor& log_probs, absl::Span<const float> totals, int64_t width) {
+}  // namespace
+
+std::vector<BeamCandidate> BestCandidatesByTopK(const at::Tensor& log_probs, absl::Span<const float> totals,
+                                                int64_t width) {
   const int64_t vocab = log_probs.size(1);
   const at::Tensor offsets =
       at::from_blob(const_cast<float*>(totals.data()), {log_probs.size(0), 1}, at::TensorOptions().dtype(at::kFloat))
@@ -81,10 +83,8 @@ std::vector<BeamCandidate> BestOnDevice(const at::Tensor& log_probs, absl::Span<
   return found;
 }
 
-}  // namespace
-
 std::vector<BeamCandidate> BestCandidates(const at::Tensor& log_probs, absl::Span<const float> totals, int64_t width) {
-  if (!log_probs.is_cpu()) return BestOnDevice(log_probs, totals, width);
+  if (!log_probs.is_cpu()) return BestCandidatesByTopK(log_probs, totals, width);
   Best best(static_cast<size_t>(width));
   for (int64_t line = 0; line < log_probs.size(0); ++line) {
     best.AddRow(log_probs.const_data_ptr<float>() + line * log_probs.stride(0), log_probs.size(1), line,

@@ -35,16 +35,18 @@ struct GenerationBatch::Running {
     if (request.plan.mode == SearchMode::kBeam) {
       beams = std::make_unique<BeamSearch>(request.plan, request.prefix, StopsOf(request));
     } else {
-      lines = std::make_unique<LineSearch>(request.plan, request.prefix, request.detokenize);
+      lines = std::make_unique<LineSearch>(request.plan, request.prefix, reads_along() ? request.detokenize : nullptr);
     }
   }
 
   Search& search() { return beams != nullptr ? static_cast<Search&>(*beams) : *lines; }
+  // Whether texts are made token by token; else once, at the end.
+  bool reads_along() const { return beams == nullptr && (request.stream || !request.plan.stop_strings.empty()); }
   int64_t tokens() const { return TokensOf(request.plan, static_cast<int64_t>(request.source.size())); }
 
   std::vector<GeneratedSequence> Take() {
     std::vector<GeneratedSequence> sequences = search().Take();
-    if (beams != nullptr && request.detokenize) {
+    if (request.detokenize && !reads_along()) {
       for (GeneratedSequence& one : sequences) {
         one.text = CutAtStop(request.detokenize(one.tokens), request.plan.stop_strings);
       }

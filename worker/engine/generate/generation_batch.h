@@ -23,6 +23,7 @@ struct GenerationRequest {
   std::shared_ptr<const DeviceAdapter> adapter;  // held until the request leaves; null: the base alone
   GenerationPlan plan;
   Detokenizer detokenize;  // null: no texts; needed where there are stop strings
+  bool stream = false;     // greedy search and sampling: deltas have text, not tokens alone
 };
 
 // What a step did for one request.

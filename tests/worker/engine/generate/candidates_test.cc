@@ -57,11 +57,28 @@ TEST(BestCandidates, AreTheFirstOfAllSorted) {
   }
 }
 
-TEST(BestCandidates, LeavesOutTheImpossible) {
+TEST(BestCandidates, LeaveOutTheImpossible) {
   std::vector<float> values{-1, -kInf, -kInf, -2};
-  const auto best = BestCandidates(Rows(values, 1), {0}, 4);
-  ASSERT_EQ(best.size(), 2u);
-  EXPECT_EQ(best[1].token, 3);
+  for (const auto& best : {BestCandidates(Rows(values, 1), {0}, 4), BestCandidatesByTopK(Rows(values, 1), {0}, 4)}) {
+    ASSERT_EQ(best.size(), 2u);
+    EXPECT_EQ(best[1].token, 3);
+  }
+}
+
+TEST(BestCandidates, AreTheDevicesOwnWhereNoneAreEqual) {
+  std::mt19937_64 random(4);
+  std::normal_distribution<float> normal(-5, 2);
+  std::vector<float> values, totals{-0.5f, -3, -1};
+  for (int i = 0; i < 3 * 500; ++i) values.push_back(normal(random));
+  const auto scanned = BestCandidates(Rows(values, 3), totals, 10),
+             sorted = BestCandidatesByTopK(Rows(values, 3), totals, 10);
+  ASSERT_EQ(scanned.size(), sorted.size());
+  for (size_t i = 0; i < scanned.size(); ++i) {
+    EXPECT_EQ(scanned[i].score, sorted[i].score);
+    EXPECT_EQ(scanned[i].log_prob, sorted[i].log_prob);
+    EXPECT_EQ(scanned[i].line, sorted[i].line);
+    EXPECT_EQ(scanned[i].token, sorted[i].token);
+  }
 }
 
 TEST(BestTokens, TakesTheFirstOfEqualsAndLogProbsWhereAsked) {
