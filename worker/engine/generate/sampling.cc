@@ -10,6 +10,9 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <utility>
+
+#include "worker/engine/generate/candidates.h"
 
 namespace tenon::engine {
 namespace {
@@ -28,12 +31,6 @@ at::Tensor Column(absl::Span<const SampleRow> rows, const at::Device& device, Fu
 template <typename Function>
 bool Any(absl::Span<const SampleRow> rows, Function&& function) {
   return std::any_of(rows.begin(), rows.end(), [&](const SampleRow& row) { return function(*row.plan); });
-}
-
-at::Tensor Places(const std::vector<int64_t>& rows, const at::Device& device) {
-  return at::from_blob(const_cast<int64_t*>(rows.data()), {static_cast<int64_t>(rows.size())},
-                       at::TensorOptions().dtype(at::kLong))
-      .to(device, at::kLong, false, /*copy=*/true);
 }
 
 // Keeps the smallest set of the likeliest tokens whose mass reaches top_p; at least the likeliest.
@@ -65,45 +62,72 @@ void KeepTypical(at::Tensor& scores, absl::Span<const SampleRow> rows) {
   scores.masked_fill_(drop.scatter(1, order, drop), kImpossible);
 }
 
-// Inverse of the distribution function, in double: the first token at which the mass passes `uniform` of the whole.
-void DrawRows(const at::Tensor& scores, const at::Tensor& ids, absl::Span<const SampleRow> rows,
-              absl::Span<const int64_t> places, std::vector<std::vector<Choice>>& draws) {
-  const at::Tensor mass = at::softmax(scores, -1, at::kDouble).cumsum(-1).cpu();
-  const at::Tensor own = at::log_softmax(scores, -1).cpu();
-  const at::Tensor tokens = ids.defined() ? ids.cpu() : ids;
-  const int64_t count = scores.size(1);
-  for (int64_t r = 0; r < scores.size(0); ++r) {
-    const double* up_to = mass.const_data_ptr<double>() + r * count;
-    const double whole = up_to[count - 1];
-    for (const double uniform : rows[static_cast<size_t>(r)].uniforms) {
-      Choice& draw = draws[static_cast<size_t>(places[static_cast<size_t>(r)])].emplace_back();
-      if (!(whole > 0)) continue;  // not a number: nothing is possible
-      const double target = std::min(uniform * whole, std::nextafter(whole, 0.0));
-      const int64_t at = std::upper_bound(up_to, up_to + count, target) - up_to;
-      draw.token = static_cast<int32_t>(tokens.defined() ? tokens.const_data_ptr<int64_t>()[r * count + at] : at);
-      draw.log_prob = own.const_data_ptr<float>()[r * count + at];
+// What a row draws from: its tokens and their scores, [tokens]. All of the vocabulary where `tokens` is empty.
+struct Pool {
+  std::vector<int32_t> tokens;
+  std::vector<float> scores;
+};
+
+// The k best tokens of a row and all that equal the last of them, best first.
+Pool KeepTopK(const at::Tensor& row, int64_t k) {
+  for (int64_t width = k + 1;; width *= 2) {
+    const std::vector<BeamCandidate> best = BestCandidates(row, {0.0f}, width);
+    Pool pool;
+    for (const BeamCandidate& one : best) {
+      const int64_t kept = static_cast<int64_t>(pool.scores.size());
+      if (kept >= k && one.score != pool.scores.back()) return pool;
+      pool.tokens.push_back(one.token);
+      pool.scores.push_back(one.score);
     }
+    if (static_cast<int64_t>(best.size()) < width) return pool;  // the others are impossible
   }
 }
 
-// How many tokens each row keeps after top-k: k, more where the last of them has equals, or all.
-std::vector<int64_t> KeptByTopK(const at::Tensor& scores, absl::Span<const SampleRow> rows) {
-  const int64_t vocab = scores.size(1);
-  std::vector<int64_t> kept(rows.size(), vocab);
-  std::map<int64_t, std::vector<int64_t>> by_k;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const int64_t k = rows[i].plan->top_k;
-    if (k > 0 && k < vocab) by_k[k].push_back(static_cast<int64_t>(i));
+// Inverse of the distribution function, in double: the first token at which the mass passes `uniform` of the whole.
+void DrawRow(const float* chances, int64_t count, const std::vector<int32_t>& tokens,
+             const std::vector<double>& uniforms, std::vector<Choice>& draws) {
+  std::vector<double> mass(static_cast<size_t>(count));
+  double whole = 0;
+  for (int64_t i = 0; i < count; ++i) mass[static_cast<size_t>(i)] = whole += chances[i];
+  for (const double uniform : uniforms) {
+    Choice& draw = draws.emplace_back();
+    if (!(whole > 0)) continue;  // not a number: nothing is possible
+    const double target = std::min(uniform * whole, std::nextafter(whole, 0.0));
+    const size_t at = static_cast<size_t>(std::upper_bound(mass.begin(), mass.end(), target) - mass.begin());
+    draw.token = tokens.empty() ? static_cast<int32_t>(at) : tokens[at];
+    draw.log_prob = std::log(chances[at]);
   }
-  for (const auto& [k, members] : by_k) {
-    const at::Tensor some = scores.index_select(0, Places(members, scores.device()));
-    const at::Tensor least = std::get<0>(some.topk(k, -1)).narrow(1, k - 1, 1);
-    const at::Tensor counts = (some >= least).sum(1).cpu();
-    for (size_t i = 0; i < members.size(); ++i) {
-      kept[static_cast<size_t>(members[i])] = counts.const_data_ptr<int64_t>()[i];
-    }
+}
+
+// Draws for `members` of the rows, whose scores are [members, count].
+void DrawRows(at::Tensor scores, absl::Span<const SampleRow> rows, const std::vector<Pool>& pools,
+              const std::vector<size_t>& members, std::vector<std::vector<Choice>>& draws) {
+  std::vector<SampleRow> own;
+  for (const size_t i : members) own.push_back(rows[i]);
+  KeepTopP(scores, own);
+  KeepTypical(scores, own);
+  const at::Tensor chances = at::softmax(scores, -1).cpu();
+  const float* row = chances.const_data_ptr<float>();
+  for (const size_t i : members) {
+    DrawRow(row, chances.size(1), pools[i].tokens, rows[i].uniforms, draws[i]);
+    row += chances.size(1);
   }
-  return kept;
+}
+
+at::Tensor Selected(const at::Tensor& scores, const std::vector<size_t>& members) {
+  const std::vector<int64_t> rows(members.begin(), members.end());
+  return scores.index_select(0, at::from_blob(const_cast<int64_t*>(rows.data()), {static_cast<int64_t>(rows.size())},
+                                              at::TensorOptions().dtype(at::kLong))
+                                    .to(scores.device()));
+}
+
+at::Tensor Stacked(const std::vector<Pool>& pools, const std::vector<size_t>& members) {
+  std::vector<float> values;
+  for (const size_t i : members) values.insert(values.end(), pools[i].scores.begin(), pools[i].scores.end());
+  const int64_t rows = static_cast<int64_t>(members.size());
+  return at::from_blob(values.data(), {rows, static_cast<int64_t>(values.size()) / rows},
+                       at::TensorOptions().dtype(at::kFloat))
+      .clone();
 }
 
 }  // namespace
@@ -112,20 +136,28 @@ std::vector<std::vector<Choice>> Sample(at::Tensor scores, absl::Span<const Samp
   if (Any(rows, [](const GenerationPlan& plan) { return plan.temperature != 1; })) {
     scores.div_(Column(rows, scores.device(), [](const GenerationPlan& plan) { return plan.temperature; }));
   }
-  // Rows that keep equally many go on together, as short rows of what they keep: then nothing of a row's arithmetic
-  // depends on who its neighbours are.
-  std::map<int64_t, std::vector<int64_t>> by_count;
-  const std::vector<int64_t> kept = KeptByTopK(scores, rows);
-  for (size_t i = 0; i < kept.size(); ++i) by_count[kept[i]].push_back(static_cast<int64_t>(i));
+  // Rows that keep equally many tokens go on together: then nothing of a row's arithmetic depends on its neighbours.
+  const int64_t vocab = scores.size(1);
+  std::vector<Pool> pools(rows.size());
+  std::map<size_t, std::vector<size_t>> by_count;
+  std::vector<size_t> whole;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const int64_t k = rows[i].plan->top_k;
+    if (k == 0 || k >= vocab) {
+      whole.push_back(i);
+      continue;
+    }
+    pools[i] = KeepTopK(scores.narrow(0, static_cast<int64_t>(i), 1), k);
+    by_count[pools[i].tokens.size()].push_back(i);
+  }
   std::vector<std::vector<Choice>> draws(rows.size());
+  if (!whole.empty()) DrawRows(Selected(scores, whole), rows, pools, whole, draws);
   for (const auto& [count, members] : by_count) {
-    std::vector<SampleRow> some;
-    for (const int64_t i : members) some.push_back(rows[static_cast<size_t>(i)]);
-    at::Tensor values = scores.index_select(0, Places(members, scores.device())), ids;
-    if (count < scores.size(1)) std::tie(values, ids) = values.topk(count, -1);
-    KeepTopP(values, some);
-    KeepTypical(values, some);
-    DrawRows(values, ids, some, members, draws);
+    if (count > 0) {
+      DrawRows(Stacked(pools, members), rows, pools, members, draws);
+    } else {  // nothing is possible
+      for (const size_t i : members) draws[i].resize(rows[i].uniforms.size());
+    }
   }
   return draws;
 }

@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "common/formats/status.h"
-#include "tests/worker/engine/temp_folder.h"
+#include "tests/common/formats/temp_folder.h"
 
 namespace tenon::engine {
 namespace {
@@ -75,7 +75,7 @@ TEST(GenerationConfig, RefusesByName) {
 }
 
 TEST(GenerationConfig, FallsBackOnTheTokenIdsOfTheModelsConfig) {
-  const testing::TempFolder folder;
+  const test::TempFolder folder;
   std::ofstream(folder / "config.json") << R"({"eos_token_id": 1, "pad_token_id": 0, "decoder_start_token_id": 0,
                                                       "num_beams": 4, "num_beam_groups": 2})";
   auto options = ReadGenerationConfig(folder / "");
