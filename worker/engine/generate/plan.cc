@@ -24,14 +24,15 @@ absl::Status AtLeast(const char* field, const std::optional<T>& value, T low) {
   return Wrong(field, absl::StrCat("is ", *value, "; it must be at least ", low));
 }
 
-// NaN is in no range.
+constexpr double kAny = std::numeric_limits<double>::max();
+
+// NaN is in no range. Limits of kAny and -kAny only ask for a number that is finite.
 absl::Status Between(const char* field, const std::optional<double>& value, double low, bool open, double high) {
   if (!value.has_value() || ((open ? *value > low : *value >= low) && *value <= high)) return absl::OkStatus();
-  return Wrong(field, absl::StrCat("is ", *value, "; it must be ", open ? "above " : "at least ", low,
-                                   std::isfinite(high) ? absl::StrCat(" and at most ", high) : " and finite"));
+  const std::string from = low > -kAny ? absl::StrCat(open ? "above " : "at least ", low, " and ") : "";
+  const std::string to = high < kAny ? absl::StrCat("at most ", high) : "finite";
+  return Wrong(field, absl::StrCat("is ", *value, "; it must be ", from, to));
 }
-
-constexpr double kAny = std::numeric_limits<double>::max();
 
 absl::Status CheckIds(const char* field, const std::vector<int32_t>& ids, int64_t vocab_size) {
   for (const int32_t id : ids) {

@@ -125,7 +125,7 @@ bool RepeatsNGram(const std::vector<int32_t>& tokens, size_t n) {
 }
 
 TEST(SearchModes, OptionsHoldInEveryMode) {
-  const ToyModel model = ToyModel::Seeded(16, 6, kEos, 3);
+  const ToyModel model = ToyModel::Seeded(16, 6);
   bool repeats = false, early = false, has_nine = false;
   for (int32_t id = 3; id < 13; ++id) {
     for (const SearchMode mode : {SearchMode::kGreedy, SearchMode::kSample, SearchMode::kBeam}) {
@@ -154,7 +154,10 @@ TEST(SearchModes, OptionsHoldInEveryMode) {
       }
     }
   }
-  EXPECT_TRUE(repeats && early && has_nine);  // without the options they would have
+  // Without the options they would have.
+  EXPECT_TRUE(repeats);
+  EXPECT_TRUE(early);
+  EXPECT_TRUE(has_nine);
 }
 
 TEST(SearchModes, EndWhereTheOptionsLeaveNothing) {
