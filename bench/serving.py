@@ -1,15 +1,18 @@
 """Classify and Embed through gRPC against transformers + PEFT and sentence-transformers: same weights, texts, threads and run.
 
-    python bench/serving.py [--rounds 5] [--texts 512] [--threads 2] [--precisions fp32,bf16]
+    python bench/serving.py [--rounds 3] [--texts 1024] [--calls 64] [--threads 2] [--precisions fp32,bf16] [--only REGEX]
 
-Every round measures each contender once, in turn, so that a change of the machine's speed hits all alike; medians, spreads and ratios
-of the same round are printed. The best GEMM rate of the run stands beside them as the machine's own limit.
+Our client sends the texts in that many calls, all in flight at once, for one model and for many alike; the peers get the texts as a
+list, in batches of 32, and run beside nothing else. Every round measures each contender once, in turn, so that a change of the
+machine's speed hits all alike; medians, spreads and ratios of the same round are printed. The best GEMM rate of the run stands
+beside them as the machine's own limit.
 """
 
 import argparse
 import concurrent.futures
 import json
 import pathlib
+import re
 import shutil
 import statistics
 import tempfile
@@ -84,43 +87,38 @@ def rate(function, count):
 
 
 class Tenon:
-    """Calls of 64 texts, 8 in flight."""
+    """The texts in `calls` calls of like size, all in flight at once."""
 
-    def __init__(self, ports, module):
-        self.channel = channel(ports)
+    def __init__(self, ports, module, calls):
+        self.calls = calls
         self.messages = module("inference_service_pb2")
-        self.stub = module("inference_service_pb2_grpc").InferenceServiceStub(self.channel)
+        self.stub = module("inference_service_pb2_grpc").InferenceServiceStub(channel(ports))
 
-    def _run(self, calls):
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda call: call(), calls))
+    def _run(self, method, requests):
+        for future in [method.future(request, timeout=600) for request in requests]:
+            future.result()
 
     def classify(self, texts, models):
-        """`models[i]` answers the i-th, i + len(models)-th, ... text: rows of one model share a call."""
-        calls = []
-        for index, model in enumerate(models):
-            rows = texts[index :: len(models)]
-            for start in range(0, len(rows), 64):
-                request = self.messages.ClassifyRequest(texts=rows[start : start + 64], **model)
-                calls.append(lambda request=request: self.stub.Classify(request, timeout=600))
-        self._run(calls)
+        """Call i goes to model i modulo their number."""
+        self._run(self.stub.Classify, [self.messages.ClassifyRequest(texts=texts[i :: self.calls], **models[i % len(models)])
+                                       for i in range(self.calls)])
 
     def embed(self, texts, base):
-        calls = [lambda part=texts[i : i + 64]: self.stub.Embed(self.messages.EmbedRequest(texts=part, base=base), timeout=600)
-                 for i in range(0, len(texts), 64)]
-        self._run(calls)
+        self._run(self.stub.Embed, [self.messages.EmbedRequest(texts=texts[i :: self.calls], base=base) for i in range(self.calls)])
 
 
 def peers(base, peft_model, texts, long_texts):
     tokenizer = AutoTokenizer.from_pretrained(base)
     plain = AutoModelForSequenceClassification.from_pretrained(base).eval()
+    plain_bf16 = AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.bfloat16).eval()
     sentence = SentenceTransformer(str(minilm_folder()), device="cpu")
+    sentence_bf16 = SentenceTransformer(str(minilm_folder()), device="cpu", model_kwargs={"dtype": torch.bfloat16})
     names = [f"adapter-{i}" for i in range(ADAPTERS)]
 
     @torch.inference_mode()
-    def classify(by_length):
+    def classify(model, by_length):
         for _, inputs in batches(tokenizer, texts, 32, by_length):
-            plain(**inputs)
+            model(**inputs)
 
     @torch.inference_mode()
     def mixed():
@@ -135,18 +133,22 @@ def peers(base, peft_model, texts, long_texts):
                 peft_model(**inputs)
 
     return {
-        "transformers classify, arrival order": lambda: classify(False),
-        "transformers classify, sorted by length": lambda: classify(True),
+        "transformers classify, arrival order": lambda: classify(plain, False),
+        "transformers classify, sorted by length": lambda: classify(plain, True),
+        "transformers bf16 classify, sorted by length": lambda: classify(plain_bf16, True),
         f"PEFT classify, {ADAPTERS} adapters mixed": mixed,
         f"PEFT classify, {ADAPTERS} adapters swapped": swapping,
         "sentence-transformers embed": lambda: sentence.encode(long_texts, batch_size=32),
+        "sentence-transformers bf16 embed": lambda: sentence_bf16.encode(long_texts, batch_size=32),
     }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--texts", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--texts", type=int, default=1024)
+    parser.add_argument("--calls", type=int, default=64)
+    parser.add_argument("--only", default="", help="contenders whose names match; all of ours and of the peers by default")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precisions", default="fp32,bf16")
     args = parser.parse_args()
@@ -171,17 +173,18 @@ def main():
             cli(ports, "bases", "add", "minilm", minilm_folder())
             for i in range(ADAPTERS):
                 cli(ports, "adapters", "import", work / f"adapters/adapter-{i}", "--id", f"adapter-{i}", "--base", "headed")
-            ours = Tenon(ports, module)
+            ours = Tenon(ports, module, args.calls)
             adapters = [{"adapter": f"adapter-{i}"} for i in range(ADAPTERS)]
             mine = {
                 f"Tenon {precision} classify, base": (lambda: ours.classify(texts, [{"base": "headed"}]), len(texts)),
                 f"Tenon {precision} classify, {ADAPTERS} adapters": (lambda: ours.classify(texts, adapters), len(texts)),
                 f"Tenon {precision} embed": (lambda: ours.embed(long_texts, "minilm"), len(long_texts)),
             }
-            for run, _ in [*mine.values(), *contenders.values()]:
+            both = {name: entry for name, entry in {**mine, **contenders}.items() if re.search(args.only, name)}
+            for run, _ in both.values():
                 run()  # warm-up
             for _ in range(args.rounds):
-                for name, (run, count) in [*mine.items(), *contenders.items()]:
+                for name, (run, count) in both.items():
                     rates.setdefault(name, {}).setdefault(precision, []).append(rate(run, count))
                 for dtype, name in ((torch.float32, "GEMM fp32, GFLOP/s"), (torch.bfloat16, "GEMM bf16, GFLOP/s")):
                     rates.setdefault(name, {}).setdefault(precision, []).append(gemm_rate(dtype))
@@ -197,6 +200,8 @@ def report(rates, precision):
         print(f"{name:48} {statistics.median(values):8.1f}  ({min(values):.1f}-{max(values):.1f})")
 
     def ratio(ours, theirs):
+        if ours not in block or theirs not in block:
+            return
         pairs = [a / b for a, b in zip(block[ours], block[theirs])]
         print(f"{ours} / {theirs}: {statistics.median(pairs):.2f}  ({min(pairs):.2f}-{max(pairs):.2f})")
 
@@ -207,6 +212,8 @@ def report(rates, precision):
     ratio(mixed, f"PEFT classify, {ADAPTERS} adapters mixed")
     ratio(mixed, f"PEFT classify, {ADAPTERS} adapters swapped")
     ratio(embed, "sentence-transformers embed")
+    ratio(base, "transformers bf16 classify, sorted by length")
+    ratio(embed, "sentence-transformers bf16 embed")
     print(json.dumps({name: numpy.round(values, 1).tolist() for name, values in block.items()}))
 
 

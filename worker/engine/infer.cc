@@ -1,5 +1,6 @@
 #include "worker/engine/infer.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/sigmoid.h>
@@ -7,6 +8,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <utility>
@@ -16,7 +18,9 @@
 #include "worker/engine/adapter/mixed.h"
 #include "worker/engine/model/encoder.h"
 #include "worker/engine/model/packed_batch.h"
+#include "worker/engine/model/parallel.h"
 #include "worker/engine/model/torch_util.h"
+#include "worker/engine/row_parts.h"
 
 namespace tenon::engine {
 namespace {
@@ -125,7 +129,8 @@ void Batch::Order() {
     segment.tokens = tokens - segment.first_token;
     segments_.push_back(segment);
   }
-  packed_ = Pack(ids, encoder_.device(), encoder_.RoundTokens(tokens));
+  packed_ = Pack(ids, encoder_.device(), encoder_.RoundTokens(tokens),
+                 /*grouped=*/!encoder_.by_rows());
 }
 
 void Batch::Forward() {
@@ -207,6 +212,17 @@ void Batch::Store(int64_t place, const at::Tensor& host_values) {
   results_[order_[static_cast<size_t>(place)]].assign(data, data + values.numel());
 }
 
+std::vector<std::vector<float>> RunBatch(const Encoder& encoder, absl::Span<const InferRow> rows) {
+  const c10::InferenceMode inference;  // of this thread
+  return Batch(encoder, rows).Run();
+}
+
+std::vector<RowSize> Sizes(absl::Span<const InferRow> rows) {
+  std::vector<RowSize> sizes;
+  for (const InferRow& row : rows) sizes.push_back({static_cast<int64_t>(row.ids->size()), row.adapter});
+  return sizes;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<std::vector<float>>> Infer(const Base& base, absl::Span<const InferRow> rows) {
@@ -214,8 +230,20 @@ absl::StatusOr<std::vector<std::vector<float>>> Infer(const Base& base, absl::Sp
   for (size_t i = 0; i < rows.size(); ++i) RETURN_IF_ERROR(CheckRow(rows[i], *encoder, i));
   if (rows.empty()) return std::vector<std::vector<float>>();
   return Guarded([&]() -> absl::StatusOr<std::vector<std::vector<float>>> {
-    const c10::InferenceMode inference;
-    return Batch(*encoder, rows).Run();
+    if (!encoder->by_rows()) return RunBatch(*encoder, rows);
+    std::vector<RowPart> parts = SplitRows(Sizes(rows), at::get_num_threads());
+    if (parts.size() == 1) return RunBatch(*encoder, rows);
+    std::vector<std::vector<float>> results(rows.size());
+    std::atomic<size_t> next = 0;
+    ParallelFor(std::min<int64_t>(at::get_num_threads(), parts.size()), 1, [&](int64_t, int64_t) {
+      for (size_t i = next++; i < parts.size(); i = next++) {
+        std::vector<InferRow> members;
+        for (const size_t row : parts[i]) members.push_back(rows[row]);
+        std::vector<std::vector<float>> values = RunBatch(*encoder, members);
+        for (size_t k = 0; k < values.size(); ++k) results[parts[i][k]] = std::move(values[k]);
+      }
+    });
+    return results;
   });
 }
 

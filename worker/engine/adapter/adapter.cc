@@ -53,12 +53,14 @@ absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::s
                                                                           const Base& base) {
   return Guarded([&]() -> absl::StatusOr<std::shared_ptr<const DeviceAdapter>> {
     const at::Device device = TorchDevice(base.device());
-    const at::ScalarType type = TorchType(base.precision());
+    ASSIGN_OR_RETURN(const std::shared_ptr<const Encoder> encoder, base.encoder(base.precision()));
+    const at::ScalarType type = encoder->inference_dtype();
     auto tensors = std::make_unique<AdapterTensors>(host->tensors());
     for (auto& [name, pair] : tensors->pairs) {
       // The scale goes into B once, so that serving adds plain products.
-      pair.b = (pair.b * pair.scale).to(device, type);
-      pair.a = pair.a.to(device, type);
+      // Its transpose is what lies in order: a rank's outputs are neighbours, as AddLowRank reads them.
+      pair.b = (pair.b * pair.scale).to(device, type).t().contiguous().t();
+      pair.a = pair.a.to(device, type).contiguous();
       pair.scale = 1;
     }
     for (auto& [name, module] : tensors->modules) {

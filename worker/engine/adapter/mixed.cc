@@ -3,7 +3,41 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 
+#include "worker/engine/adapter/low_rank.h"
+#include "worker/engine/model/parallel.h"
+
 namespace tenon::engine {
+
+namespace {
+
+// Lines worth a thread of their own.
+constexpr int64_t kLines = 128;
+
+bool HasLines(const at::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(1) == 1 && x.size(1) % 16 == 0;
+}
+
+// y += (x A^T) B^T in place; x [lines, in], y [lines, out].
+void AddPair(const LoraPair& pair, const at::Tensor& x, const at::Tensor& y) {
+  // Placing an adapter puts B's transpose in order.
+  const at::Tensor up = pair.b.t();
+  if (!HasLines(x) || !HasLines(y) || !pair.a.is_contiguous() || !up.is_contiguous()) {
+    y.addmm_(at::mm(x, pair.a.t()), up);
+    return;
+  }
+  const LowRankFactors factors{.down = pair.a.const_data_ptr<float>(),
+                               .up = up.const_data_ptr<float>(),
+                               .rank = pair.a.size(0),
+                               .in = x.size(1),
+                               .out = y.size(1)};
+  const float* from = x.const_data_ptr<float>();
+  float* to = y.mutable_data_ptr<float>();
+  ParallelFor(x.size(0), kLines, [&](int64_t begin, int64_t end) {
+    AddLowRank(factors, from + begin * x.stride(0), x.stride(0), end - begin, to + begin * y.stride(0), y.stride(0));
+  });
+}
+
+}  // namespace
 
 MixedAdapters::MixedAdapters(std::vector<AdapterSegment> segments) : segments_(std::move(segments)) {
   for (const AdapterSegment& segment : segments_) {
@@ -23,8 +57,7 @@ at::Tensor MixedAdapters::operator()(const std::string& module, const at::Tensor
     const int64_t first = by_row ? segment.first_row : segment.first_token;
     const int64_t count = by_row ? segment.rows : segment.tokens;
     if (const auto pair = segment.adapter->pairs.find(module); pair != segment.adapter->pairs.end()) {
-      const at::Tensor low = at::mm(x.narrow(0, first, count), pair->second.a.t());
-      y.narrow(0, first, count).addmm_(low, pair->second.b.t());
+      AddPair(pair->second, x.narrow(0, first, count), y.narrow(0, first, count));
     } else if (const auto saved = segment.adapter->modules.find(module); saved != segment.adapter->modules.end()) {
       y.narrow(0, first, count).copy_(at::linear(x.narrow(0, first, count), saved->second.weight, saved->second.bias));
     }

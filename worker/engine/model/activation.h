@@ -5,10 +5,9 @@
 
 #include <string>
 
-namespace tenon::engine {
+#include "worker/engine/model/activation_kind.h"
 
-// Those that formats::ReadBertConfig lets through: gelu is the exact one (erf), gelu_new its tanh form.
-enum class Activation { kNone, kGelu, kGeluTanh, kRelu };
+namespace tenon::engine {
 
 Activation ParseActivation(const std::string& hidden_act);
 

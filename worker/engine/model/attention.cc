@@ -9,6 +9,8 @@
 #include <cmath>
 #include <vector>
 
+#include "worker/engine/model/row_inference.h"
+
 namespace tenon::engine {
 namespace {
 
@@ -68,6 +70,24 @@ at::Tensor FirstTokenAttention(const std::array<at::Tensor, 3>& qkv, const Packe
     first_row += group.rows;
   }
   return at::cat(contexts).index_select(0, batch.row_restore);
+}
+
+at::Tensor RowAttention(const std::array<at::Tensor, 3>& qkv, const PackedBatch& batch, int64_t heads) {
+  std::vector<AttentionSpan> spans;
+  for (int64_t r = 0; r < batch.rows(); ++r) {
+    const int64_t first = batch.offsets[r], length = batch.offsets[r + 1] - first;
+    spans.push_back({.first_query = first, .queries = length, .first_key = first, .keys = length});
+  }
+  return SpanAttention(qkv[0], qkv[1], qkv[2], spans, heads);
+}
+
+at::Tensor FirstTokenRowAttention(const std::array<at::Tensor, 3>& qkv, const PackedBatch& batch, int64_t heads) {
+  std::vector<AttentionSpan> spans;
+  for (int64_t r = 0; r < batch.rows(); ++r) {
+    const int64_t first = batch.offsets[r];
+    spans.push_back({.first_query = r, .queries = 1, .first_key = first, .keys = batch.offsets[r + 1] - first});
+  }
+  return SpanAttention(qkv[0], qkv[1], qkv[2], spans, heads);
 }
 
 }  // namespace tenon::engine

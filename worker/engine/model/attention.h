@@ -21,4 +21,8 @@ at::Tensor SelfAttention(const std::array<at::Tensor, 3>& qkv, const PackedBatch
 // k and v [T, hidden]. Returns [R, hidden].
 at::Tensor FirstTokenAttention(const std::array<at::Tensor, 3>& qkv, const PackedBatch& batch, int64_t heads);
 
+// Both without groups, by our own kernel, for inference on the CPU in fp32 where CanAttend(head size).
+at::Tensor RowAttention(const std::array<at::Tensor, 3>& qkv, const PackedBatch& batch, int64_t heads);
+at::Tensor FirstTokenRowAttention(const std::array<at::Tensor, 3>& qkv, const PackedBatch& batch, int64_t heads);
+
 }  // namespace tenon::engine

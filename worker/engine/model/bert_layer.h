@@ -28,6 +28,7 @@ struct BertLayer {
   Linear qkv;  // query, key and value in one product: [hidden] -> [3 * hidden]
   Linear attention_output, intermediate, output;
   FrozenNorm attention_norm, output_norm;
+  FrozenNorm wide_attention_norm, wide_output_norm;  // in fp32, where inference by rows reads them
 };
 
 }  // namespace tenon::engine

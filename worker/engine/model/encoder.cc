@@ -13,6 +13,7 @@
 #include "worker/engine/model/attention.h"
 #include "worker/engine/model/bert_layer.h"
 #include "worker/engine/model/packed_linear.h"
+#include "worker/engine/model/row_inference.h"
 #include "worker/engine/model/torch_util.h"
 #include "worker/engine/model/training_layer.h"
 #include "worker/engine/model/weights.h"
@@ -26,6 +27,13 @@ at::Tensor Normalized(const at::Tensor& x, const FrozenNorm& norm) {
   return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.shift, norm.eps);
 }
 int64_t NormBytes(const FrozenNorm& norm) { return TensorBytes(norm.weight) + TensorBytes(norm.shift); }
+
+FrozenNorm Wide(const FrozenNorm& norm) { return {norm.weight.to(at::kFloat), norm.shift.to(at::kFloat), norm.eps}; }
+// norm(x + residual) in x's memory, in fp32.
+at::Tensor NormalizedInPlace(const at::Tensor& x, const at::Tensor& residual, const FrozenNorm& norm) {
+  AddNorm(x, residual, norm.weight, norm.shift, norm.eps);
+  return x;
+}
 
 class BertEncoder final : public Encoder {
  public:
@@ -52,9 +60,14 @@ class BertEncoder final : public Encoder {
   std::pair<at::Tensor, at::Tensor> CopyLinear(const std::string& module) const override;
   int64_t ResidentBytes() const override;
   int64_t RoundTokens(int64_t tokens) const override;
+  bool by_rows() const override { return fused_; }
+  at::ScalarType inference_dtype() const override { return fused_ ? at::kFloat : type_; }
 
  private:
+  bool PreferFused(KernelChoice& choice) const;
   absl::Status ReadLayer(WeightReader& reader, int64_t index);
+  at::Tensor FusedLayerOfFirstTokens(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch,
+                                     const ForwardHooks& hooks) const;
   // What a layer does behind attention, on any lines of it; `x` is the layer's input.
   at::Tensor BehindAttention(const BertLayer& layer, const at::Tensor& context, const at::Tensor& x,
                              const ForwardHooks& hooks, Lines lines) const;
@@ -67,9 +80,10 @@ class BertEncoder final : public Encoder {
   const at::ScalarType type_;
   at::Tensor words_;      // [vocab, hidden]
   at::Tensor positions_;  // [positions, hidden], the embedding of token type 0 added
-  FrozenNorm embedding_norm_;
+  FrozenNorm embedding_norm_, wide_embedding_norm_;
   std::vector<BertLayer> layers_;
   Linear pooler_, classifier_;
+  bool fused_ = false;  // inference by our own kernels, in fp32
   std::map<std::string, std::pair<int64_t, int64_t>> linear_layers_;
 };
 
@@ -161,8 +175,31 @@ absl::Status BertEncoder::ReadWeights(WeightReader& reader) {
   return reader.CheckAllTaken();
 }
 
+bool BertEncoder::PreferFused(KernelChoice& choice) const {
+  const int64_t hidden = config_.hidden_size;
+  if (layers_.empty() || hidden % PanelWeight::kWidth != 0 || !CanAttend(hidden / config_.num_attention_heads)) {
+    return false;
+  }
+  const BertLayer& layer = layers_[0];
+  return choice.PreferPanels({layer.qkv.Measured(Activation::kNone), layer.attention_output.Measured(Activation::kNone),
+                              layer.intermediate.Measured(activation_), layer.output.Measured(Activation::kNone)});
+}
+
 void BertEncoder::PrepareInference() {
   KernelChoice choice;
+  fused_ = PreferFused(choice);
+  if (fused_) {
+    wide_embedding_norm_ = Wide(embedding_norm_);
+    for (BertLayer& layer : layers_) {
+      for (Linear* linear : {&layer.qkv, &layer.attention_output, &layer.intermediate, &layer.output}) {
+        linear->PreparePanels();
+      }
+      layer.wide_attention_norm = Wide(layer.attention_norm);
+      layer.wide_output_norm = Wide(layer.output_norm);
+    }
+    if (has_pooler()) pooler_.PreparePanels();
+    return;
+  }
   for (BertLayer& layer : layers_) {
     layer.qkv.Prepare(choice, Activation::kNone);
     layer.attention_output.Prepare(choice, Activation::kNone);
@@ -179,6 +216,10 @@ int64_t BertEncoder::RoundTokens(int64_t tokens) const {
 }
 
 at::Tensor BertEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hooks) const {
+  if (hooks.inference && fused_) {
+    const at::Tensor x = at::embedding(words_, batch.ids).to(at::kFloat);
+    return NormalizedInPlace(x, at::embedding(positions_, batch.positions).to(at::kFloat), wide_embedding_norm_);
+  }
   const at::Tensor x = at::embedding(words_, batch.ids) + at::embedding(positions_, batch.positions);
   return Dropped(hooks, Normalized(x, embedding_norm_));
 }
@@ -192,13 +233,16 @@ at::Tensor BertEncoder::Layer(int64_t index, const at::Tensor& x, const PackedBa
   const at::Tensor q = Hooked(hooks, layer.names.query, x, qkv[0], Lines::kTokens);
   const at::Tensor k = Hooked(hooks, layer.names.key, x, qkv[1], Lines::kTokens);
   const at::Tensor v = Hooked(hooks, layer.names.value, x, qkv[2], Lines::kTokens);
-  const at::Tensor context = SelfAttention({q, k, v}, batch, config_.num_attention_heads, hooks);
+  const at::Tensor context = hooks.inference && fused_
+                                 ? RowAttention({q, k, v}, batch, config_.num_attention_heads)
+                                 : SelfAttention({q, k, v}, batch, config_.num_attention_heads, hooks);
   return BehindAttention(layer, context, x, hooks, Lines::kTokens);
 }
 
 at::Tensor BertEncoder::LayerOfFirstTokens(int64_t index, const at::Tensor& x, const PackedBatch& batch,
                                            const ForwardHooks& hooks) const {
   const BertLayer& layer = layers_[static_cast<size_t>(index)];
+  if (fused_) return FusedLayerOfFirstTokens(layer, x, batch, hooks);
   // Queries of all tokens come with keys and values: apart, they would need packed weights of their own.
   const std::vector<at::Tensor> qkv = layer.qkv.Fast(x, Activation::kNone).split(config_.hidden_size, 1);
   const at::Tensor first = FirstTokens(x, batch);
@@ -209,17 +253,32 @@ at::Tensor BertEncoder::LayerOfFirstTokens(int64_t index, const at::Tensor& x, c
   return BehindAttention(layer, context, first, hooks, Lines::kRows);
 }
 
+at::Tensor BertEncoder::FusedLayerOfFirstTokens(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch,
+                                                const ForwardHooks& hooks) const {
+  const int64_t hidden = config_.hidden_size;
+  const at::Tensor first = FirstTokens(x, batch);
+  const std::vector<at::Tensor> kv = layer.qkv.FastPart(x, hidden, 2 * hidden).split(hidden, 1);
+  const at::Tensor q = Hooked(hooks, layer.names.query, first, layer.qkv.FastPart(first, 0, hidden), Lines::kRows);
+  const at::Tensor k = Hooked(hooks, layer.names.key, x, kv[0], Lines::kTokens);
+  const at::Tensor v = Hooked(hooks, layer.names.value, x, kv[1], Lines::kTokens);
+  const at::Tensor context = FirstTokenRowAttention({q, k, v}, batch, config_.num_attention_heads);
+  return BehindAttention(layer, context, first, hooks, Lines::kRows);
+}
+
 at::Tensor BertEncoder::BehindAttention(const BertLayer& layer, const at::Tensor& context, const at::Tensor& x,
                                         const ForwardHooks& hooks, Lines lines) const {
   const at::Tensor attended = Run(layer.attention_output, layer.names.attention_output, context, hooks, lines);
-  const at::Tensor middle = Normalized(Sum(Dropped(hooks, attended), x, hooks), layer.attention_norm);
+  const bool fused = hooks.inference && fused_;
+  const at::Tensor middle = fused ? NormalizedInPlace(attended, x, layer.wide_attention_norm)
+                                  : Normalized(Sum(Dropped(hooks, attended), x, hooks), layer.attention_norm);
   const at::Tensor wide = Run(layer.intermediate, layer.names.intermediate, middle, hooks, lines, activation_);
   const at::Tensor narrow = Run(layer.output, layer.names.output, wide, hooks, lines);
+  if (fused) return NormalizedInPlace(narrow, middle, layer.wide_output_norm);
   return Normalized(Sum(Dropped(hooks, narrow), middle, hooks), layer.output_norm);
 }
 
 at::Tensor BertEncoder::Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const {
-  return at::tanh(Hooked(hooks, kPooler, first_tokens, pooler_(first_tokens), Lines::kRows));
+  return at::tanh(Run(pooler_, kPooler, first_tokens, hooks, Lines::kRows));
 }
 
 std::pair<at::Tensor, at::Tensor> BertEncoder::CopyLinear(const std::string& module) const {

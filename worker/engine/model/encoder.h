@@ -95,6 +95,11 @@ class Encoder {
   virtual int64_t ResidentBytes() const = 0;
   // What to round a batch's tokens to (Pack's `round_to`): kernels that are compiled for each size want few sizes.
   virtual int64_t RoundTokens(int64_t tokens) const = 0;
+  // Whether inference takes rows one by one, by our own kernels: Pack needs no groups, and threads are better given
+  // rows than a share of every product.
+  virtual bool by_rows() const = 0;
+  // The type of states in inference, which adapters' tensors must have too; dtype() or wider.
+  virtual at::ScalarType inference_dtype() const = 0;
 };
 
 // States of each row's first token: [T, hidden] -> [R, hidden], R rounded like `batch.first`.

@@ -3,6 +3,7 @@
 #include <ATen/ops/linear.h>
 
 #include "worker/engine/model/packed_linear.h"
+#include "worker/engine/model/row_inference.h"
 #include "worker/engine/model/torch_util.h"
 
 namespace tenon::engine {
@@ -12,12 +13,21 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
 }
 
 at::Tensor Linear::Fast(const at::Tensor& x, Activation activation) const {
+  if (panels_ != nullptr) return PanelLinear(x, *panels_, activation, 0, panels_->panels());
   if (packed_.defined()) return PackedLinear(x, packed_, bias_, activation);
   return Activate((*this)(x), activation);
 }
 
 void Linear::Prepare(KernelChoice& choice, Activation activation) {
   if (choice.PreferPacked(weight_, bias_, activation)) packed_ = PackWeight(weight_);
+}
+
+void Linear::PreparePanels() { panels_ = std::make_shared<const PanelWeight>(PackPanels(weight_, bias_)); }
+
+at::Tensor Linear::FastPart(const at::Tensor& x, int64_t first, int64_t count) const {
+  constexpr int64_t kWidth = PanelWeight::kWidth;
+  TORCH_CHECK(panels_ != nullptr && first % kWidth == 0 && count % kWidth == 0, "a part is made of whole panels");
+  return PanelLinear(x, *panels_, Activation::kNone, first / kWidth, (first + count) / kWidth);
 }
 
 std::pair<at::Tensor, at::Tensor> Linear::Copy(int64_t first, int64_t count) const {
@@ -30,7 +40,8 @@ std::pair<at::Tensor, at::Tensor> Linear::Copy(int64_t first, int64_t count) con
 int64_t Linear::Bytes() const {
   // The packed layout pads its blocks a little; its own size cannot be asked for, the plain one is within a few
   // percent.
-  return TensorBytes(weight_) * (packed_.defined() ? 2 : 1) + TensorBytes(bias_);
+  return TensorBytes(weight_) * (packed_.defined() ? 2 : 1) + TensorBytes(bias_) +
+         (panels_ != nullptr ? panels_->Bytes() : 0);
 }
 
 }  // namespace tenon::engine

@@ -4,13 +4,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "worker/engine/model/activation.h"
+#include "worker/engine/model/packed_linear.h"
 
 namespace tenon::engine {
 
-class KernelChoice;
+class PanelWeight;
 
 // y = x W^T + b. Safe from any thread once it is made.
 class Linear {
@@ -33,16 +35,24 @@ class Linear {
   at::Tensor Fast(const at::Tensor& x, Activation activation) const;
   // Keeps a packed copy of the weight when `choice` says that it is faster for this shape.
   void Prepare(KernelChoice& choice, Activation activation);
+  // Keeps a copy in panels instead: Fast and FastPart then take and give fp32, whatever the weight's type.
+  void PreparePanels();
   bool packed() const { return packed_.defined(); }
+  // Fast for `count` outputs from `first` on, multiples of a panel's width: [T, in] -> [T, count]. Needs panels.
+  at::Tensor FastPart(const at::Tensor& x, int64_t first, int64_t count) const;
 
   // fp32 copies of `count` outputs from `first` on: weight [count, in] and bias [count].
   std::pair<at::Tensor, at::Tensor> Copy(int64_t first, int64_t count) const;
+
+  // What `choice` measures of this layer.
+  KernelChoice::Layer Measured(Activation activation) const { return {weight_, bias_, activation}; }
 
   int64_t Bytes() const;
 
  private:
   at::Tensor weight_, bias_;
   at::Tensor packed_;  // oneDNN's own layout
+  std::shared_ptr<const PanelWeight> panels_;
 };
 
 }  // namespace tenon::engine

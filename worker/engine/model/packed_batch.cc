@@ -60,7 +60,8 @@ int64_t PackedBatch::max_length() const {
   return longest;
 }
 
-PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::Device& device, int64_t round_to) {
+PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::Device& device, int64_t round_to,
+                 bool grouped) {
   PackedBatch batch;
   std::vector<int64_t> ids, positions;
   batch.offsets.push_back(0);
@@ -74,6 +75,12 @@ PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::D
   positions.resize(static_cast<size_t>(rounded), 0);
   batch.ids = Int64Tensor(ids, device);
   batch.positions = Int64Tensor(positions, device);
+  const int64_t round_rows = std::min(round_to, kRoundRows);
+  const int64_t lines = (batch.rows() + round_rows - 1) / round_rows * round_rows;
+  std::vector<int64_t> first(batch.offsets.begin(), batch.offsets.end() - 1);
+  first.resize(static_cast<size_t>(lines), first.front());
+  batch.first = Int64Tensor(first, device);
+  if (!grouped) return batch;
 
   std::vector<int64_t> order(rows.size());
   std::iota(order.begin(), order.end(), 0);
@@ -95,13 +102,9 @@ PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::D
   }
   batch.restore = Int64Tensor(restore, device);
 
-  const int64_t round_rows = std::min(round_to, kRoundRows);
-  const int64_t lines = (batch.rows() + round_rows - 1) / round_rows * round_rows;
-  std::vector<int64_t> first(batch.offsets.begin(), batch.offsets.end() - 1), row_restore(order.size());
+  std::vector<int64_t> row_restore(order.size());
   for (size_t i = 0; i < order.size(); ++i) row_restore[order[i]] = static_cast<int64_t>(i);
-  first.resize(static_cast<size_t>(lines), first.front());
   row_restore.resize(static_cast<size_t>(lines), row_restore.front());
-  batch.first = Int64Tensor(first, device);
   batch.row_order = Int64Tensor(order, device);
   batch.row_restore = Int64Tensor(row_restore, device);
   return batch;

@@ -30,9 +30,10 @@ struct PackedBatch {
   at::Tensor ids;                // [T] int64
   at::Tensor positions;          // [T] int64, from 0 in each row
   std::vector<int64_t> offsets;  // [R + 1], offsets[r] is the first token of row r, offsets[R] the tokens of all rows
+  at::Tensor first;              // [R] int64: each row's first token; rounded up like T, by row 0's
   std::vector<AttentionGroup> groups;
+  // Undefined, like `groups`, in a batch packed without groups.
   at::Tensor restore;      // [T] int64: a token's place when the groups' places are put one behind the other
-  at::Tensor first;        // [R] int64: each row's first token; rounded up like T, by row 0's
   at::Tensor row_order;    // [R] int64: rows as the groups have them, one group behind the other
   at::Tensor row_restore;  // as long as `first`: a row's place in `row_order`
 
@@ -43,6 +44,8 @@ struct PackedBatch {
 
 // Rows in the order given, none of them empty. What it makes depends on the rows' lengths alone, so that training
 // repeats itself. Fewer different T mean fewer kernels to compile: inference rounds, training does not.
-PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::Device& device, int64_t round_to = 1);
+// Kernels that take rows one by one need no groups.
+PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::Device& device, int64_t round_to = 1,
+                 bool grouped = true);
 
 }  // namespace tenon::engine

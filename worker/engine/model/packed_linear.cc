@@ -1,14 +1,19 @@
 #include "worker/engine/model/packed_linear.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "worker/engine/model/parallel.h"
+#include "worker/engine/model/row_inference.h"
 
 namespace tenon::engine {
 namespace {
@@ -22,10 +27,12 @@ constexpr char kLinear[] = "mkldnn::_linear_pointwise";
 
 // What a batch of requests looks like. The best of a few runs, taken in turns, so that a moment's load on the machine
 // hits both.
-constexpr int64_t kTokens = 512;
+constexpr int64_t kTokens = 384;
 constexpr int kRuns = 7;
 // A packed copy takes memory: it must be worth it.
 constexpr double kWorthIt = 0.95;
+// Panels also spare what surrounds the products: rounding, compiling a kernel for each size, groups of like length.
+constexpr double kWorthPanels = 0.9;
 
 template <typename Function>
 double Seconds(const Function& function) {
@@ -59,22 +66,53 @@ at::Tensor PackedLinear(const at::Tensor& x, const at::Tensor& packed, const at:
   return op.call(x, packed, bias, attribute, c10::List<std::optional<at::Scalar>>(), algorithm);
 }
 
-bool KernelChoice::PreferPacked(const at::Tensor& weight, const at::Tensor& bias, Activation activation) {
-  if (!weight.device().is_cpu() || !HavePackedLinear()) return false;
-  const auto [place, added] = known_.emplace(std::make_tuple(weight.size(1), weight.size(0), activation), false);
-  if (!added) return place->second;
-  const at::Tensor x = at::full({kTokens, weight.size(1)}, 0.5, weight.options());
-  const at::Tensor packed = PackWeight(weight);
-  const auto plain = [&] { return Activate(at::linear(x, weight, bias), activation); };
-  const auto fast = [&] { return PackedLinear(x, packed, bias, activation); };
-  plain();
-  fast();
-  double plain_best = 1e9, fast_best = 1e9;
-  for (int run = 0; run < kRuns; ++run) {
-    plain_best = std::min(plain_best, Seconds(plain));
-    fast_best = std::min(fast_best, Seconds(fast));
+const KernelChoice::Times& KernelChoice::Measure(const at::Tensor& weight, const at::Tensor& bias,
+                                                 Activation activation) {
+  const auto [place, added] = known_.emplace(std::make_tuple(weight.size(1), weight.size(0), activation), Times{});
+  Times& best = place->second;
+  if (!added) return best;
+  constexpr double kNever = std::numeric_limits<double>::infinity();
+  best = {kNever, kNever, kNever};
+  // As serving computes: the library's threads share one product, panels leave each thread its own lines. (oneDNN must
+  // not run within a parallel loop: what it makes for one thread there, it later gives to many.)
+  const int64_t threads = at::get_num_threads();
+  const at::Tensor x = at::full({threads * kTokens, weight.size(1)}, 0.5, weight.options());
+  const at::Tensor lines = at::full({kTokens, weight.size(1)}, 0.5, weight.options().dtype(at::kFloat));
+  const at::Tensor packed = HavePackedLinear() ? PackWeight(weight) : at::Tensor();
+  const PanelWeight panels = PanelWeight::Supported() ? PackPanels(weight, bias) : PanelWeight();
+  for (int run = 0; run <= kRuns; ++run) {
+    const auto measure = [&](double& seconds, const auto& product) {
+      const double took = Seconds(product);
+      if (run > 0) seconds = std::min(seconds, took);  // the first one compiles and warms
+    };
+    measure(best.library, [&] { Activate(at::linear(x, weight, bias), activation); });
+    if (packed.defined()) measure(best.packed, [&] { PackedLinear(x, packed, bias, activation); });
+    if (!panels.defined()) continue;
+    measure(best.panels, [&] {
+      ParallelFor(threads, 1, [&](int64_t, int64_t) {
+        const c10::InferenceMode inference;
+        PanelLinear(lines, panels, activation, 0, panels.panels());
+      });
+    });
   }
-  return place->second = fast_best < kWorthIt * plain_best;
+  return best;
+}
+
+bool KernelChoice::PreferPacked(const at::Tensor& weight, const at::Tensor& bias, Activation activation) {
+  if (!weight.device().is_cpu()) return false;
+  const Times& best = Measure(weight, bias, activation);
+  return best.packed < kWorthIt * best.library;
+}
+
+bool KernelChoice::PreferPanels(const std::vector<Layer>& layers) {
+  if (!PanelWeight::Supported() || layers.empty() || !layers[0].weight.device().is_cpu()) return false;
+  double panels = 0, other = 0;
+  for (const Layer& layer : layers) {
+    const Times& best = Measure(layer.weight, layer.bias, layer.activation);
+    panels += best.panels;
+    other += std::min(best.library, best.packed);
+  }
+  return kWorthPanels * panels < other;
 }
 
 }  // namespace tenon::engine

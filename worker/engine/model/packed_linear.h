@@ -1,4 +1,5 @@
-// oneDNN's linear layer on packed weights, for inference on the CPU. Engine-internal, torch inside.
+// oneDNN's linear layer on packed weights, for inference on the CPU, and the choice between kernels. Engine-internal,
+// torch inside.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -6,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <tuple>
+#include <vector>
 
 #include "worker/engine/model/activation.h"
 
@@ -19,14 +21,26 @@ at::Tensor PackWeight(const at::Tensor& weight);
 // millisecond).
 at::Tensor PackedLinear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& bias, Activation activation);
 
-// Finds for each shape of layer, once, by measurement, which product is faster on this machine: the library's or
-// oneDNN's on packed weights. Not thread-safe.
+// Finds for each shape of layer, once, by measurement, which product is faster on this machine. Not thread-safe.
 class KernelChoice {
  public:
+  // Whether oneDNN's product on packed weights is worth its memory beside the library's.
   bool PreferPacked(const at::Tensor& weight, const at::Tensor& bias, Activation activation);
 
+  struct Layer {
+    at::Tensor weight, bias;
+    Activation activation = Activation::kNone;
+  };
+  // Whether our own product on panels is faster than the better of the two, over all of these layers together.
+  bool PreferPanels(const std::vector<Layer>& layers);
+
  private:
-  std::map<std::tuple<int64_t, int64_t, Activation>, bool> known_;  // in, out
+  struct Times {
+    double library = 0, packed = 0, panels = 0;  // infinite: not on this machine
+  };
+  const Times& Measure(const at::Tensor& weight, const at::Tensor& bias, Activation activation);
+
+  std::map<std::tuple<int64_t, int64_t, Activation>, Times> known_;  // in, out
 };
 
 }  // namespace tenon::engine

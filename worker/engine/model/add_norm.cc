@@ -1,0 +1,47 @@
+#include "worker/engine/model/add_norm.h"
+
+#include <cmath>
+
+#include "worker/engine/model/vector_math.h"
+
+namespace tenon::engine {
+
+using vec::Floats;
+using vec::kLanes;
+
+TENON_KERNEL void AddNorm(float* x, const float* residual, const float* weight, const float* bias, float eps,
+                          int64_t lines, int64_t size) {
+  for (int64_t line = 0; line < lines; ++line, x += size) {
+    Floats total = {};
+    for (int64_t i = 0; i < size; i += kLanes) {
+      Floats a;
+      vec::Load(a, x + i);
+      if (residual != nullptr) {
+        Floats b;
+        vec::Load(b, residual + line * size + i);
+        a += b;
+        vec::Store(x + i, a);
+      }
+      total += a;
+    }
+    const float mean = vec::Sum(total) / static_cast<float>(size);
+    // A second look for the variance: a line is in the first cache, and a difference of squares would lose digits.
+    Floats squares = {};
+    for (int64_t i = 0; i < size; i += kLanes) {
+      Floats a;
+      vec::Load(a, x + i);
+      a -= mean;
+      squares += a * a;
+    }
+    const float scale = 1 / std::sqrt(vec::Sum(squares) / static_cast<float>(size) + eps);
+    for (int64_t i = 0; i < size; i += kLanes) {
+      Floats a, w, b;
+      vec::Load(a, x + i);
+      vec::Load(w, weight + i);
+      vec::Load(b, bias + i);
+      vec::Store(x + i, (a - mean) * scale * w + b);
+    }
+  }
+}
+
+}  // namespace tenon::engine

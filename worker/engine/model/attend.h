@@ -1,0 +1,37 @@
+// Softmax attention over spans of tokens without padding, on the CPU (Vaswani et al., 2017). Free of torch and of
+// threads.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/types/span.h"
+
+namespace tenon::engine {
+
+// Queries that look at the same keys: a row's own tokens, its first token alone, or another row's tokens.
+struct AttentionSpan {
+  int64_t first_query = 0, queries = 0;
+  int64_t first_key = 0, keys = 0;  // keys > 0
+};
+
+// Lines of [heads * head_size] floats, `stride` floats apart, so that a slice of a wider product will do.
+struct AttentionLines {
+  const float* data = nullptr;
+  int64_t stride = 0;
+};
+
+struct AttentionInput {
+  AttentionLines q, k, v;
+  int64_t heads = 0, head_size = 0;
+  float scale = 1;  // of the products of queries and keys
+};
+
+// Whether Attend knows this size of head.
+bool CanAttend(int64_t head_size);
+
+// Writes softmax(scale * q k^T) v of units [first, last), where unit u is head u % heads of span u / heads; out is
+// [queries, heads * head_size] by lines of `out_stride`. A span's result depends on nothing but its own lines.
+void Attend(const AttentionInput& input, absl::Span<const AttentionSpan> spans, int64_t first, int64_t last, float* out,
+            int64_t out_stride);
+
+}  // namespace tenon::engine
