@@ -13,7 +13,7 @@ RUN deploy/install.sh
 FROM debian:12.11-slim
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-      ca-certificates libabsl20220623 libgrpc++1.51 libprotobuf32 libssl3 \
+      ca-certificates libabsl20220623 libcurl4 libgrpc++1.51 libprotobuf32 libssl3 \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/build/release/bin/tenon /usr/local/bin/
 LABEL org.opencontainers.image.title="tenon" org.opencontainers.image.description="Command line of Tenon" \

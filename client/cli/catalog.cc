@@ -1,8 +1,10 @@
-// tenon adapters list | get | import | export | delete, tenon bases list | add | delete
+// tenon adapters list | get | import | export | delete, tenon bases list | add | pull | delete
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/bases_pull.h"
+#include "client/cli/catalog_tables.h"
 #include "client/cli/command.h"
 #include "client/cli/output.h"
 #include "client/cli/upload_progress.h"
@@ -126,12 +128,6 @@ void AddAdapters(CLI::App& app, Cli& cli) {
   command->add_option("DIR", exported->second, "Folder to write: empty, or not there yet")->required();
 }
 
-void AddRow(Table& table, const v1::Base& base) {
-  table.Add({base.name(), base.model_type(), absl::StrCat(base.hidden_size()), FormatBytes(base.size_bytes()),
-             base.digest().substr(0, 12), FormatTime(base.create_time())});
-}
-const std::vector<std::string> kBaseHeader = {"BASE", "MODEL", "FLOATS", "SIZE", "DIGEST", "CREATED"};
-
 absl::Status ListBases(Cli& cli) {
   v1::ListBasesResponse all;
   RETURN_IF_ERROR(client::ForEachPage<v1::ListBasesResponse>(
@@ -146,9 +142,8 @@ absl::Status ListBases(Cli& cli) {
     Print(ToJson(all));
     return absl::OkStatus();
   }
-  Table table(kBaseHeader);
-  for (const v1::Base& base : all.bases()) AddRow(table, base);
-  Print(table.empty() ? "No bases yet: `tenon bases add --help`." : table.ToString());
+  Print(all.bases().empty() ? "No bases yet: `tenon bases add --help`, `tenon bases pull --help`."
+                            : BaseTable({all.bases().begin(), all.bases().end()}));
   return absl::OkStatus();
 }
 
@@ -159,9 +154,7 @@ absl::Status AddBase(Cli& cli, const std::string& id, const std::string& folder)
     Print(ToJson(base));
     return absl::OkStatus();
   }
-  Table table(kBaseHeader);
-  AddRow(table, base);
-  Print(table.ToString());
+  Print(BaseTable({base}));
   return absl::OkStatus();
 }
 
@@ -183,6 +176,7 @@ void AddBases(CLI::App& app, Cli& cli) {
   command->add_option("NAME", add->first, "Id of the base")->required();
   command->add_option("DIR", add->second, "Folder with config.json, model.safetensors and the tokenizer's files")
       ->required();
+  AddPull(*bases, cli);
   auto name = std::make_shared<std::string>();
   AddCommand(*bases, cli, "delete", "Delete a base that no adapter and no collection needs",
              "tenon bases delete minilm", [&cli, name] { return DeleteBase(cli, *name); })
@@ -191,6 +185,15 @@ void AddBases(CLI::App& app, Cli& cli) {
 }
 
 }  // namespace
+
+std::string BaseTable(const std::vector<v1::Base>& bases) {
+  Table table({"BASE", "MODEL", "FLOATS", "SIZE", "DIGEST", "CREATED"});
+  for (const v1::Base& base : bases) {
+    table.Add({base.name(), base.model_type(), absl::StrCat(base.hidden_size()), FormatBytes(base.size_bytes()),
+               base.digest().substr(0, 12), FormatTime(base.create_time())});
+  }
+  return table.ToString();
+}
 
 void AddCatalog(CLI::App& app, Cli& cli) {
   AddAdapters(app, cli);

@@ -61,6 +61,7 @@ TEST_F(CommandsTest, EveryPromisedCommandIsThere) {
                            "adapters delete",
                            "bases list",
                            "bases add",
+                           "bases pull",
                            "datasets list",
                            "datasets add",
                            "datasets check",
