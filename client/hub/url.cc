@@ -79,6 +79,12 @@ std::string EscapeUrl(const std::string& text, bool keep_slashes) {
   return escaped;
 }
 
-std::string ShownUrl(const std::string& url) { return url.substr(0, url.find_first_of("?#")); }
+std::string ShownUrl(const std::string& url) {
+  std::string shown = url.substr(0, url.find_first_of("?#"));
+  const size_t host = shown.find("://");
+  if (host == std::string::npos) return shown;
+  const size_t at = shown.substr(0, shown.find('/', host + 3)).rfind('@');
+  return at == std::string::npos ? shown : shown.erase(host + 3, at + 1 - host - 3);
+}
 
 }  // namespace tenon::hub

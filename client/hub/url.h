@@ -28,7 +28,8 @@ bool IsClearText(const Origin& origin);
 // Percent-encodes all but letters, digits and `-._~`; `/` too, unless `keep_slashes`.
 std::string EscapeUrl(const std::string& text, bool keep_slashes);
 
-// Without query and fragment, which in signed addresses are a secret: what errors may show.
+// Without user and password, and without query and fragment, which in signed addresses are a secret: what errors may
+// show.
 std::string ShownUrl(const std::string& url);
 
 }  // namespace tenon::hub

@@ -362,7 +362,7 @@ def test_two_pulls_of_one_repository_do_not_mix(pull, hub, tiny_files):
     assert code == 4 and "Another pull" in error["message"]
 
 
-@pytest.mark.parametrize("repository", ["", "../x", "a/b/c", "-x/y", "a b/c", "https://huggingface.co/a/b"])
+@pytest.mark.parametrize("repository", ["", "../x", "a/b/c", "_x/y", "a b/c", "https://huggingface.co/a/b"])
 def test_what_is_no_repository(pull, hub, repository):
     code, error = pull.bad(repository)
     assert (code, error["reason"]) == (2, "ID_INVALID")
