@@ -1,10 +1,12 @@
 #include "worker/engine/text/sentences.h"
 
 #include <unicode/brkiter.h>
-#include <unicode/filteredbrk.h>
 #include <unicode/uchar.h>
 #include <unicode/utext.h>
 #include <unicode/utf8.h>
+
+#include <algorithm>
+#include <array>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -12,12 +14,56 @@
 namespace tenon::engine {
 namespace {
 
-// In ICU's list, but in running text far more often a sentence's last, or only, word.
-constexpr const char* kWords[] = {"Act.", "All.", "As.",   "By.", "Do.", "Go.", "Hat.", "I.",  "In.", "Is.",
-                                  "Job.", "Joe.", "Link.", "OK.", "Ok.", "On.", "Or.",  "PC.", "To.", "Up."};
-// Abbreviations that are not in it and stand before what they belong to.
-constexpr const char* kAbbreviations[] = {"Dr.", "Drs.", "Gen.", "Gov.", "Hon.", "Jr.", "Messrs.", "Mt.",  "Sen.",
-                                          "Sr.", "St.",  "e.g.", "i.e.", "cf.",  "vs.", "approx.", "p.m.", "Fig."};
+// ICU's own filter of English abbreviations (`en@ss=standard`) is not used: it breaks behind those with a full stop
+// inside (`U.S. Senate`), and holds `OK.`, `Job.` and `In.` for abbreviations.
+
+// Stand before what they belong to, always.
+constexpr std::array kBeforeNames = {"Adm",  "Capt", "Cmdr", "Col", "Dr",     "Drs", "Fig", "Fr",     "Gen",
+                                     "Gov",  "Hon",  "Lt",   "Maj", "Messrs", "Mr",  "Mrs", "Ms",     "Mt",
+                                     "Pres", "Prof", "Rep",  "Rev", "Sen",    "Sgt", "St",  "approx", "cf",
+                                     "e.g",  "fig",  "i.e",  "pp",  "viz",    "vol", "Vol", "vs"};
+// May end a sentence as well: the next word tells.
+constexpr std::array kMaybeLast = {"Apr", "Aug", "Ave", "Blvd", "Bros", "Co",   "Corp", "Dec", "Dept",
+                                   "Feb", "Inc", "Jan", "Jr",   "Jul",  "Jun",  "Ltd",  "Mar", "Nov",
+                                   "Oct", "Rd",  "Sep", "Sept", "Sr",   "Univ", "dept", "etc"};
+// Begin sentences, and hardly ever stand in a name.
+constexpr std::array kStarters = {
+    "A",     "After", "All",   "Also", "An",      "And",   "Are",   "As",    "At",    "Because", "Before",
+    "But",   "Can",   "Could", "Did",  "Do",      "Does",  "For",   "From",  "Had",   "Has",     "Have",
+    "He",    "Her",   "His",   "How",  "However", "I",     "If",    "In",    "Is",    "It",      "Its",
+    "Let",   "My",    "No",    "Not",  "Now",     "On",    "One",   "Or",    "Our",   "She",     "Since",
+    "So",    "Some",  "Thank", "That", "The",     "Their", "Then",  "There", "These", "They",    "This",
+    "Those", "To",    "We",    "Well", "What",    "When",  "Where", "Which", "While", "Who",     "Why",
+    "Will",  "With",  "Would", "Yes",  "Yet",     "You",   "Your"};
+
+template <size_t n>
+bool Has(const std::array<const char*, n>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+// The letters from `at` on, up to an apostrophe: `I` of `I'm`.
+std::string WordAt(const std::string& text, size_t at) {
+  while (at < text.size() && (text[at] == '"' || text[at] == '(' || text[at] == '\'')) ++at;
+  size_t end = at;
+  while (end < text.size() && IsLetter(text[end])) ++end;
+  return text.substr(at, end - at);
+}
+
+// Whether a full stop before `end` belongs to an abbreviation, so that what begins at `next` goes on with the sentence.
+bool GoesOn(const std::string& text, size_t begin, size_t end, size_t next) {
+  if (end - begin < 2 || text[end - 1] != '.') return false;
+  size_t start = end - 1;
+  while (start > begin && (IsLetter(text[start - 1]) || text[start - 1] == '.')) --start;
+  const std::string word = text.substr(start, end - 1 - start);
+  if (word.empty() || word.front() == '.' || word.find("..") != std::string::npos) return false;
+  if (Has(kBeforeNames, word)) return true;
+  if (word == "No") return text[next] >= '0' && text[next] <= '9';
+  const bool initial = word.size() == 1 && word[0] >= 'A' && word[0] <= 'Z' && word[0] != 'I';
+  const bool dotted = word.find('.') != std::string::npos;  // U.S, p.m, Ph.D
+  return (initial || dotted || Has(kMaybeLast, word)) && !Has(kStarters, WordAt(text, next));
+}
 
 bool IsSpace(UChar32 c) { return u_isUWhiteSpace(c) != 0 || c == 0; }
 
@@ -76,21 +122,8 @@ SentenceSplitter::~SentenceSplitter() = default;
 
 absl::StatusOr<SentenceSplitter> SentenceSplitter::Make() {
   UErrorCode status = U_ZERO_ERROR;
-  const icu::Locale& english = icu::Locale::getEnglish();
-  std::unique_ptr<icu::BreakIterator> plain(icu::BreakIterator::createSentenceInstance(english, status));
-  std::unique_ptr<icu::FilteredBreakIteratorBuilder> filter(
-      icu::FilteredBreakIteratorBuilder::createInstance(english, status));
-  if (U_SUCCESS(status)) {
-    for (const char* word : kWords) filter->unsuppressBreakAfter(icu::UnicodeString::fromUTF8(word), status);
-    for (const char* word : kAbbreviations) filter->suppressBreakAfter(icu::UnicodeString::fromUTF8(word), status);
-    // An initial belongs to the name behind it; `I` is a word.
-    for (char letter = 'A'; letter <= 'Z'; ++letter) {
-      if (letter == 'I') continue;
-      filter->suppressBreakAfter(icu::UnicodeString::fromUTF8(std::string{letter, '.'}), status);
-    }
-  }
   auto rules = std::make_unique<Rules>();
-  if (U_SUCCESS(status)) rules->breaks.reset(filter->wrapIteratorWithFilter(plain.release(), status));
+  rules->breaks.reset(icu::BreakIterator::createSentenceInstance(icu::Locale::getEnglish(), status));
   if (U_FAILURE(status) || rules->breaks == nullptr)
     return absl::InternalError(absl::StrCat("The Unicode library has no rules for sentences: ", u_errorName(status)));
   return SentenceSplitter(std::move(rules));
@@ -111,7 +144,8 @@ std::vector<Sentence> SentenceSplitter::Split(const std::string& text) const {
          from = to, to = breaks->next()) {
       const Sentence piece = Trim(text, {begin + static_cast<size_t>(from), begin + static_cast<size_t>(to)});
       if (piece.begin == piece.end) continue;
-      if (!first && !HasWord(text, piece)) {
+      if (!first &&
+          (!HasWord(text, piece) || GoesOn(text, sentences.back().begin, sentences.back().end, piece.begin))) {
         sentences.back().end = piece.end;
       } else {
         sentences.push_back(piece);

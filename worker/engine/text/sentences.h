@@ -1,4 +1,4 @@
-// Sentences of a text, by ICU's rules (Unicode Standard Annex 29) with the abbreviations of its English locale.
+// Sentences of a text, by ICU's rules (Unicode Standard Annex 29), with English abbreviations and initials kept whole.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ struct Sentence {
   friend bool operator==(const Sentence&, const Sentence&) = default;
 };
 
-// Thread-safe. Costly to make (the abbreviations are read and compiled), cheap to use: keep one.
+// Thread-safe. Costly to make (the rules are read and compiled), cheap to use: keep one.
 class SentenceSplitter {
  public:
   // INTERNAL when ICU's data are not there.

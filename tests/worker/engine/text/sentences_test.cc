@@ -33,6 +33,15 @@ TEST(Sentences, DoNotEndBehindAbbreviations) {
               ElementsAre("It costs 3.50 dollars, e.g. Monday to Friday.", "See www.example.org for more."));
 }
 
+TEST(Sentences, TheNextWordTellsWhatAnAbbreviationEnds) {
+  EXPECT_THAT(
+      Split("He came from the U.S. He left at 5 p.m. \"It was late.\" Was it Ford Motor Co. of Texas, etc. Yes."),
+      ElementsAre("He came from the U.S.", "He left at 5 p.m.", "\"It was late.\"",
+                  "Was it Ford Motor Co. of Texas, etc.", "Yes."));
+  EXPECT_THAT(Split("Sales fell in Sept. 2003 at Time Inc. Magazines. No. 5 won. No. He lost."),
+              ElementsAre("Sales fell in Sept. 2003 at Time Inc. Magazines.", "No. 5 won.", "No.", "He lost."));
+}
+
 TEST(Sentences, EndBehindShortWordsThatAreNoAbbreviations) {
   EXPECT_THAT(Split("OK. Let's go. Come in. We did the job. I do. You and I. Bye."),
               ElementsAre("OK.", "Let's go.", "Come in.", "We did the job.", "I do.", "You and I.", "Bye."));
