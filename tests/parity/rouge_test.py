@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOL = os.environ.get("TENON_ROUGE_TOOL", str(ROOT / "build/release/bin/tenon-rouge-tool"))
 SHARED = pathlib.Path(os.environ.get("TENON_SHARED", ROOT.parent / "shared"))
 KINDS = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
-REAL_PAIRS, MADE_PAIRS = 5_000, 3_000
+REAL_PAIRS, MADE_PAIRS = 5_000, 1_000
 
 
 def run(*arguments, lines):
@@ -55,20 +55,16 @@ def dialogues():
     return [json.loads(line) for line in open(path, encoding="utf-8")]
 
 
-def texts_of(row):
-    return [value for value in row.values() if isinstance(value, str) and len(value) > 3]
-
-
 @pytest.mark.parametrize("stem", [False, True])
 def test_real_pairs(dialogues, stem):
-    """A summary against its dialogue's first lines, its dialogue, and another one's summary."""
+    """A summary against its dialogue's first or last lines, another one's summary, and both summaries."""
     draw = random.Random(1)
     rows = draw.sample(dialogues, REAL_PAIRS)
     pairs = []
     for i, row in enumerate(rows):
-        dialogue, summary = row["dialogue"], row["summary"]
-        other = rows[i - 1]["summary"]
-        prediction = ["\n".join(dialogue.split("\n")[:3]), dialogue, other, other + "\n" + summary][i % 4]
+        summary, other = row["summary"], rows[i - 1]["summary"]
+        turns = row["dialogue"].split("\n")
+        prediction = ["\n".join(turns[:3]), "\n".join(turns[-4:]), other, other + "\n" + summary][i % 4]
         pairs.append(([summary.replace(". ", ".\n")], prediction))
     assert_equal(pairs, stem)
 
@@ -85,13 +81,13 @@ def made_text(draw):
         letters = draw.choice(ALPHABETS) + draw.choice(ALPHABETS)
         return "".join(draw.choice(letters) for _ in range(draw.randint(1, 80)))
     separator = [" ", " ", " ", "\n", ". ", ".\n"]
-    return "".join(draw.choice(WORDS) + draw.choice(separator) for _ in range(draw.randint(1, 150)))
+    return "".join(draw.choice(WORDS) + draw.choice(separator) for _ in range(draw.randint(1, 60)))
 
 
 @pytest.mark.parametrize("stem", [False, True])
 def test_made_pairs(stem):
     draw = random.Random(2)
-    pairs = [([made_text(draw) for _ in range(draw.choice([1, 1, 2, 4]))], made_text(draw)) for _ in range(MADE_PAIRS)]
+    pairs = [([made_text(draw) for _ in range(draw.choice([1, 1, 1, 3]))], made_text(draw)) for _ in range(MADE_PAIRS)]
     # Longer than one machine word of the table, and over its edges.
     for length in (63, 64, 65, 127, 128, 129, 700):
         pairs.append(([" ".join(draw.choice("abcd") for _ in range(length))], " ".join(draw.choice("abcd") for _ in range(length))))
@@ -100,7 +96,8 @@ def test_made_pairs(stem):
 
 def test_every_character_alone():
     """Which characters are letters, and which become letters in lower case."""
-    pairs = [(["xay xby k i"], f"x{chr(c)}y {chr(c)}") for c in range(0x11000) if not 0xD800 <= c < 0xE000]
+    characters = [chr(c) for c in range(0x11000) if not 0xD800 <= c < 0xE000]
+    pairs = [(["x y xy xky xiy k i ki"], "".join(f"x{c}y {c} " for c in characters[i : i + 8])) for i in range(0, len(characters), 8)]
     assert_equal(pairs, False)
 
 
@@ -125,8 +122,8 @@ def test_made_words():
         ousness aliti iviti biliti fulli logi icate ative alize iciti ical ful ness al ance ence er ic able ible ant ement ment ent ion sion tion
         ou ism ate iti ous ive ize e ll l""".split()
     draw = random.Random(3)
-    stems = ["", "a", "b", "y", "ab", "by", "ya", "yy"] + ["".join(draw.choice("aeioubcdlstzwxy") for _ in range(draw.randint(1, 7))) for _ in range(600)]
-    words = sorted({stem + first + second for stem in stems for first in suffixes for second in ["", "s", "ing", "ed", "ly", "y"]})
+    stems = ["", "a", "b", "y", "ab", "by", "ya", "yy"] + ["".join(draw.choice("aeioubcdlstzwxy") for _ in range(draw.randint(1, 7))) for _ in range(300)]
+    words = sorted({stem + first + second for stem in stems for first in suffixes for second in ["", "s", "ing", "ly"]})
     compare_stems(words)
 
 
