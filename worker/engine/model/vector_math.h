@@ -30,7 +30,7 @@ TENON_INLINE float Sum(const Floats& x) {
 
 TENON_INLINE void Max(Floats& x, const Floats& y) { x = x > y ? x : y; }
 
-// e^x to 2 ulp for x <= 88; 0 below -87. x = n ln 2 + r with |r| <= ln 2 / 2, and e^r by its series to r^6.
+// e^x for x <= 88; 0 below -87. x = n ln 2 + r with |r| <= ln 2 / 2, and e^r by its series to r^6.
 TENON_INLINE void Exp(Floats& x) {
   const Floats low = -87.0f - Floats{};
   const Ints keep = x >= low;
