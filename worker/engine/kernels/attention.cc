@@ -83,6 +83,24 @@ TENON_INLINE void Scatter(const Piece& piece, const float* from, float scale, fl
   }
 }
 
+// The inputs of one piece after another, gathered, and room for a transposed matrix.
+struct Inputs {
+  float *q, *keys, *v, *turned;
+
+  explicit Inputs(Scratch& scratch)
+      : q(scratch.Matrix()), keys(scratch.Matrix()), v(scratch.Matrix()), turned(scratch.Matrix()) {}
+};
+
+// Gathers a piece's q, keys and v; scores[side, side] = scale q keys^T.
+TENON_INLINE void Score(const Attention& attention, const Piece& piece, const Inputs& inputs, float* scores) {
+  Gather(piece, attention.q, attention.stride, attention.q_bias, attention.scale, inputs.q);
+  Gather(piece, attention.k, attention.stride, attention.k_bias, 1, inputs.keys);
+  Gather(piece, attention.v, attention.stride, attention.v_bias, 1, inputs.v);
+  Transpose(piece, inputs.keys, inputs.turned);
+  Product({inputs.q, piece.width, 1}, inputs.turned, piece.side, scores, piece.side, piece.side, piece.side,
+          piece.width);
+}
+
 // Place of query i's draws: every token and head has a line of them as wide as the longest row.
 TENON_INLINE int64_t DrawLine(const Attention& attention, const Piece& piece, int64_t i) {
   return (piece.first + i) * attention.heads + piece.head;
@@ -122,42 +140,34 @@ TENON_INLINE void Drop(const Attention& attention, const Piece& piece, int64_t i
 TENON_CPU_CLONES
 void RunAttention(const Attention& attention, float* context, float* log_sum, int64_t begin, int64_t end) {
   Scratch scratch(attention, 4, 1);
-  float *q = scratch.Matrix(), *keys = scratch.Matrix(), *v = scratch.Matrix(), *turned = scratch.Matrix();
+  const Inputs inputs(scratch);
   float* scores = scratch.Square();
   for (int64_t index = begin; index < end; ++index) {
     const Piece piece(attention, index);
     const int64_t side = piece.side, width = piece.width;
-    Gather(piece, attention.q, attention.stride, attention.q_bias, attention.scale, q);
-    Gather(piece, attention.k, attention.stride, attention.k_bias, 1, keys);
-    Gather(piece, attention.v, attention.stride, attention.v_bias, 1, v);
-    Transpose(piece, keys, turned);
-    Product({q, width, 1}, turned, side, scores, side, side, side, width);
+    Score(attention, piece, inputs, scores);
     for (int64_t i = 0; i < piece.length; ++i) {
       log_sum[DrawLine(attention, piece, i)] = Softmax(piece, scores + i * side);
       if (attention.mask.active()) Drop(attention, piece, i, scores + i * side);
     }
-    Product({scores, side, 1}, v, width, q, width, side, width, piece.length);
-    Scatter(piece, q, 1, context, attention.heads * piece.size);
+    Product({scores, side, 1}, inputs.v, width, inputs.q, width, side, width, piece.length);
+    Scatter(piece, inputs.q, 1, context, attention.heads * piece.size);
   }
 }
 
 TENON_CPU_CLONES
 void RunAttentionGradient(const Attention& attention, const AttentionGradient& gradient, int64_t begin, int64_t end) {
   Scratch scratch(attention, 6, 3);
-  float *q = scratch.Matrix(), *keys = scratch.Matrix(), *v = scratch.Matrix(), *turned = scratch.Matrix();
+  const Inputs inputs(scratch);
   float *out = scratch.Matrix(), *made = scratch.Matrix();
   float *kept = scratch.Square(), *grads = scratch.Square(), *probabilities = scratch.Square();
   for (int64_t index = begin; index < end; ++index) {
     const Piece piece(attention, index);
     const int64_t side = piece.side, width = piece.width;
-    Gather(piece, attention.q, attention.stride, attention.q_bias, attention.scale, q);
-    Gather(piece, attention.k, attention.stride, attention.k_bias, 1, keys);
-    Gather(piece, attention.v, attention.stride, attention.v_bias, 1, v);
+    Score(attention, piece, inputs, probabilities);
     Gather(piece, gradient.context_grad, attention.heads * piece.size, nullptr, 1, out);
-    Transpose(piece, keys, turned);
-    Product({q, width, 1}, turned, side, probabilities, side, side, side, width);
-    Transpose(piece, v, turned);
-    Product({out, width, 1}, turned, side, grads, side, side, side, width);
+    Transpose(piece, inputs.v, inputs.turned);
+    Product({out, width, 1}, inputs.turned, side, grads, side, side, side, width);
     for (int64_t i = 0; i < piece.side; ++i) {
       float *p = probabilities + i * side, *d = kept + i * side, *g = grads + i * side;
       const bool real = i < piece.length;
@@ -179,9 +189,9 @@ void RunAttentionGradient(const Attention& attention, const AttentionGradient& g
     }
     Product({kept, 1, side}, out, width, made, width, side, width, piece.length);
     Scatter(piece, made, 1, gradient.v_grad, attention.stride);
-    Product({grads, side, 1}, keys, width, made, width, side, width, piece.length);
+    Product({grads, side, 1}, inputs.keys, width, made, width, side, width, piece.length);
     Scatter(piece, made, attention.scale, gradient.q_grad, attention.stride);
-    Product({grads, 1, side}, q, width, made, width, side, width, piece.length);
+    Product({grads, 1, side}, inputs.q, width, made, width, side, width, piece.length);
     Scatter(piece, made, 1, gradient.k_grad, attention.stride);
   }
 }
