@@ -9,10 +9,13 @@
 #include "absl/status/statusor.h"
 #include "common/formats/model_config.h"
 #include "worker/engine/device.h"
+#include "worker/engine/generate/options.h"
+#include "worker/engine/generate/plan.h"
 #include "worker/engine/text/tokenizer.h"
 
 namespace tenon::engine {
 
+class Decoder;  // worker/engine/generate/decoder.h, torch inside
 class Encoder;  // worker/engine/model/encoder.h, torch inside
 
 // Immutable and shared by all adapters, requests and jobs on a device; safe from any thread.
@@ -40,6 +43,18 @@ class Base {
   int64_t default_max_tokens() const;
   // Device bytes of weights, all copies counted.
   int64_t ResidentBytes() const;
+
+  // Whether it writes texts: Infer() is for bases that do not, NewDecoder() for those that do.
+  bool generates() const;
+  // These five are for a base that generates. Its generation_config.json, and what it and this device allow.
+  const GenerationOptions& generation_defaults() const;
+  GenerationLimits generation_limits() const;
+  // What `Summarize` puts before a text: config.json's task_specific_params.summarization.prefix, else `summarize: `.
+  const std::string& summary_prefix() const;
+  // Its tokenizer's other half: texts of ids, and ids of a piece of text.
+  const GenerativeTokenizer& generative_tokenizer() const;
+  // An empty batch of lines over these weights, in the precision of inference. UNSUPPORTED for a base that only encodes.
+  absl::StatusOr<std::unique_ptr<Decoder>> NewDecoder() const;
 
   // The network in a precision; loads that copy when it is not there. Engine-internal.
   absl::StatusOr<std::shared_ptr<const Encoder>> encoder(Precision precision) const;

@@ -16,6 +16,8 @@
 #include "common/clock.h"
 #include "worker/engine/device.h"
 #include "worker/engine/evaluate/classification.h"
+#include "worker/engine/generate/options.h"
+#include "worker/engine/generate/sequence.h"
 #include "worker/engine/infer.h"
 #include "worker/engine/train/trainer.h"
 
@@ -51,6 +53,37 @@ struct InferenceReply {
   std::vector<InferenceRow> rows;
   formats::TenonConfig adapter;  // of the adapter, when one was named; else only the labels of the base's own head
   absl::Duration queue_time, compute_time;
+};
+
+// Texts to continue, with a base that generates.
+struct GenerationCall {
+  std::string base_digest;
+  std::string adapter_digest;  // empty: the base alone
+  std::vector<std::string> texts;
+  engine::GenerationOptions options;   // the request's own; the base's defaults are added
+  std::vector<std::string> bad_words;  // texts that no reply may hold; become options.bad_words
+  int64_t max_input_tokens = 0;        // 0: the adapter's or the base's own
+  bool stream = false;                 // one text, shown while it is written
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+struct GenerationRow {
+  std::vector<engine::GeneratedSequence> sequences;  // best first for beams
+  int32_t input_tokens = 0, output_tokens = 0;
+  bool truncated = false;
+};
+
+struct GenerationReply {
+  std::vector<GenerationRow> rows;
+  std::vector<std::string> ignored_options;  // that did nothing beside the others
+  absl::Duration queue_time, compute_time;
+};
+
+struct GenerationCallbacks {
+  // For `stream`: text that was added. On the device thread, must be quick; never after `done`.
+  std::function<void(std::string text)> delta;
+  // Exactly once, unless the call was cancelled.
+  std::function<void(absl::StatusOr<GenerationReply>)> done;
 };
 
 // Callbacks of a training run. Called on the device thread but for `checkpoint` and `done`, which may block (uploads):
@@ -134,7 +167,11 @@ class Runtime {
   // Queues rows; `done` is called exactly once, on the device thread, unless the call was cancelled. Returns the call's
   // id.
   virtual uint64_t Submit(InferenceCall call, std::function<void(absl::StatusOr<InferenceReply>)> done) = 0;
-  // Drops what is queued of a call; a batch that runs is not interrupted. `done` is not called afterwards.
+  // The same for generation: rows of all calls on a base share its decoder's steps. NOT_GENERATIVE when the base only
+  // encodes; FIELD_INVALID and UNSUPPORTED name the option at fault.
+  virtual uint64_t SubmitGeneration(GenerationCall call, GenerationCallbacks callbacks) = 0;
+  // Drops what is queued of a call; a slice that runs is not interrupted, the next one is without its rows. `done` is not
+  // called afterwards.
   virtual void Cancel(uint64_t call) = 0;
 
   // An id that runs already is ALREADY_EXISTS, a base that is not loaded NO_WORKER. What is wrong with the job itself,

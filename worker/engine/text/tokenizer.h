@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 
 namespace tenon::engine {
 
@@ -25,6 +26,16 @@ class Tokenizer {
   // `text` is UTF-8.
   virtual Encoding Encode(const std::string& text, int64_t max_tokens) const = 0;
   virtual int64_t vocab_size() const = 0;
+};
+
+// Of a base that generates.
+class GenerativeTokenizer : public Tokenizer {
+ public:
+  // Text of ids, special tokens left out, like `decode(ids, skip_special_tokens=True)` of Hugging Face; ids outside the
+  // vocabulary give nothing.
+  virtual std::string Decode(absl::Span<const int32_t> ids) const = 0;
+  // Ids of a piece of text without special tokens, as it stands inside a text: for bad words.
+  virtual std::vector<int32_t> EncodePiece(const std::string& text) const = 0;
 };
 
 // The tokenizer of a Hugging Face folder (tokenizer.json, or vocab.txt with tokenizer_config.json). BASE_INVALID names
