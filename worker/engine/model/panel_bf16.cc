@@ -36,6 +36,31 @@ void MultiplyBf16(const uint16_t* x, int64_t x_stride, int64_t lines, const uint
   Multiply(Product<Bf16>{x, x_stride, panel, steps, bias, activation, width, y, y_stride}, lines);
 }
 
+void PackBf16(const uint16_t* weight, int64_t stride, int64_t inputs, int64_t width, bool turned, uint16_t* panel) {
+  const int64_t steps = (inputs + 1) / 2;
+  if (width < kWidth) std::memset(panel, 0, static_cast<size_t>(steps * 2 * kWidth) * sizeof(uint16_t));
+  for (int64_t s = 0; s < inputs / 2; ++s) {
+    uint16_t* to = panel + s * 2 * kWidth;
+    if (!turned) {
+      const uint16_t* from = weight + 2 * s;
+      for (int64_t o = 0; o < width; ++o) std::memcpy(to + 2 * o, from + o * stride, 2 * sizeof(uint16_t));
+      continue;
+    }
+    const uint16_t *even = weight + 2 * s * stride, *odd = even + stride;
+    for (int64_t o = 0; o < width; ++o) {
+      to[2 * o] = even[o];
+      to[2 * o + 1] = odd[o];
+    }
+  }
+  if (inputs % 2 == 0) return;
+  uint16_t* to = panel + (steps - 1) * 2 * kWidth;
+  const int64_t last = (inputs - 1) * (turned ? stride : 1), step = turned ? 1 : stride;
+  for (int64_t o = 0; o < width; ++o) {
+    to[2 * o] = weight[last + o * step];
+    to[2 * o + 1] = 0;
+  }
+}
+
 void RoundToBf16(const float* x, int64_t count, uint16_t* y) {
   for (int64_t i = 0; i < count; i += vec::kLanes) {
     const int64_t rest = count - i;
@@ -60,6 +85,7 @@ void MultiplyBf16(const uint16_t*, int64_t, int64_t, const uint16_t*, int64_t, c
                   int64_t) {
   std::abort();
 }
+void PackBf16(const uint16_t*, int64_t, int64_t, int64_t, bool, uint16_t*) { std::abort(); }
 void RoundToBf16(const float*, int64_t, uint16_t*) { std::abort(); }
 }  // namespace tenon::engine::panel
 

@@ -15,6 +15,11 @@ bool SupportsBf16();
 void MultiplyBf16(const uint16_t* x, int64_t x_stride, int64_t lines, const uint16_t* panel, int64_t steps,
                   const float* bias, Activation activation, int64_t width, float* y, int64_t y_stride);
 
+// One panel of a weight's lines or columns, filled up with zeros. Plain: outputs are `width` lines of the weight, the
+// inputs its `inputs` columns; `weight` points to the first line. Turned: outputs are `width` columns, the inputs its
+// lines; `weight` points to the first column. `stride` numbers from line to line.
+void PackBf16(const uint16_t* weight, int64_t stride, int64_t inputs, int64_t width, bool turned, uint16_t* panel);
+
 // Nearest bf16 numbers, halves to the even one; NaN stays NaN.
 void RoundToBf16(const float* x, int64_t count, uint16_t* y);
 
