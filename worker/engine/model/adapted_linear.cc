@@ -12,6 +12,7 @@
 
 #include "worker/engine/model/fused.h"
 #include "worker/engine/model/kept.h"
+#include "worker/engine/model/panel_product.h"
 
 namespace tenon::engine {
 namespace {
@@ -50,7 +51,14 @@ std::vector<Stack> MakeStacks(const std::vector<LowRank>& adapters) {
 at::Tensor FrozenProduct(const at::Tensor& x, const at::Tensor& weight, bool turned) {
   const at::Tensor factor = turned ? weight : weight.t();
   if (weight.scalar_type() == at::kFloat) return at::mm(x, factor);
-  if (MultipliesInBf16()) return at::mm(x.to(weight.scalar_type()), factor).to(at::kFloat);
+  switch (HowBf16Multiplies()) {
+    case Bf16Product::kPanels:
+      return PanelProduct(x.stride(1) == 1 ? x : x.contiguous(), weight, turned);
+    case Bf16Product::kLibrary:
+      return at::mm(x.to(weight.scalar_type()), factor).to(at::kFloat);
+    case Bf16Product::kWidened:
+      break;
+  }
   const at::Tensor wide = weight.to(at::kFloat);
   return at::mm(x, turned ? wide : wide.t());
 }
@@ -118,26 +126,26 @@ struct AdaptedFunction : torch::autograd::Function<AdaptedFunction> {
 };
 
 #if defined(__x86_64__)
-bool AskCpu() {
+Bf16Product AskCpu() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  if ((d >> 22 & 1) != 0) return true;                                                  // AMX-BF16
-  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0 || (a >> 5 & 1) == 0) return false;  // AVX512-BF16
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return Bf16Product::kWidened;
+  if ((d >> 22 & 1) != 0) return Bf16Product::kLibrary;  // AMX-BF16
+  if (!HavePanelProduct()) return Bf16Product::kWidened;
   __get_cpuid(0, &a, &b, &c, &d);
   char vendor[12];
   std::memcpy(vendor, &b, 4);
   std::memcpy(vendor + 4, &d, 4);
   std::memcpy(vendor + 8, &c, 4);
-  return std::memcmp(vendor, "AuthenticAMD", sizeof(vendor)) == 0;
+  return std::memcmp(vendor, "AuthenticAMD", sizeof(vendor)) == 0 ? Bf16Product::kPanels : Bf16Product::kWidened;
 }
 #else
-bool AskCpu() { return false; }
+Bf16Product AskCpu() { return Bf16Product::kWidened; }
 #endif
 
 }  // namespace
 
-bool MultipliesInBf16() {
-  static const bool answer = AskCpu();
+Bf16Product HowBf16Multiplies() {
+  static const Bf16Product answer = AskCpu();
   return answer;
 }
 

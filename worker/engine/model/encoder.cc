@@ -64,7 +64,7 @@ class BertEncoder final : public Encoder {
   at::ScalarType inference_dtype() const override { return fused_ ? at::kFloat : type_; }
 
  private:
-  bool PreferFused(KernelChoice& choice) const;
+  std::optional<PanelFormat> PreferFused(KernelChoice& choice) const;
   absl::Status ReadLayer(WeightReader& reader, int64_t index);
   at::Tensor FusedLayerOfFirstTokens(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch,
                                      const ForwardHooks& hooks) const;
@@ -83,7 +83,7 @@ class BertEncoder final : public Encoder {
   FrozenNorm embedding_norm_, wide_embedding_norm_;
   std::vector<BertLayer> layers_;
   Linear pooler_, classifier_;
-  bool fused_ = false;  // inference by our own kernels, in fp32
+  bool fused_ = false;  // inference by our own kernels, states in fp32
   std::map<std::string, std::pair<int64_t, int64_t>> linear_layers_;
 };
 
@@ -175,10 +175,11 @@ absl::Status BertEncoder::ReadWeights(WeightReader& reader) {
   return reader.CheckAllTaken();
 }
 
-bool BertEncoder::PreferFused(KernelChoice& choice) const {
+// The panels' format for inference by our own kernels, or nothing where they are slower.
+std::optional<PanelFormat> BertEncoder::PreferFused(KernelChoice& choice) const {
   const int64_t hidden = config_.hidden_size;
   if (layers_.empty() || hidden % PanelWeight::kWidth != 0 || !CanAttend(hidden / config_.num_attention_heads)) {
-    return false;
+    return std::nullopt;
   }
   const BertLayer& layer = layers_[0];
   return choice.PreferPanels({layer.qkv.Measured(Activation::kNone), layer.attention_output.Measured(Activation::kNone),
@@ -187,17 +188,18 @@ bool BertEncoder::PreferFused(KernelChoice& choice) const {
 
 void BertEncoder::PrepareInference() {
   KernelChoice choice;
-  fused_ = PreferFused(choice);
+  const std::optional<PanelFormat> panels = PreferFused(choice);
+  fused_ = panels.has_value();
   if (fused_) {
     wide_embedding_norm_ = Wide(embedding_norm_);
     for (BertLayer& layer : layers_) {
       for (Linear* linear : {&layer.qkv, &layer.attention_output, &layer.intermediate, &layer.output}) {
-        linear->PreparePanels();
+        linear->PreparePanels(*panels);
       }
       layer.wide_attention_norm = Wide(layer.attention_norm);
       layer.wide_output_norm = Wide(layer.output_norm);
     }
-    if (has_pooler()) pooler_.PreparePanels();
+    if (has_pooler()) pooler_.PreparePanels(*panels);
     return;
   }
   for (BertLayer& layer : layers_) {

@@ -22,7 +22,9 @@ void Linear::Prepare(KernelChoice& choice, Activation activation) {
   if (choice.PreferPacked(weight_, bias_, activation)) packed_ = PackWeight(weight_);
 }
 
-void Linear::PreparePanels() { panels_ = std::make_shared<const PanelWeight>(PackPanels(weight_, bias_)); }
+void Linear::PreparePanels(PanelFormat format) {
+  panels_ = std::make_shared<const PanelWeight>(PackPanels(weight_, bias_, format));
+}
 
 at::Tensor Linear::FastPart(const at::Tensor& x, int64_t first, int64_t count) const {
   constexpr int64_t kWidth = PanelWeight::kWidth;

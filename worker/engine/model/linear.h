@@ -12,8 +12,6 @@
 
 namespace tenon::engine {
 
-class PanelWeight;
-
 // y = x W^T + b. Safe from any thread once it is made.
 class Linear {
  public:
@@ -36,7 +34,7 @@ class Linear {
   // Keeps a packed copy of the weight when `choice` says that it is faster for this shape.
   void Prepare(KernelChoice& choice, Activation activation);
   // Keeps a copy in panels instead: Fast and FastPart then take and give fp32, whatever the weight's type.
-  void PreparePanels();
+  void PreparePanels(PanelFormat format);
   bool packed() const { return packed_.defined(); }
   // Fast for `count` outputs from `first` on, multiples of a panel's width: [T, in] -> [T, count]. Needs panels.
   at::Tensor FastPart(const at::Tensor& x, int64_t first, int64_t count) const;

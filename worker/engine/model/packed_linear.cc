@@ -72,14 +72,20 @@ const KernelChoice::Times& KernelChoice::Measure(const at::Tensor& weight, const
   Times& best = place->second;
   if (!added) return best;
   constexpr double kNever = std::numeric_limits<double>::infinity();
-  best = {kNever, kNever, kNever};
+  best = {kNever, kNever, {}};
   // As serving computes: the library's threads share one product, panels leave each thread its own lines. (oneDNN must
   // not run within a parallel loop: what it makes for one thread there, it later gives to many.)
   const int64_t threads = at::get_num_threads();
   const at::Tensor x = at::full({threads * kTokens, weight.size(1)}, 0.5, weight.options());
   const at::Tensor lines = at::full({kTokens, weight.size(1)}, 0.5, weight.options().dtype(at::kFloat));
   const at::Tensor packed = HavePackedLinear() ? PackWeight(weight) : at::Tensor();
-  const PanelWeight panels = PanelWeight::Supported() ? PackPanels(weight, bias) : PanelWeight();
+  std::map<PanelFormat, PanelWeight> panels;
+  for (const PanelFormat format : {PanelFormat::kFp32, PanelFormat::kBf16}) {
+    if (!PanelWeight::Supported(format)) continue;
+    if (format == PanelFormat::kBf16 && weight.scalar_type() != at::kBFloat16) continue;
+    panels[format] = PackPanels(weight, bias, format);
+    best.panels[format] = kNever;
+  }
   for (int run = 0; run <= kRuns; ++run) {
     const auto measure = [&](double& seconds, const auto& product) {
       const double took = Seconds(product);
@@ -87,13 +93,14 @@ const KernelChoice::Times& KernelChoice::Measure(const at::Tensor& weight, const
     };
     measure(best.library, [&] { Activate(at::linear(x, weight, bias), activation); });
     if (packed.defined()) measure(best.packed, [&] { PackedLinear(x, packed, bias, activation); });
-    if (!panels.defined()) continue;
-    measure(best.panels, [&] {
-      ParallelFor(threads, 1, [&](int64_t, int64_t) {
-        const c10::InferenceMode inference;
-        PanelLinear(lines, panels, activation, 0, panels.panels());
+    for (const auto& [format, packed_panels] : panels) {
+      measure(best.panels[format], [&, &weights = packed_panels] {
+        ParallelFor(threads, 1, [&](int64_t, int64_t) {
+          const c10::InferenceMode inference;
+          PanelLinear(lines, weights, activation, 0, weights.panels());
+        });
       });
-    });
+    }
   }
   return best;
 }
@@ -104,15 +111,19 @@ bool KernelChoice::PreferPacked(const at::Tensor& weight, const at::Tensor& bias
   return best.packed < kWorthIt * best.library;
 }
 
-bool KernelChoice::PreferPanels(const std::vector<Layer>& layers) {
-  if (!PanelWeight::Supported() || layers.empty() || !layers[0].weight.device().is_cpu()) return false;
-  double panels = 0, other = 0;
+std::optional<PanelFormat> KernelChoice::PreferPanels(const std::vector<Layer>& layers) {
+  if (!PanelWeight::Supported() || layers.empty() || !layers[0].weight.device().is_cpu()) return std::nullopt;
+  std::map<PanelFormat, double> panels;
+  double other = 0;
   for (const Layer& layer : layers) {
     const Times& best = Measure(layer.weight, layer.bias, layer.activation);
-    panels += best.panels;
+    for (const auto& [format, seconds] : best.panels) panels[format] += seconds;
     other += std::min(best.library, best.packed);
   }
-  return kWorthPanels * panels < other;
+  const auto by_time = [](const auto& a, const auto& b) { return a.second < b.second; };
+  const auto best = std::min_element(panels.begin(), panels.end(), by_time);
+  if (best == panels.end() || kWorthPanels * best->second >= other) return std::nullopt;
+  return best->first;
 }
 
 }  // namespace tenon::engine

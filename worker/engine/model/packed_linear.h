@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <tuple>
 #include <vector>
 
 #include "worker/engine/model/activation.h"
+#include "worker/engine/model/panel_gemm.h"
 
 namespace tenon::engine {
 
@@ -31,12 +33,14 @@ class KernelChoice {
     at::Tensor weight, bias;
     Activation activation = Activation::kNone;
   };
-  // Whether our own product on panels is faster than the better of the two, over all of these layers together.
-  bool PreferPanels(const std::vector<Layer>& layers);
+  // The format in which our own product on panels is faster than the better of the two, over all of these
+  // layers together; kBf16 for bf16 weights alone.
+  std::optional<PanelFormat> PreferPanels(const std::vector<Layer>& layers);
 
  private:
   struct Times {
-    double library = 0, packed = 0, panels = 0;  // infinite: not on this machine
+    double library = 0, packed = 0;  // infinite: not on this machine
+    std::map<PanelFormat, double> panels;
   };
   const Times& Measure(const at::Tensor& weight, const at::Tensor& bias, Activation activation);
 

@@ -2,102 +2,107 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <new>
+#include <vector>
 
-#include "worker/engine/model/vector_math.h"
+#include "worker/engine/model/panel_bf16.h"
+#include "worker/engine/model/panel_tile.h"
 
 namespace tenon::engine {
 namespace {
 
-using vec::Floats;
+static_assert(PanelWeight::kWidth == panel::kWidth);
 
-// 12 lines by 2 vectors of sums, 2 vectors of weights and one input: 27 of 32 registers.
-constexpr int64_t kLines = 12;
+struct Fp32 {
+  using Number = float;
+  using Weights = vec::Floats;
+  static constexpr int64_t kInputs = 1;
 
-TENON_INLINE void Apply(Activation activation, Floats& x) {
-  if (activation == Activation::kGelu) vec::Gelu(x);
-  if (activation == Activation::kGeluTanh) vec::GeluTanh(x);
-  if (activation == Activation::kRelu) vec::Max(x, Floats{});
-}
-
-// `kCount` lines times one panel; `width` of its outputs are stored.
-template <int64_t kCount>
-TENON_INLINE void Tile(const float* x, int64_t x_stride, const float* panel, int64_t in, const float* bias,
-                       Activation activation, int64_t width, float* y, int64_t y_stride) {
-  Floats sums[kCount][2];
-#pragma GCC unroll 12
-  for (int64_t m = 0; m < kCount; ++m) {
-    vec::Load(sums[m][0], bias);
-    vec::Load(sums[m][1], bias + vec::kLanes);
+  TENON_INLINE static void Load(Weights& to, const Number* from) { vec::Load(to, from); }
+  TENON_INLINE static void Add(const Number* x, const Weights& w0, const Weights& w1, vec::Floats* sums) {
+    sums[0] += *x * w0;
+    sums[1] += *x * w1;
   }
-  for (int64_t k = 0; k < in; ++k) {
-    Floats w0, w1;
-    vec::Load(w0, panel + k * PanelWeight::kWidth);
-    vec::Load(w1, panel + k * PanelWeight::kWidth + vec::kLanes);
-#pragma GCC unroll 12
-    for (int64_t m = 0; m < kCount; ++m) {
-      sums[m][0] += x[m * x_stride + k] * w0;
-      sums[m][1] += x[m * x_stride + k] * w1;
-    }
-  }
-#pragma GCC unroll 12
-  for (int64_t m = 0; m < kCount; ++m) {
-    float line[PanelWeight::kWidth];
-    const bool whole = width == PanelWeight::kWidth;
-    float* to = whole ? y + m * y_stride : line;
-#pragma GCC unroll 2
-    for (int64_t j = 0; j < 2; ++j) {
-      Floats sum = sums[m][j];
-      if (activation != Activation::kNone) Apply(activation, sum);
-      vec::Store(to + j * vec::kLanes, sum);
-    }
-    if (!whole) std::memcpy(y + m * y_stride, line, static_cast<size_t>(width) * sizeof(float));
-  }
-}
+};
 
 // For one processor family alone: elsewhere these sums do not fit the registers, and the library is faster.
-__attribute__((target("arch=x86-64-v4"))) void Panel(const float* x, int64_t x_stride, int64_t lines,
-                                                     const float* panel, int64_t in, const float* bias,
-                                                     Activation activation, int64_t width, float* y, int64_t y_stride) {
-  int64_t t = 0;
-  for (; t + kLines <= lines; t += kLines) {
-    Tile<kLines>(x + t * x_stride, x_stride, panel, in, bias, activation, width, y + t * y_stride, y_stride);
-  }
-  for (; t + 4 <= lines; t += 4) {
-    Tile<4>(x + t * x_stride, x_stride, panel, in, bias, activation, width, y + t * y_stride, y_stride);
-  }
-  for (; t < lines; ++t) {
-    Tile<1>(x + t * x_stride, x_stride, panel, in, bias, activation, width, y + t * y_stride, y_stride);
+__attribute__((target("arch=x86-64-v4"))) void MultiplyFp32(const panel::Product<Fp32>& product, int64_t lines) {
+  panel::Multiply(product, lines);
+}
+
+// Panels [panels, steps, kWidth, inputs of a step] from weight [out, in].
+template <typename Number>
+void Pack(const Number* weight, int64_t out, int64_t in, int64_t inputs, Number* to) {
+  const int64_t steps = (in + inputs - 1) / inputs, size = steps * inputs * PanelWeight::kWidth;
+  for (int64_t o = 0; o < out; ++o) {
+    Number* panel = to + o / PanelWeight::kWidth * size + o % PanelWeight::kWidth * inputs;
+    for (int64_t k = 0; k < in; ++k) panel[k / inputs * PanelWeight::kWidth * inputs + k % inputs] = weight[o * in + k];
   }
 }
 
 }  // namespace
 
-bool PanelWeight::Supported() { return __builtin_cpu_supports("x86-64-v4"); }
-
-void PanelWeight::Free::operator()(float* data) const { std::free(data); }
-
-PanelWeight::PanelWeight(const float* weight, const float* bias, int64_t out, int64_t in) : out_(out), in_(in) {
-  constexpr size_t kCacheLine = 64;
-  const auto bytes = static_cast<size_t>(Bytes());
-  data_.reset(static_cast<float*>(std::aligned_alloc(kCacheLine, bytes)));
-  if (data_ == nullptr) throw std::bad_alloc();
-  std::memset(data_.get(), 0, bytes);
-  for (int64_t o = 0; o < out; ++o) {
-    float* panel = data_.get() + o / kWidth * kWidth * in + o % kWidth;
-    for (int64_t k = 0; k < in; ++k) panel[k * kWidth] = weight[o * in + k];
-  }
-  if (bias != nullptr) std::copy(bias, bias + out, data_.get() + panels() * kWidth * in);
+bool PanelWeight::Supported(PanelFormat format) {
+  return format == PanelFormat::kBf16 ? panel::SupportsBf16() : __builtin_cpu_supports("x86-64-v4");
 }
 
-int64_t PanelWeight::Bytes() const { return panels() * kWidth * (in_ + 1) * static_cast<int64_t>(sizeof(float)); }
+void PanelWeight::Free::operator()(void* data) const { std::free(data); }
+
+PanelWeight::PanelWeight(const float* weight, const float* bias, int64_t out, int64_t in, PanelFormat format)
+    : out_(out), in_(in), format_(format) {
+  constexpr int64_t kCacheLine = 64;
+  const auto bytes = static_cast<size_t>((Bytes() + kCacheLine - 1) / kCacheLine * kCacheLine);
+  data_.reset(static_cast<char*>(std::aligned_alloc(kCacheLine, bytes)));
+  if (data_ == nullptr) throw std::bad_alloc();
+  std::memset(data_.get(), 0, bytes);
+  if (format == PanelFormat::kFp32) {
+    Pack(weight, out, in, Fp32::kInputs, reinterpret_cast<float*>(data_.get()));
+  } else {
+    std::vector<uint16_t> rounded(static_cast<size_t>(out * in));
+    panel::RoundToBf16(weight, out * in, rounded.data());
+    Pack<uint16_t>(rounded.data(), out, in, 2, reinterpret_cast<uint16_t*>(data_.get()));
+  }
+  if (bias != nullptr) std::copy(bias, bias + out, reinterpret_cast<float*>(data_.get() + panels() * PanelBytes()));
+}
+
+int64_t PanelWeight::PanelBytes() const {
+  const size_t number = format_ == PanelFormat::kBf16 ? sizeof(uint16_t) : sizeof(float);
+  return kWidth * line_size() * static_cast<int64_t>(number);
+}
+
+int64_t PanelWeight::Bytes() const {
+  return panels() * (PanelBytes() + kWidth * static_cast<int64_t>(sizeof(float)));
+}
+
+const float* PanelWeight::Bias(int64_t panel) const {
+  return reinterpret_cast<const float*>(data_.get() + panels() * PanelBytes()) + panel * kWidth;
+}
 
 void PanelWeight::Multiply(const float* x, int64_t x_stride, int64_t lines, Activation activation, int64_t first,
                            int64_t last, float* y, int64_t y_stride) const {
-  const float* biases = data_.get() + panels() * kWidth * in_;
   for (int64_t p = first; p < last; ++p) {
-    Panel(x, x_stride, lines, data_.get() + p * kWidth * in_, in_, biases + p * kWidth, activation,
-          std::min(kWidth, out_ - p * kWidth), y + (p - first) * kWidth, y_stride);
+    const auto* weights = reinterpret_cast<const float*>(data_.get() + p * PanelBytes());
+    MultiplyFp32({x, x_stride, weights, in_, Bias(p), activation, std::min(kWidth, out_ - p * kWidth),
+                  y + (p - first) * kWidth, y_stride},
+                 lines);
+  }
+}
+
+void PanelWeight::Multiply(const uint16_t* x, int64_t x_stride, int64_t lines, Activation activation, int64_t first,
+                           int64_t last, float* y, int64_t y_stride) const {
+  for (int64_t p = first; p < last; ++p) {
+    const auto* weights = reinterpret_cast<const uint16_t*>(data_.get() + p * PanelBytes());
+    panel::MultiplyBf16(x, x_stride, lines, weights, line_size() / 2, Bias(p), activation,
+                        std::min(kWidth, out_ - p * kWidth), y + (p - first) * kWidth, y_stride);
+  }
+}
+
+void PanelWeight::Round(const float* x, int64_t x_stride, int64_t lines, uint16_t* y) const {
+  for (int64_t t = 0; t < lines; ++t) {
+    uint16_t* line = y + t * line_size();
+    panel::RoundToBf16(x + t * x_stride, in_, line);
+    if (line_size() > in_) line[in_] = 0;
   }
 }
 

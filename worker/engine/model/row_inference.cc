@@ -15,14 +15,14 @@ AttentionLines LinesOf(const at::Tensor& x) {
   return {x.const_data_ptr<float>(), x.stride(0)};
 }
 
-// Lines of a norm that one thread takes at a time.
-constexpr int64_t kNormLines = 64;
+// Lines that one thread takes at a time, where the work is one pass over them.
+constexpr int64_t kPassLines = 64;
 
 }  // namespace
 
-PanelWeight PackPanels(const at::Tensor& weight, const at::Tensor& bias) {
+PanelWeight PackPanels(const at::Tensor& weight, const at::Tensor& bias, PanelFormat format) {
   const at::Tensor w = weight.to(at::kFloat).contiguous(), b = bias.to(at::kFloat).contiguous();
-  return PanelWeight(w.const_data_ptr<float>(), b.const_data_ptr<float>(), w.size(0), w.size(1));
+  return PanelWeight(w.const_data_ptr<float>(), b.const_data_ptr<float>(), w.size(0), w.size(1), format);
 }
 
 at::Tensor PanelLinear(const at::Tensor& x, const PanelWeight& weight, Activation activation, int64_t first,
@@ -32,10 +32,23 @@ at::Tensor PanelLinear(const at::Tensor& x, const PanelWeight& weight, Activatio
   at::Tensor y = at::empty({x.size(0), outputs}, x.options());
   const float* from = x.const_data_ptr<float>();
   float* to = y.mutable_data_ptr<float>();
-  ParallelFor(last - first, 1, [&](int64_t begin, int64_t end) {
-    weight.Multiply(from, x.stride(0), x.size(0), activation, first + begin, first + end,
-                    to + begin * PanelWeight::kWidth, outputs);
+  const auto multiply = [&](const auto* lines, int64_t stride) {
+    ParallelFor(last - first, 1, [&](int64_t begin, int64_t end) {
+      weight.Multiply(lines, stride, x.size(0), activation, first + begin, first + end,
+                      to + begin * PanelWeight::kWidth, outputs);
+    });
+  };
+  if (weight.format() == PanelFormat::kFp32) {
+    multiply(from, x.stride(0));
+    return y;
+  }
+  const int64_t size = weight.line_size();
+  const at::Tensor rounded = at::empty({x.size(0), size}, x.options().dtype(at::kBFloat16));
+  auto* lines = static_cast<uint16_t*>(rounded.mutable_data_ptr());
+  ParallelFor(x.size(0), kPassLines, [&](int64_t begin, int64_t end) {
+    weight.Round(from + begin * x.stride(0), x.stride(0), end - begin, lines + begin * size);
   });
+  multiply(static_cast<const uint16_t*>(lines), size);
   return y;
 }
 
@@ -59,7 +72,7 @@ void AddNorm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& 
   float* data = x.mutable_data_ptr<float>();
   const float* other = residual.defined() ? residual.const_data_ptr<float>() : nullptr;
   const float *w = weight.const_data_ptr<float>(), *b = bias.const_data_ptr<float>();
-  ParallelFor(x.size(0), kNormLines, [&](int64_t begin, int64_t end) {
+  ParallelFor(x.size(0), kPassLines, [&](int64_t begin, int64_t end) {
     AddNorm(data + begin * size, other == nullptr ? nullptr : other + begin * size, w, b, static_cast<float>(eps),
             end - begin, size);
   });

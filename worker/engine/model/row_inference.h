@@ -12,10 +12,11 @@
 
 namespace tenon::engine {
 
-// fp32 copies of a frozen layer's weight [out, in] and bias [out], in panels. This processor must be supported.
-PanelWeight PackPanels(const at::Tensor& weight, const at::Tensor& bias);
+// Copies of a frozen layer's weight [out, in] and bias [out], in panels. This processor must support the format.
+PanelWeight PackPanels(const at::Tensor& weight, const at::Tensor& bias, PanelFormat format);
 
-// activation(x W^T + b) for outputs of panels [first, last): [T, in] -> [T, outputs of these panels].
+// activation(x W^T + b) for outputs of panels [first, last): [T, in] -> [T, outputs of these panels]. Bf16 panels round
+// x for the product.
 at::Tensor PanelLinear(const at::Tensor& x, const PanelWeight& weight, Activation activation, int64_t first,
                        int64_t last);
 
