@@ -74,6 +74,7 @@ std::vector<std::string> JobBoard::Put(const JobRecord& record, absl::Time give_
   entry.session = record.session();
   if (new_run) {
     entry.progress.Clear();
+    entry.missed = absl::InfiniteFuture();
     entry.give_up = give_up;
   }
   entry.progress.set_phase(entry.phase);
@@ -93,8 +94,9 @@ JobBoard::Hello JobBoard::AddWorker(const std::string& session, const std::strin
     });
     if (!current) hello.drop.push_back(hold);
   }
-  for (const auto& [key, entry] : jobs_) {
+  for (auto& [key, entry] : jobs_) {
     if (entry.state != v1::JOB_STATE_RUNNING || entry.session != session || entry.taken) continue;
+    entry.missed = absl::InfiniteFuture();
     if (!Holds(held, key.name, entry.term)) {
       hello.assign_again.push_back(key);
     } else if (entry.cancel_requested) {
@@ -102,6 +104,17 @@ JobBoard::Hello JobBoard::AddWorker(const std::string& session, const std::strin
     }
   }
   return hello;
+}
+
+void JobBoard::Heartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held, absl::Time now,
+                         absl::Duration patience) {
+  absl::MutexLock lock(&mutex_);
+  for (auto& [key, entry] : jobs_) {
+    if (entry.state != v1::JOB_STATE_RUNNING || entry.session != session || entry.taken) continue;
+    // An assignment may be on its way, and a heartbeat sent before it arrived.
+    entry.missed = Holds(held, key.name, entry.term) ? absl::InfiniteFuture() : std::min(entry.missed, now);
+    if (now - entry.missed > patience) GiveUp(entry);
+  }
 }
 
 void JobBoard::AddBase(const std::string& session, const std::string& base_digest) {
@@ -214,9 +227,12 @@ void JobBoard::Release(const JobKey& key) {
 void JobBoard::GiveUp(const JobKey& key, int64_t term) {
   absl::MutexLock lock(&mutex_);
   const auto found = jobs_.find(key);
-  if (found == jobs_.end() || found->second.term != term) return;
-  found->second.session.clear();
-  found->second.give_up = absl::InfinitePast();
+  if (found != jobs_.end() && found->second.term == term) GiveUp(found->second);
+}
+
+void JobBoard::GiveUp(Entry& entry) {
+  entry.session.clear();
+  entry.give_up = absl::InfinitePast();
 }
 
 std::optional<JobKey> JobBoard::FindRunning(const std::string& name, int64_t term, const std::string& session) const {

@@ -44,6 +44,10 @@ class JobBoard {
   };
   Hello AddWorker(const std::string& session, const std::string& worker,
                   const std::vector<internal::v1::JobHold>& held);
+  // What the worker says it holds, in a heartbeat. A job that runs there and is missing for longer than `patience` has
+  // ended without a word that came through: it is lost.
+  void Heartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held, absl::Time now,
+                 absl::Duration patience);
   void AddBase(const std::string& session, const std::string& base_digest);
   void RemoveWorker(const std::string& session);
   // It hands its jobs back and takes no more: it is about to end.
@@ -97,6 +101,7 @@ class JobBoard {
     std::string session;
     absl::Time create_time;
     absl::Time give_up;
+    absl::Time missed = absl::InfiniteFuture();  // since when its worker's heartbeats do not name it
     v1::JobProgress progress;
     std::vector<std::string> checkpoint_files;
   };
@@ -107,6 +112,7 @@ class JobBoard {
   };
   using Order = std::pair<absl::Time, JobKey>;  // of creation
 
+  static void GiveUp(Entry& entry);
   std::optional<std::string> FreeWorker(const Entry& entry) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   int Load(const std::string& session) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   std::vector<JobKey> TurnOrder() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);

@@ -164,7 +164,8 @@ std::vector<internal::v1::JobHold> JobSchedulerImpl::OnWorkerHello(const std::st
     internal::v1::LinkResponse message;
     message.mutable_cancel()->set_job(hold.job());
     message.mutable_cancel()->set_term(hold.term());
-    parts_.send(session, std::move(message));
+    // Behind the caller's answer to the hello: the worker takes nothing else first.
+    Post([this, session, message = std::move(message)] { parts_.send(session, message); });
   }
   for (const JobKey& key : hello.assign_again) {
     ChangeAsync(
@@ -177,6 +178,11 @@ std::vector<internal::v1::JobHold> JobSchedulerImpl::OnWorkerHello(const std::st
   }
   Pump();
   return hello.drop;
+}
+
+void JobSchedulerImpl::OnWorkerHeartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held) {
+  board_.Heartbeat(session, held, Now(), options_.lease);
+  LoseGone();
 }
 
 void JobSchedulerImpl::OnBaseReady(const std::string& session, const std::string& base_digest) {

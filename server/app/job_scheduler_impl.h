@@ -47,6 +47,7 @@ class JobSchedulerImpl final : public JobScheduler {
 
   std::vector<internal::v1::JobHold> OnWorkerHello(const std::string& session, const std::string& worker_id,
                                                    const std::vector<internal::v1::JobHold>& held) override;
+  void OnWorkerHeartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held) override;
   void OnBaseReady(const std::string& session, const std::string& base_digest) override;
   void OnWorkerLost(const std::string& session) override;
   absl::Status Report(const internal::v1::ReportJobRequest& report) override;

@@ -164,6 +164,7 @@ void WorkerLink::OnHeartbeat(const std::string& session, const internal::v1::Hea
   std::vector<std::string> jobs;
   for (const auto& hold : heartbeat.jobs()) jobs.push_back(hold.job());
   parts_.fleet->Heartbeat(session, heartbeat.adapters_resident(), heartbeat.memory_bytes_used(), jobs);
+  parts_.jobs->OnWorkerHeartbeat(session, Holds(heartbeat.jobs()));
 }
 
 void WorkerLink::OnBaseLoaded(const std::string& session, const internal::v1::BaseLoaded& loaded) {

@@ -17,11 +17,17 @@ bool IsTransient(const absl::Status& status) {
   }
 }
 
-absl::Status Retry(const absl::Notification& given_up, const std::function<absl::Status()>& attempt) {
+bool IsWithoutRoom(const absl::Status& status) {
+  // Not the code alone: a message that is too large for gRPC has it, too, and stays too large.
+  return GetReason(status) == Reason::kDiskFull || GetReason(status) == Reason::kQueueFull;
+}
+
+absl::Status Retry(const absl::Notification& given_up, const std::function<absl::Status()>& attempt,
+                   const std::function<bool(const absl::Status&)>& may_pass) {
   Backoff backoff({});
   while (!given_up.HasBeenNotified()) {
     absl::Status status = attempt();
-    if (!IsTransient(status)) return status;
+    if (!may_pass(status)) return status;
     given_up.WaitForNotificationWithTimeout(backoff.Next());
   }
   return TenonError(Reason::kCancelled, "given up");
