@@ -76,6 +76,7 @@ std::vector<std::string> JobBoard::Put(const JobRecord& record, absl::Time give_
     entry.progress.Clear();
     entry.missed = absl::InfiniteFuture();
     entry.give_up = give_up;
+    entry.given_up = false;
   }
   entry.progress.set_phase(entry.phase);
   return dropped;
@@ -86,16 +87,18 @@ JobBoard::Hello JobBoard::AddWorker(const std::string& session, const std::strin
   Hello hello;
   absl::MutexLock lock(&mutex_);
   workers_[session].name = worker;
+  workers_[session].connected = true;
   for (const auto& hold : held) {
     const bool current = std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& job) {
       const auto& [key, entry] = job;
       return key.name == hold.job() && entry.state == v1::JOB_STATE_RUNNING && entry.term == hold.term() &&
-             entry.session == session && !entry.taken;
+             entry.session == session && !entry.taken && !entry.given_up;
     });
     if (!current) hello.drop.push_back(hold);
   }
   for (auto& [key, entry] : jobs_) {
-    if (entry.state != v1::JOB_STATE_RUNNING || entry.session != session || entry.taken) continue;
+    if (entry.state != v1::JOB_STATE_RUNNING || entry.session != session) continue;
+    if (entry.taken || entry.given_up) continue;
     entry.missed = absl::InfiniteFuture();
     if (!Holds(held, key.name, entry.term)) {
       hello.assign_again.push_back(key);
@@ -113,7 +116,7 @@ void JobBoard::Heartbeat(const std::string& session, const std::vector<internal:
     if (entry.state != v1::JOB_STATE_RUNNING || entry.session != session || entry.taken) continue;
     // An assignment may be on its way, and a heartbeat sent before it arrived.
     entry.missed = Holds(held, key.name, entry.term) ? absl::InfiniteFuture() : std::min(entry.missed, now);
-    if (now - entry.missed > patience) GiveUp(entry);
+    if (now - entry.missed > patience) entry.given_up = true;
   }
 }
 
@@ -121,6 +124,12 @@ void JobBoard::AddBase(const std::string& session, const std::string& base_diges
   absl::MutexLock lock(&mutex_);
   const auto worker = workers_.find(session);
   if (worker != workers_.end()) worker->second.bases.insert(base_digest);
+}
+
+void JobBoard::DisconnectWorker(const std::string& session) {
+  absl::MutexLock lock(&mutex_);
+  const auto worker = workers_.find(session);
+  if (worker != workers_.end()) worker->second.connected = false;
 }
 
 void JobBoard::RemoveWorker(const std::string& session) {
@@ -139,7 +148,8 @@ void JobBoard::RetireWorker(const std::string& session) {
 
 bool JobBoard::IsConnected(const std::string& session) const {
   absl::ReaderMutexLock lock(&mutex_);
-  return workers_.contains(session);
+  const auto worker = workers_.find(session);
+  return worker != workers_.end() && worker->second.connected;
 }
 
 int JobBoard::Load(const std::string& session) const {
@@ -161,7 +171,7 @@ std::optional<std::string> JobBoard::FreeWorker(const Entry& entry) const {
   std::optional<std::string> best;
   int best_load = jobs_per_worker_;
   for (const auto& [session, worker] : workers_) {
-    if (worker.retired || !worker.bases.contains(entry.base_digest)) continue;
+    if (!worker.takes_jobs() || !worker.bases.contains(entry.base_digest)) continue;
     const int load = Load(session);
     if (load >= best_load) continue;
     best = session;
@@ -210,8 +220,9 @@ std::vector<std::pair<JobKey, int64_t>> JobBoard::TakeLost(absl::Time now) {
   std::vector<std::pair<JobKey, int64_t>> lost;
   absl::MutexLock lock(&mutex_);
   for (auto& [key, entry] : jobs_) {
-    if (entry.state != v1::JOB_STATE_RUNNING || entry.taken || now < entry.give_up) continue;
-    if (workers_.contains(entry.session) || entry.session == server_session_) continue;
+    if (entry.state != v1::JOB_STATE_RUNNING || entry.taken) continue;
+    const bool here = workers_.contains(entry.session) || entry.session == server_session_;
+    if (!entry.given_up && (here || now < entry.give_up)) continue;
     entry.taken = true;
     lost.emplace_back(key, entry.term);
   }
@@ -227,12 +238,7 @@ void JobBoard::Release(const JobKey& key) {
 void JobBoard::GiveUp(const JobKey& key, int64_t term) {
   absl::MutexLock lock(&mutex_);
   const auto found = jobs_.find(key);
-  if (found != jobs_.end() && found->second.term == term) GiveUp(found->second);
-}
-
-void JobBoard::GiveUp(Entry& entry) {
-  entry.session.clear();
-  entry.give_up = absl::InfinitePast();
+  if (found != jobs_.end() && found->second.term == term) found->second.given_up = true;
 }
 
 std::optional<JobKey> JobBoard::FindRunning(const std::string& name, int64_t term, const std::string& session) const {
@@ -274,10 +280,10 @@ v1::QueuePlace JobBoard::Place(const Entry& entry, int position) const {
   v1::QueuePlace place;
   place.set_position(position);
   const bool base_ready = std::any_of(workers_.begin(), workers_.end(), [&](const auto& worker) {
-    return !worker.second.retired && worker.second.bases.contains(entry.base_digest);
+    return worker.second.takes_jobs() && worker.second.bases.contains(entry.base_digest);
   });
   const bool any_worker =
-      std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) { return !worker.second.retired; });
+      std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker.second.takes_jobs(); });
   if (entry.losses > 0) {
     place.set_reason(v1::WAITING_REASON_RECOVERING);
     place.set_explanation("its worker was lost; it goes on from its last checkpoint when a worker is free");

@@ -49,6 +49,8 @@ class JobBoard {
   void Heartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held, absl::Time now,
                  absl::Duration patience);
   void AddBase(const std::string& session, const std::string& base_digest);
+  // Its link closed; it keeps its jobs while it may come back, and gets no others.
+  void DisconnectWorker(const std::string& session);
   void RemoveWorker(const std::string& session);
   // It hands its jobs back and takes no more: it is about to end.
   void RetireWorker(const std::string& session);
@@ -97,6 +99,7 @@ class JobBoard {
     bool retrieval = false;
     bool cancel_requested = false;
     bool taken = false;
+    bool given_up = false;  // whoever ran it under this term does so no more, connected or not
     std::string base_digest;
     std::string session;
     absl::Time create_time;
@@ -108,11 +111,13 @@ class JobBoard {
   struct Worker {
     std::string name;
     std::set<std::string> bases;
+    bool connected = true;
     bool retired = false;
+
+    bool takes_jobs() const { return connected && !retired; }
   };
   using Order = std::pair<absl::Time, JobKey>;  // of creation
 
-  static void GiveUp(Entry& entry);
   std::optional<std::string> FreeWorker(const Entry& entry) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   int Load(const std::string& session) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   std::vector<JobKey> TurnOrder() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);

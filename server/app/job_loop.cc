@@ -125,16 +125,31 @@ void JobSchedulerImpl::Pump() {
 
 void JobSchedulerImpl::OnClaimed(const JobBoard::Claim& claim, const absl::StatusOr<JobRecord>& record) {
   if (record.ok()) Follow(*record);
+  const bool retrieval = record.ok() && IsRetrievalEval(*record);
+  // It stays taken until the claim is undone: nobody must look for it at a worker that may come back meanwhile.
+  if (record.ok() && !retrieval && !board_.IsConnected(claim.session)) return Unclaim(claim.key, JobTerm(*record));
   board_.Release(claim.key);
   // Not claimed: it was cancelled meanwhile, or the store takes no writes; the next tick tries again.
   if (!record.ok()) return;
-  if (IsRetrievalEval(*record)) {
+  if (retrieval) {
     RunRetrieval(*record);
-  } else if (board_.IsConnected(claim.session)) {
-    SendAssignment(claim.session, *record);
   } else {
-    LoseGone();
+    SendAssignment(claim.session, *record);
   }
+}
+
+void JobSchedulerImpl::Unclaim(const JobKey& key, int64_t term) {
+  ChangeAsync(
+      key, [term, clock = parts_.clock](JobRecord& job) { return UnclaimJob(job, term, clock->Now()); },
+      [this, key, term](const absl::StatusOr<JobRecord>& record) {
+        if (record.ok()) {
+          Follow(*record);
+        } else {
+          board_.GiveUp(key, term);  // the store takes no writes; the next tick tries again, and may count a loss
+        }
+        board_.Release(key);
+        if (record.ok()) Pump();
+      });
 }
 
 void JobSchedulerImpl::LoseGone() {
@@ -189,6 +204,8 @@ void JobSchedulerImpl::OnBaseReady(const std::string& session, const std::string
   board_.AddBase(session, base_digest);
   Pump();
 }
+
+void JobSchedulerImpl::OnWorkerDisconnected(const std::string& session) { board_.DisconnectWorker(session); }
 
 void JobSchedulerImpl::OnWorkerLost(const std::string& session) {
   board_.RemoveWorker(session);

@@ -180,6 +180,7 @@ void WorkerLink::ForgetLink(uint64_t stream) {
   links_.erase(found);
   if (const auto current = link_of_.find(session); current != link_of_.end() && current->second == stream) {
     link_of_.erase(current);
+    parts_.jobs->OnWorkerDisconnected(session);
   }
   parts_.fleet->Disconnect(session, stream);
   parts_.router->OnFleetChanged();

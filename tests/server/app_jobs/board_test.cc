@@ -84,6 +84,27 @@ TEST(JobBoardTest, TellsWhichFilesACheckpointLost) {
   EXPECT_EQ(board.CheckpointFiles(), (std::set<std::string>{"both", "new"}));
 }
 
+TEST(JobBoardTest, AJobGivenUpIsLostThoughItsWorkerIsConnected) {
+  JobBoard board(1, "server");
+  board.AddWorker("s", "w", {});
+  JobRecord job = Queued("j");
+  ASSERT_TRUE(ClaimJob(job, "s", "w", kNow).ok());
+  board.Put(job);
+  const JobKey key{"t", "finetuneJobs/j"};
+  EXPECT_TRUE(board.TakeLost(kNow).empty());
+  board.GiveUp(key, 7);
+  EXPECT_TRUE(board.TakeLost(kNow).empty()) << "another term's";
+  board.GiveUp(key, 1);
+  RequestCancel(job, kNow);
+  board.Put(job);  // what is stored meanwhile does not bring it back
+  EXPECT_EQ(board.TakeLost(kNow).size(), 1u);
+  board.Release(key);
+  internal::v1::JobHold hold;
+  hold.set_job("finetuneJobs/j");
+  hold.set_term(1);
+  EXPECT_EQ(board.AddWorker("s", "w", {hold}).drop.size(), 1u);
+}
+
 TEST(JobBoardTest, JobsOfOneNameAreToldApartBySession) {
   JobBoard board(1, "server");
   JobRecord first = Queued("j", "t1"), second = Queued("j", "t2");

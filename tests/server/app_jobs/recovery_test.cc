@@ -202,7 +202,7 @@ TEST_F(RecoveryTest, ACancelledJobWhoseWorkerIsLostIsCancelled) {
   EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_CANCELLED);
 }
 
-TEST_F(RecoveryTest, AWorkerLostWhileItsClaimIsCommittedLosesTheJobAgain) {
+TEST_F(RecoveryTest, AJobWhoseWorkerIsLostWhileItsClaimIsCommittedIsQueuedAgain) {
   Create(NewFinetune("j1"));
   // Both on the loop before the claim's commit comes back to it.
   loop_->Run([&] {
@@ -256,6 +256,45 @@ TEST_F(RecoveryTest, ACancelledJobThatItsWorkerNoLongerNamesIsCancelled) {
   clock_.Advance(options_.lease + absl::Seconds(1));
   Beat("s1", {});
   EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_CANCELLED);
+}
+
+TEST_F(RecoveryTest, AWorkerWhoseLinkIsClosedGetsNoJob) {
+  Connect("s1");
+  Disconnect("s1");
+  Create(NewFinetune("j1"));
+  EXPECT_THAT(TakeSent(), IsEmpty());
+  EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(Get("j1").queue().reason(), v1::WAITING_REASON_NO_WORKER);
+  Lose("s1");
+  EXPECT_EQ(Get("j1").recoveries(), 0);
+  Connect("s1");
+  EXPECT_EQ(TakeSent().at(0).message.assign().term(), 1);
+}
+
+TEST_F(RecoveryTest, AClosedLinkKeepsTheJobsThatItsWorkerHas) {
+  CreateAndRun();
+  Disconnect("s1");
+  EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_RUNNING);
+  EXPECT_TRUE(jobs_->Report(Success("s1", kJob, 1)).ok()) << "reports come by another way";
+}
+
+TEST_F(RecoveryTest, AJobThatWasNeverSentIsNotLost) {
+  Create(NewFinetune("j1"));
+  for (int i = 0; i < 3; ++i) {
+    // All on the loop before the claim's commit comes back to it.
+    loop_->Run([&] {
+      jobs_->OnWorkerHello("s1", "w", {});
+      jobs_->OnBaseReady("s1", "b1");
+      jobs_->OnWorkerDisconnected("s1");
+    });
+    Settle();
+    EXPECT_THAT(TakeSent(), IsEmpty());
+    EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_QUEUED);
+    EXPECT_EQ(Get("j1").recoveries(), 0);
+  }
+  Lose("s1");
+  Connect("s2");
+  EXPECT_EQ(TakeSent().at(0).message.assign().term(), 4);
 }
 
 TEST_F(RecoveryTest, QueuedJobsSurviveARestart) {

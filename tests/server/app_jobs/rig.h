@@ -211,6 +211,10 @@ class Rig : public testing::Test {
     loop_->Run([&] { jobs_->OnWorkerHeartbeat(session, held); });
     Settle();
   }
+  void Disconnect(const std::string& session) {
+    loop_->Run([&] { jobs_->OnWorkerDisconnected(session); });
+    Settle();
+  }
   void Lose(const std::string& session) {
     loop_->Run([&] { jobs_->OnWorkerLost(session); });
     Settle();
