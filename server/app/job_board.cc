@@ -152,32 +152,25 @@ bool JobBoard::IsConnected(const std::string& session) const {
   return worker != workers_.end() && worker->second.connected;
 }
 
-int JobBoard::Load(const std::string& session) const {
-  int load = 0;
+JobBoard::Room JobBoard::FindRoom() const {
+  Room room;
+  std::map<std::string, int> loads;
+  bool evaluating = false;
   for (const auto& [key, entry] : jobs_) {
-    if (entry.session == session && (entry.state == v1::JOB_STATE_RUNNING || entry.taken)) ++load;
+    const bool busy = entry.state == v1::JOB_STATE_RUNNING || entry.taken;
+    if (busy) ++loads[entry.session];
+    if (entry.retrieval) (busy ? evaluating : room.server) = true;
   }
-  return load;
-}
-
-std::optional<std::string> JobBoard::FreeWorker(const Entry& entry) const {
-  if (entry.retrieval) {
-    // One at a time: they run on one thread of the server.
-    for (const auto& [key, other] : jobs_) {
-      if (other.retrieval && (other.state == v1::JOB_STATE_RUNNING || other.taken)) return std::nullopt;
-    }
-    return server_session_;
-  }
-  std::optional<std::string> best;
-  int best_load = jobs_per_worker_;
+  if (evaluating) room.server = false;  // one at a time: they run on one thread of the server
   for (const auto& [session, worker] : workers_) {
-    if (!worker.takes_jobs() || !worker.bases.contains(entry.base_digest)) continue;
-    const int load = Load(session);
-    if (load >= best_load) continue;
-    best = session;
-    best_load = load;
+    const int load = loads[session];
+    if (!worker.takes_jobs() || load >= jobs_per_worker_) continue;
+    for (const std::string& base : worker.bases) {
+      const auto [best, is_first] = room.by_base.emplace(base, session);
+      if (!is_first && load < loads[best->second]) best->second = session;
+    }
   }
-  return best;
+  return room;
 }
 
 std::vector<JobKey> JobBoard::TurnOrder() const {
@@ -202,16 +195,22 @@ std::vector<JobKey> JobBoard::TurnOrder() const {
 
 std::optional<JobBoard::Claim> JobBoard::TakeClaim() {
   absl::MutexLock lock(&mutex_);
+  const Room room = FindRoom();
+  if (room.by_base.empty() && !room.server) return std::nullopt;
   for (const JobKey& key : TurnOrder()) {
     Entry& entry = jobs_[key];
     if (entry.taken) continue;
-    const std::optional<std::string> session = FreeWorker(entry);
-    if (!session.has_value()) continue;
+    if (entry.retrieval) {
+      if (!room.server) continue;
+      entry.session = server_session_;
+    } else {
+      const auto free = room.by_base.find(entry.base_digest);
+      if (free == room.by_base.end()) continue;
+      entry.session = free->second;
+    }
     entry.taken = true;
-    entry.session = *session;
     last_tenant_ = key.tenant;
-    const auto worker = workers_.find(*session);
-    return Claim{key, *session, worker == workers_.end() ? "server" : worker->second.name};
+    return Claim{key, entry.session, entry.retrieval ? "server" : workers_.at(entry.session).name};
   }
   return std::nullopt;
 }

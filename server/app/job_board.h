@@ -118,8 +118,12 @@ class JobBoard {
   };
   using Order = std::pair<absl::Time, JobKey>;  // of creation
 
-  std::optional<std::string> FreeWorker(const Entry& entry) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
-  int Load(const std::string& session) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  // Who can take a job: one look at all jobs and workers, whatever the length of the queue.
+  struct Room {
+    std::map<std::string, std::string> by_base;  // base digest -> session of the least loaded worker that holds it
+    bool server = false;                         // for a retrieval eval that waits
+  };
+  Room FindRoom() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   std::vector<JobKey> TurnOrder() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   v1::QueuePlace Place(const Entry& entry, int position) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
