@@ -126,6 +126,12 @@ void JobBoard::AddBase(const std::string& session, const std::string& base_diges
   if (worker != workers_.end()) worker->second.bases.insert(base_digest);
 }
 
+void JobBoard::RemoveBase(const std::string& session, const std::string& base_digest) {
+  absl::MutexLock lock(&mutex_);
+  const auto worker = workers_.find(session);
+  if (worker != workers_.end()) worker->second.bases.erase(base_digest);
+}
+
 void JobBoard::DisconnectWorker(const std::string& session) {
   absl::MutexLock lock(&mutex_);
   const auto worker = workers_.find(session);

@@ -49,6 +49,7 @@ class JobBoard {
   void Heartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held, absl::Time now,
                  absl::Duration patience);
   void AddBase(const std::string& session, const std::string& base_digest);
+  void RemoveBase(const std::string& session, const std::string& base_digest);
   // Its link closed; it keeps its jobs while it may come back, and gets no others.
   void DisconnectWorker(const std::string& session);
   void RemoveWorker(const std::string& session);

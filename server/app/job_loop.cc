@@ -205,6 +205,10 @@ void JobSchedulerImpl::OnBaseReady(const std::string& session, const std::string
   Pump();
 }
 
+void JobSchedulerImpl::OnBaseGone(const std::string& session, const std::string& base_digest) {
+  board_.RemoveBase(session, base_digest);
+}
+
 void JobSchedulerImpl::OnWorkerDisconnected(const std::string& session) { board_.DisconnectWorker(session); }
 
 void JobSchedulerImpl::OnWorkerLost(const std::string& session) {

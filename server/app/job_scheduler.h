@@ -91,6 +91,8 @@ class JobScheduler {
   virtual void OnWorkerHeartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held) = 0;
   // A base is loaded there: jobs on it may be assigned.
   virtual void OnBaseReady(const std::string& session, const std::string& base_digest) = 0;
+  // It was told to unload the base: no more jobs on it are assigned there.
+  virtual void OnBaseGone(const std::string& session, const std::string& base_digest) = 0;
   // Its link closed: it keeps its jobs until it is back (OnWorkerHello) or lost, and gets no others.
   virtual void OnWorkerDisconnected(const std::string& session) = 0;
   // Its lease is over, or its reconnect window: its jobs are queued again under a new term.

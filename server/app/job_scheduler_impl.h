@@ -49,6 +49,7 @@ class JobSchedulerImpl final : public JobScheduler {
                                                    const std::vector<internal::v1::JobHold>& held) override;
   void OnWorkerHeartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held) override;
   void OnBaseReady(const std::string& session, const std::string& base_digest) override;
+  void OnBaseGone(const std::string& session, const std::string& base_digest) override;
   void OnWorkerDisconnected(const std::string& session) override;
   void OnWorkerLost(const std::string& session) override;
   absl::Status Report(const internal::v1::ReportJobRequest& report) override;

@@ -85,6 +85,7 @@ internal::v1::LinkRequest WorkerLink::Hello() const {
   hello.set_memory_bytes(options_.memory_bytes);
   for (internal::v1::JobHold& hold : parts_.jobs->held()) *hello.add_jobs() = std::move(hold);
   for (std::string& digest : parts_.runtime->bases()) hello.add_base_digests(std::move(digest));
+  for (std::string& digest : parts_.runtime->unloading_bases()) hello.add_unloading_digests(std::move(digest));
   return message;
 }
 
@@ -140,6 +141,14 @@ void WorkerLink::Handle(const internal::v1::LinkResponse& message, const std::sh
     case internal::v1::LinkResponse::kLoadBase:
       loader_.Post([this, load = message.load_base()] { LoadBase(load); });
       break;
+    case internal::v1::LinkResponse::kUnloadBase:
+      // In order with loads of the same base. The server hears at once when nobody uses it, else by a later heartbeat.
+      loader_.Post([this, digest = message.unload_base().digest()] {
+        parts_.runtime->UnloadBase(digest);
+        spdlog::info("base {} unloaded", digest);
+        Write(Heartbeat());
+      });
+      break;
     case internal::v1::LinkResponse::kAssign:
       parts_.jobs->Assign(message.assign());
       break;
@@ -174,15 +183,22 @@ void WorkerLink::Write(const internal::v1::LinkRequest& message) {
   if (connection_ != nullptr && connected_) connection_->Write(message);
 }
 
+internal::v1::LinkRequest WorkerLink::Heartbeat() const {
+  const runtime::RuntimeStats stats = parts_.runtime->stats();
+  internal::v1::LinkRequest message;
+  internal::v1::Heartbeat& heartbeat = *message.mutable_heartbeat();
+  heartbeat.set_adapters_resident(stats.adapters_on_device);
+  heartbeat.set_memory_bytes_used(stats.base_bytes + stats.device_adapter_bytes);
+  for (internal::v1::JobHold& hold : parts_.jobs->held()) *heartbeat.add_jobs() = std::move(hold);
+  // Unloading ones last: a base that is unloaded meanwhile is named twice and not missed.
+  for (std::string& digest : parts_.runtime->bases()) heartbeat.add_base_digests(std::move(digest));
+  for (std::string& digest : parts_.runtime->unloading_bases()) heartbeat.add_base_digests(std::move(digest));
+  return message;
+}
+
 void WorkerLink::SendHeartbeats(Connection& connection, absl::Duration every) {
   while (!connection.closed.WaitForNotificationWithTimeout(every)) {
-    const runtime::RuntimeStats stats = parts_.runtime->stats();
-    internal::v1::LinkRequest message;
-    internal::v1::Heartbeat& heartbeat = *message.mutable_heartbeat();
-    heartbeat.set_adapters_resident(stats.adapters_on_device);
-    heartbeat.set_memory_bytes_used(stats.base_bytes + stats.device_adapter_bytes);
-    for (internal::v1::JobHold& hold : parts_.jobs->held()) *heartbeat.add_jobs() = std::move(hold);
-    if (!connection.Write(message)) return;
+    if (!connection.Write(Heartbeat())) return;
   }
 }
 

@@ -45,6 +45,14 @@ class RecordedRuntime final : public runtime::Runtime {
     for (const auto& [digest, folder] : folders_) digests.push_back(digest);
     return digests;
   }
+  void UnloadBase(const std::string& digest) override {
+    absl::MutexLock lock(&mutex_);
+    if (folders_.erase(digest) > 0 && in_use_) unloading_.push_back(digest);
+  }
+  std::vector<std::string> unloading_bases() const override {
+    absl::MutexLock lock(&mutex_);
+    return unloading_;
+  }
   uint64_t Submit(runtime::InferenceCall call, Done done) override {
     absl::MutexLock lock(&mutex_);
     calls_.push_back({next_++, std::move(call), std::move(done)});
@@ -79,6 +87,12 @@ class RecordedRuntime final : public runtime::Runtime {
   void FailLoads(const absl::Status& status) {
     absl::MutexLock lock(&mutex_);
     load_error_ = status;
+  }
+  // From now on somebody uses the bases, or nobody does any more.
+  void UseBases(bool in_use) {
+    absl::MutexLock lock(&mutex_);
+    in_use_ = in_use;
+    if (!in_use) unloading_.clear();
   }
   std::filesystem::path Folder(const std::string& digest) {
     absl::MutexLock lock(&mutex_);
@@ -127,6 +141,8 @@ class RecordedRuntime final : public runtime::Runtime {
   mutable absl::Mutex mutex_;
   absl::Status load_error_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::filesystem::path> folders_ ABSL_GUARDED_BY(mutex_);
+  bool in_use_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::string> unloading_ ABSL_GUARDED_BY(mutex_);
   std::vector<Call> calls_ ABSL_GUARDED_BY(mutex_);
   std::vector<uint64_t> cancelled_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Training> trainings_ ABSL_GUARDED_BY(mutex_);
