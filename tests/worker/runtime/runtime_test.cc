@@ -128,12 +128,13 @@ TEST_F(RuntimeTest, AnUnloadedBaseGoesWithItsLastCall) {
   first.WaitForNotification();
   second.WaitForNotification();
   EXPECT_EQ(GetReason(Call(Embed({"x"})).status()), Reason::kNoWorker);
-  InferenceCall behind = Embed({"x"});  // whoever answered the second call has let go of it then
+  InferenceCall behind = Embed({"x"});  // whoever answered the call before has let go of it then
   behind.base_digest = "other";
   EXPECT_TRUE(Call(behind).ok());
   EXPECT_THAT(runtime_->unloading_bases(), ::testing::IsEmpty());
   ASSERT_TRUE(runtime_->LoadBase("base", "/fake/base").ok());
   EXPECT_TRUE(Call(Classify("head-3", {"x"})).ok());
+  EXPECT_TRUE(Call(behind).ok());
   runtime_->UnloadBase("base");
   EXPECT_THAT(runtime_->unloading_bases(), ::testing::IsEmpty()) << "nobody uses it";
 }
