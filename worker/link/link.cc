@@ -18,11 +18,21 @@ struct WorkerLink::Connection {
   std::unique_ptr<Stream> stream;
   absl::Notification closed;
 
-  absl::Mutex write_mutex;  // one write at a time
+  // One write at a time, and none behind Finish. A write may block for as long as the server does not read, until
+  // TryCancel: nothing else is locked over it.
   bool Write(const internal::v1::LinkRequest& message) {
     absl::MutexLock lock(&write_mutex);
-    return stream->Write(message);
+    return !finished && stream->Write(message);
   }
+  // The stream was cancelled, or ended.
+  grpc::Status Finish() {
+    absl::MutexLock lock(&write_mutex);
+    finished = true;
+    return stream->Finish();
+  }
+
+  absl::Mutex write_mutex;
+  bool finished ABSL_GUARDED_BY(write_mutex) = false;
 
   absl::Mutex mutex;
   std::shared_ptr<WorkStream> work ABSL_GUARDED_BY(mutex);
@@ -120,11 +130,10 @@ bool WorkerLink::RunOnce() {
   if (heartbeats.joinable()) heartbeats.join();
   if (work.joinable()) work.join();
   {
-    // Whoever answers a base's load writes under this lock, and only to the connection that is current.
     absl::MutexLock lock(&mutex_);
     connection_ = nullptr;
   }
-  const grpc::Status status = connection->stream->Finish();
+  const grpc::Status status = connection->Finish();
   if (!stopping_.HasBeenNotified()) {
     spdlog::warn("lost the server: {} ({})", status.error_message(), static_cast<int>(status.error_code()));
   }
@@ -179,8 +188,12 @@ void WorkerLink::LoadBase(const internal::v1::LoadBase& load) {
 }
 
 void WorkerLink::Write(const internal::v1::LinkRequest& message) {
-  absl::MutexLock lock(&mutex_);
-  if (connection_ != nullptr && connected_) connection_->Write(message);
+  std::shared_ptr<Connection> connection;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (connected_) connection = connection_;
+  }
+  if (connection != nullptr) connection->Write(message);
 }
 
 internal::v1::LinkRequest WorkerLink::Heartbeat() const {

@@ -200,6 +200,28 @@ TEST_F(LinkTest, StartsBeforeItsServerDoes) {
   EXPECT_TRUE(server_.WaitForHellos(1));
 }
 
+TEST_F(LinkTest, StopsThoughTheServerReadsNothing) {
+  // Heartbeats that name them fill every buffer on the way.
+  for (int i = 0; i < 40'000; ++i) ASSERT_TRUE(runtime_.LoadBase(Sha256Hex(absl::StrCat(i)), "/nowhere").ok());
+  server_.ReadNoLink();
+  Connect();
+  while (runtime_.looks() == 0) std::this_thread::yield();
+  pb::LinkResponse load;
+  load.mutable_load_base()->set_digest(Sha256Hex("base"));
+  *load.mutable_load_base()->mutable_files() = server_.AddFiles({{"config.json", "{}"}});
+  server_.SendLink(load);
+  while (runtime_.Folder(Sha256Hex("base")).empty()) std::this_thread::yield();
+  absl::Notification stopped;
+  std::thread stop([&] {
+    link_->Drain(absl::ZeroDuration());
+    link_->Stop();
+    stopped.Notify();
+  });
+  EXPECT_TRUE(stopped.WaitForNotificationWithTimeout(absl::Seconds(20))) << "the answer to the load is in the way";
+  server_.CloseLink();
+  stop.join();
+}
+
 TEST_F(LinkTest, DrainFinishesWhatIsHereAndRefusesMore) {
   Connect();
   server_.SendWork(Request(11, "one"));

@@ -1,6 +1,8 @@
 // A runtime that keeps what it is asked to do, so that a test answers when it likes. No torch, no device.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <string>
@@ -81,13 +83,18 @@ class RecordedRuntime final : public runtime::Runtime {
     publisher_.Post([done = found->second.callbacks.done] { done(TenonError(Reason::kCancelled, "cancelled")); });
     trainings_.erase(found);
   }
-  runtime::RuntimeStats stats() const override { return {.adapters_on_device = 3, .base_bytes = 77}; }
+  runtime::RuntimeStats stats() const override {
+    ++looks_;
+    return {.adapters_on_device = 3, .base_bytes = 77};
+  }
 
   // --- For the test. The waits end after half a minute, with something empty.
   void FailLoads(const absl::Status& status) {
     absl::MutexLock lock(&mutex_);
     load_error_ = status;
   }
+  // How often its stats were asked for: once a heartbeat.
+  int looks() const { return looks_; }
   // From now on somebody uses the bases, or nobody does any more.
   void UseBases(bool in_use) {
     absl::MutexLock lock(&mutex_);
@@ -138,6 +145,7 @@ class RecordedRuntime final : public runtime::Runtime {
   }
 
  private:
+  mutable std::atomic<int> looks_ = 0;
   mutable absl::Mutex mutex_;
   absl::Status load_error_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::filesystem::path> folders_ ABSL_GUARDED_BY(mutex_);
