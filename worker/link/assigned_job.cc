@@ -190,12 +190,12 @@ absl::Status AssignedJob::PublishFiles(const fs::path& folder,
   ASSIGN_OR_RETURN(const std::vector<LocalFile> files, ListFiles(folder));
   // Room may take hours to come: a job that is to stop does not wait for it.
   const auto may_pass = [this](const absl::Status& status) {
-    return IsTransient(status) || (IsWithoutRoom(status) && !stopping_);
+    return IsTransient(status) || (IsDiskFull(status) && !stopping_);
   };
   for (const LocalFile& file : files) {
     const absl::Status status = Retry(
         reporter_.dropped(), [&] { return parts_.server->Publish(name(), term(), file); }, may_pass);
-    if (IsWithoutRoom(status)) return TenonError(Reason::kCancelled, "stopped while the server had no room");
+    if (IsDiskFull(status)) return TenonError(Reason::kCancelled, "stopped while the server's disk was full");
     RETURN_IF_ERROR(status);
     *entries->Add() = file.entry;
   }

@@ -12,7 +12,7 @@ namespace {
 
 absl::Status Stale() { return TenonError(Reason::kStaleTerm, "the job has a newer lease"); }
 
-bool MayPass(const absl::Status& status) { return IsTransient(status) || IsWithoutRoom(status); }
+bool MayPass(const absl::Status& status) { return IsTransient(status) || IsDiskFull(status); }
 
 }  // namespace
 

@@ -13,14 +13,12 @@ bool IsTransient(const absl::Status& status) {
     case absl::StatusCode::kUnknown:
       return true;
     default:
-      return false;
+      // Not the code: a message that is too large for gRPC has the same, and stays too large.
+      return GetReason(status) == Reason::kQueueFull;
   }
 }
 
-bool IsWithoutRoom(const absl::Status& status) {
-  // Not the code alone: a message that is too large for gRPC has it, too, and stays too large.
-  return GetReason(status) == Reason::kDiskFull || GetReason(status) == Reason::kQueueFull;
-}
+bool IsDiskFull(const absl::Status& status) { return GetReason(status) == Reason::kDiskFull; }
 
 absl::Status Retry(const absl::Notification& given_up, const std::function<absl::Status()>& attempt,
                    const std::function<bool(const absl::Status&)>& may_pass) {

@@ -8,12 +8,12 @@
 
 namespace tenon::link {
 
-// Whether a call that failed so may succeed when it is repeated: the server is away, restarting or slow.
+// Whether a call that failed so may succeed when it is repeated: the server is away, restarting, slow or busy.
 bool IsTransient(const absl::Status& status);
 
-// Whether the server had no room for what it was sent, on its disk or in a queue (DISK_FULL, QUEUE_FULL): somebody will
-// make room. What the server is to keep is repeated then; what this machine has no room for is not.
-bool IsWithoutRoom(const absl::Status& status);
+// Whether there was no room on a disk. What the server is to keep is repeated then, until somebody has made room there;
+// what this machine has no room for is not.
+bool IsDiskFull(const absl::Status& status);
 
 // Calls `attempt` until it ends in what may not pass, success included, or `given_up` is notified (then CANCELLED).
 // Waits with backoff and jitter.

@@ -238,6 +238,12 @@ TEST_F(JobsTest, AnOutcomeThatTheServerRefusesIsAFailure) {
   EXPECT_EQ(WaitForFailure().failure().reason(), "ADAPTER_INVALID");
 }
 
+TEST_F(JobsTest, DataIsAskedForAgainWhereTheServerIsBusy) {
+  server_.RefuseFetch(TenonError(Reason::kQueueFull, "busy"));
+  EXPECT_EQ(Assign().job.data.train.size(), 10u);
+  EXPECT_EQ(server_.fetches(), 2);
+}
+
 TEST_F(JobsTest, ACheckpointWaitsForRoomOnTheServer) {
   const auto training = Assign();
   std::atomic<int> publishes = 0, reports = 0;
