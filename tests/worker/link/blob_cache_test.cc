@@ -156,6 +156,34 @@ TEST_F(BlobCacheTest, TheLeastRecentlyUsedAdaptersLeave) {
   EXPECT_EQ(fetches_, before + 1) << "the shared file is still here";
 }
 
+TEST_F(BlobCacheTest, AFolderThatIsJustHandedOutIsNotTrimmed) {
+  const auto old = Files({{"a", std::string(100, 'a')}, {"b", std::string(100, 'b')}});
+  ASSERT_TRUE(cache_->AdapterFolder(Digest(0), old).ok());
+  for (int i = 1; i <= 8; ++i) {
+    ASSERT_TRUE(cache_->AdapterFolder(Digest(i), Files({{"w", absl::StrCat("weights ", i)}})).ok());
+  }
+  const auto large = Files({{"w", std::string(2000, 'l')}});
+  Open(1000);                                     // nothing is checked yet
+  fs::remove(root_ / "blobs" / old[1].sha256());  // so that it is fetched again, in the middle of the check
+  absl::Notification reached, open;
+  on_fetch_ = [&] {
+    if (reached.HasBeenNotified()) return;
+    reached.Notify();
+    open.WaitForNotification();
+  };
+  std::thread handing([&] {
+    const auto folder = cache_->AdapterFolder(Digest(0), old);
+    ASSERT_TRUE(folder.ok()) << folder.status();
+    EXPECT_EQ(ReadAll(*folder / "b"), std::string(100, 'b'));
+  });
+  reached.WaitForNotification();
+  ASSERT_TRUE(cache_->AdapterFolder(Digest(9), large).ok());
+  EXPECT_TRUE(fs::exists(root_ / "adapters" / Digest(0))) << "the least recently used, and in use";
+  EXPECT_FALSE(fs::exists(root_ / "adapters" / Digest(1)));
+  open.Notify();
+  handing.join();
+}
+
 TEST_F(BlobCacheTest, BasesStayWhateverTheBound) {
   Open(1);
   const auto base = Files({{"model.safetensors", std::string(5000, 'm')}});
