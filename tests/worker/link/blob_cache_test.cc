@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <fstream>
@@ -52,6 +53,13 @@ class BlobCacheTest : public ::testing::Test {
     return {std::istreambuf_iterator<char>(in), {}};
   }
   static std::string Digest(int n) { return Sha256Hex(absl::StrCat("digest ", n)); }
+  // 'R': the thread runs, 'S': it waits.
+  static char StateOf(pid_t thread) {
+    std::ifstream in(absl::StrCat("/proc/self/task/", thread, "/stat"));
+    std::string number, name, state;  // the name is in brackets and has no space here
+    in >> number >> name >> state;
+    return state.empty() ? '?' : state[0];
+  }
   size_t BlobsOnDisk() {
     return static_cast<size_t>(std::distance(fs::directory_iterator(root_ / "blobs"), fs::directory_iterator()));
   }
@@ -213,18 +221,27 @@ TEST_F(BlobCacheTest, NamesThatLeaveTheFolderAreRefused) {
 
 TEST_F(BlobCacheTest, TwoCallsForOneBlobFetchItOnce) {
   const auto files = Files({{"w", "weights"}});
+  const auto more = Files({{"a", "fetched first"}, {"w", "weights"}});
   absl::Notification reached, open;
+  std::atomic<pid_t> second_thread = 0;
   on_fetch_ = [&] {
-    reached.Notify();
+    if (fetches_ == 2) {
+      second_thread = gettid();  // it has its own file, and wants the other's next
+      return;
+    }
+    if (!reached.HasBeenNotified()) reached.Notify();
     open.WaitForNotification();
   };
   std::thread first([&] { EXPECT_TRUE(cache_->AdapterFolder(Digest(1), files).ok()); });
   reached.WaitForNotification();
-  std::thread second([&] { EXPECT_TRUE(cache_->AdapterFolder(Digest(2), files).ok()); });
+  std::thread second([&] { EXPECT_TRUE(cache_->AdapterFolder(Digest(2), more).ok()); });
+  // It sleeps once it waits for the first, or in a fetch of its own.
+  while (second_thread == 0 || StateOf(second_thread) != 'S') std::this_thread::yield();
+  EXPECT_EQ(fetches_, 2);
   open.Notify();
   first.join();
   second.join();
-  EXPECT_EQ(fetches_, 1);
+  EXPECT_EQ(fetches_, 2);
 }
 
 TEST_F(BlobCacheTest, ABlobThatIsReadOnceIsNotKept) {
