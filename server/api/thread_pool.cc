@@ -1,5 +1,9 @@
 #include "server/api/thread_pool.h"
 
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <system_error>
 #include <utility>
 
 namespace tenon::server {
@@ -19,14 +23,23 @@ bool ThreadPool::Schedule(std::function<void()> function) {
   if (stopping_) return false;
   const int waiting = static_cast<int>(queue_.size()) - idle_;  // idle threads are about to take theirs
   if (waiting >= 0) {
-    if (static_cast<int>(threads_.size()) < max_threads_) {
-      threads_.emplace_back([this] { Run(); });
+    if (static_cast<int>(threads_.size()) < max_threads_ && StartThread()) {
       ++idle_;  // the new thread takes one
-    } else if (waiting >= max_queue_) {
+    } else if (threads_.empty() || waiting >= max_queue_) {
       return false;
     }
   }
   queue_.push_back(std::move(function));
+  return true;
+}
+
+bool ThreadPool::StartThread() {
+  try {
+    threads_.emplace_back([this] { Run(); });
+  } catch (const std::system_error& error) {  // of this machine or its limits; those that run go on
+    spdlog::error("cannot start a thread beside {}: {}", threads_.size(), error.what());
+    return false;
+  }
   return true;
 }
 

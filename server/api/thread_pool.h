@@ -21,12 +21,14 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  // False when every thread is busy and the queue is full: `function` will not run.
+  // False when every thread that there may be, or that can be started, is busy and the queue is full: `function` will
+  // not run.
   bool Schedule(std::function<void()> function);
   int waiting() const;
 
  private:
   void Run();
+  bool StartThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int max_threads_;
   const int max_queue_;

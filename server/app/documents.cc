@@ -79,18 +79,28 @@ std::vector<DocumentRecord> ToRecords(const std::vector<GoodRow>& rows, Embeddin
   return records;
 }
 
-// The documents behind the hits. False when one was deleted or replaced since the search. FIELD_INVALID when they are
-// too much for one answer.
-absl::StatusOr<bool> FillHits(Snapshot& snapshot, const std::string& tenant, const std::string& space,
-                              const std::vector<std::vector<IndexHit>>& found, v1::RetrieveResponse* response) {
-  bool complete = true;
+// What stands behind the hits of a search.
+struct Filled {
+  bool exact = true;  // nothing was replaced since
+  bool full = true;   // every query has `top_k` documents, or all that there are
+};
+
+// The first `top_k` documents of each query, of `candidates` that were searched for, which were neither deleted nor
+// replaced since the search. FIELD_INVALID when they are too much for one answer.
+absl::StatusOr<Filled> FillHits(Snapshot& snapshot, const std::string& tenant, const std::string& space,
+                                const std::vector<std::vector<IndexHit>>& found, int top_k, int candidates,
+                                v1::RetrieveResponse* response) {
+  Filled filled;
   size_t bytes = 0;
   for (const std::vector<IndexHit>& hits : found) {
     v1::RetrieveResult& result = *response->add_results();
+    bool replaced = false;
     for (const IndexHit& hit : hits) {
+      if (result.hits_size() == top_k) break;
       absl::StatusOr<DocumentRecord> document = snapshot.GetDocument(tenant, space, hit.number);
       if (absl::IsNotFound(document.status())) {
-        complete = false;
+        ASSIGN_OR_RETURN(const std::vector<int64_t> now, snapshot.DocumentNumbers(tenant, space, {hit.id}));
+        replaced = replaced || now[0] >= 0;  // else deleted
         continue;
       }
       RETURN_IF_ERROR(document.status());
@@ -111,8 +121,12 @@ absl::StatusOr<bool> FillHits(Snapshot& snapshot, const std::string& tenant, con
       *out.mutable_text() = std::move(*body.mutable_text());
       *out.mutable_metadata() = std::move(*body.mutable_metadata());
     }
+    const bool seen_all = static_cast<int>(hits.size()) < candidates;
+    const bool full = result.hits_size() == top_k || (seen_all && !replaced);
+    filled.full = filled.full && full;
+    filled.exact = filled.exact && full && !replaced;
   }
-  return complete;
+  return filled;
 }
 
 }  // namespace
@@ -216,16 +230,23 @@ absl::StatusOr<v1::RetrieveResponse> Documents::Retrieve(const CallScope& scope,
   const IndexCache::Key key(scope.tenant, collection.document_space());
   v1::RetrieveResponse response;
   // Between the search and the read of the texts a document may be replaced or deleted: then search again.
-  for (int attempt = 0; attempt < 3; ++attempt) {
+  constexpr int kAttempts = 3;
+  Filled filled{.exact = false};
+  for (int attempt = 0; attempt <= kAttempts && !filled.exact; ++attempt) {
+    // The index follows the store after every commit; while a large one is applied no search is in time. The last takes
+    // the next best for what the changes under way have replaced: at most so many documents in each.
+    const int candidates = attempt < kAttempts ? top_k : top_k + 2 * kMaxDocuments;
     response.clear_results();
     ASSIGN_OR_RETURN(const auto index, parts_.indexes->Get(key, SpecOf(collection.collection())));
-    ASSIGN_OR_RETURN(const auto found, index->Search(embeddings.vectors, top_k, filter));
-    bool complete = false;
+    ASSIGN_OR_RETURN(const auto found, index->Search(embeddings.vectors, candidates, filter));
     RETURN_IF_ERROR(parts_.store->Read([&](Snapshot& snapshot) -> absl::Status {
-      ASSIGN_OR_RETURN(complete, FillHits(snapshot, scope.tenant, collection.document_space(), found, &response));
+      ASSIGN_OR_RETURN(
+          filled, FillHits(snapshot, scope.tenant, collection.document_space(), found, top_k, candidates, &response));
       return absl::OkStatus();
     }));
-    if (complete) break;
+  }
+  if (!filled.full) {
+    return TenonError(Reason::kQueueFull, "too many documents of the collection are being replaced; try again");
   }
   *response.mutable_model() = collection.collection().model();
   response.mutable_usage()->set_input_tokens(embeddings.input_tokens);

@@ -28,7 +28,8 @@ class Documents {
   absl::StatusOr<v1::AddDocumentsResponse> Add(const CallScope& scope, const v1::AddDocumentsRequest& request);
   absl::StatusOr<v1::DeleteDocumentsResponse> Delete(const std::string& tenant,
                                                      const v1::DeleteDocumentsRequest& request);
-  // TEXT_* name `queries[i]`; FIELD_INVALID names `top_k` or `filter`.
+  // TEXT_* name `queries[i]`; FIELD_INVALID names `top_k` or `filter`. A document that is being replaced may be
+  // missing, with the next best in its place; QUEUE_FULL when too many are.
   absl::StatusOr<v1::RetrieveResponse> Retrieve(const CallScope& scope, const v1::RetrieveRequest& request);
 
  private:

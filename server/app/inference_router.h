@@ -51,6 +51,10 @@ class LoopInferenceRouter final : public InferenceRouter {
   void OnResult(const std::string& session, internal::v1::InferenceResult result);
   // A base became ready or a worker was lost: sends what can be sent, fails what cannot be answered any more.
   void OnFleetChanged();
+  // The worker was told to unload the base. OnFleetChanged is to follow.
+  void OnBaseGone(const std::string& session, const std::string& base_digest) {
+    dispatcher_.RemoveBase(session, base_digest);
+  }
   // Drops what is past its deadline. Every 100 ms or so.
   void Tick();
   // Called before a call on an unknown base is refused: the catalog may be ahead of the fleet.

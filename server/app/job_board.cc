@@ -74,7 +74,9 @@ std::vector<std::string> JobBoard::Put(const JobRecord& record, absl::Time give_
   entry.session = record.session();
   if (new_run) {
     entry.progress.Clear();
+    entry.missed = absl::InfiniteFuture();
     entry.give_up = give_up;
+    entry.given_up = false;
   }
   entry.progress.set_phase(entry.phase);
   return dropped;
@@ -85,16 +87,19 @@ JobBoard::Hello JobBoard::AddWorker(const std::string& session, const std::strin
   Hello hello;
   absl::MutexLock lock(&mutex_);
   workers_[session].name = worker;
+  workers_[session].connected = true;
   for (const auto& hold : held) {
     const bool current = std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& job) {
       const auto& [key, entry] = job;
       return key.name == hold.job() && entry.state == v1::JOB_STATE_RUNNING && entry.term == hold.term() &&
-             entry.session == session && !entry.taken;
+             entry.session == session && !entry.taken && !entry.given_up;
     });
     if (!current) hello.drop.push_back(hold);
   }
-  for (const auto& [key, entry] : jobs_) {
-    if (entry.state != v1::JOB_STATE_RUNNING || entry.session != session || entry.taken) continue;
+  for (auto& [key, entry] : jobs_) {
+    if (entry.state != v1::JOB_STATE_RUNNING || entry.session != session) continue;
+    if (entry.taken || entry.given_up) continue;
+    entry.missed = absl::InfiniteFuture();
     if (!Holds(held, key.name, entry.term)) {
       hello.assign_again.push_back(key);
     } else if (entry.cancel_requested) {
@@ -104,10 +109,33 @@ JobBoard::Hello JobBoard::AddWorker(const std::string& session, const std::strin
   return hello;
 }
 
+void JobBoard::Heartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held, absl::Time now,
+                         absl::Duration patience) {
+  absl::MutexLock lock(&mutex_);
+  for (auto& [key, entry] : jobs_) {
+    if (entry.state != v1::JOB_STATE_RUNNING || entry.session != session || entry.taken) continue;
+    // An assignment may be on its way, and a heartbeat sent before it arrived.
+    entry.missed = Holds(held, key.name, entry.term) ? absl::InfiniteFuture() : std::min(entry.missed, now);
+    if (now - entry.missed > patience) entry.given_up = true;
+  }
+}
+
 void JobBoard::AddBase(const std::string& session, const std::string& base_digest) {
   absl::MutexLock lock(&mutex_);
   const auto worker = workers_.find(session);
   if (worker != workers_.end()) worker->second.bases.insert(base_digest);
+}
+
+void JobBoard::RemoveBase(const std::string& session, const std::string& base_digest) {
+  absl::MutexLock lock(&mutex_);
+  const auto worker = workers_.find(session);
+  if (worker != workers_.end()) worker->second.bases.erase(base_digest);
+}
+
+void JobBoard::DisconnectWorker(const std::string& session) {
+  absl::MutexLock lock(&mutex_);
+  const auto worker = workers_.find(session);
+  if (worker != workers_.end()) worker->second.connected = false;
 }
 
 void JobBoard::RemoveWorker(const std::string& session) {
@@ -126,35 +154,29 @@ void JobBoard::RetireWorker(const std::string& session) {
 
 bool JobBoard::IsConnected(const std::string& session) const {
   absl::ReaderMutexLock lock(&mutex_);
-  return workers_.contains(session);
+  const auto worker = workers_.find(session);
+  return worker != workers_.end() && worker->second.connected;
 }
 
-int JobBoard::Load(const std::string& session) const {
-  int load = 0;
+JobBoard::Room JobBoard::FindRoom() const {
+  Room room;
+  std::map<std::string, int> loads;
+  bool evaluating = false;
   for (const auto& [key, entry] : jobs_) {
-    if (entry.session == session && (entry.state == v1::JOB_STATE_RUNNING || entry.taken)) ++load;
+    const bool busy = entry.state == v1::JOB_STATE_RUNNING || entry.taken;
+    if (busy) ++loads[entry.session];
+    if (entry.retrieval) (busy ? evaluating : room.server) = true;
   }
-  return load;
-}
-
-std::optional<std::string> JobBoard::FreeWorker(const Entry& entry) const {
-  if (entry.retrieval) {
-    // One at a time: they run on one thread of the server.
-    for (const auto& [key, other] : jobs_) {
-      if (other.retrieval && (other.state == v1::JOB_STATE_RUNNING || other.taken)) return std::nullopt;
-    }
-    return server_session_;
-  }
-  std::optional<std::string> best;
-  int best_load = jobs_per_worker_;
+  if (evaluating) room.server = false;  // one at a time: they run on one thread of the server
   for (const auto& [session, worker] : workers_) {
-    if (worker.retired || !worker.bases.contains(entry.base_digest)) continue;
-    const int load = Load(session);
-    if (load >= best_load) continue;
-    best = session;
-    best_load = load;
+    const int load = loads[session];
+    if (!worker.takes_jobs() || load >= jobs_per_worker_) continue;
+    for (const std::string& base : worker.bases) {
+      const auto [best, is_first] = room.by_base.emplace(base, session);
+      if (!is_first && load < loads[best->second]) best->second = session;
+    }
   }
-  return best;
+  return room;
 }
 
 std::vector<JobKey> JobBoard::TurnOrder() const {
@@ -179,16 +201,22 @@ std::vector<JobKey> JobBoard::TurnOrder() const {
 
 std::optional<JobBoard::Claim> JobBoard::TakeClaim() {
   absl::MutexLock lock(&mutex_);
+  const Room room = FindRoom();
+  if (room.by_base.empty() && !room.server) return std::nullopt;
   for (const JobKey& key : TurnOrder()) {
     Entry& entry = jobs_[key];
     if (entry.taken) continue;
-    const std::optional<std::string> session = FreeWorker(entry);
-    if (!session.has_value()) continue;
+    if (entry.retrieval) {
+      if (!room.server) continue;
+      entry.session = server_session_;
+    } else {
+      const auto free = room.by_base.find(entry.base_digest);
+      if (free == room.by_base.end()) continue;
+      entry.session = free->second;
+    }
     entry.taken = true;
-    entry.session = *session;
     last_tenant_ = key.tenant;
-    const auto worker = workers_.find(*session);
-    return Claim{key, *session, worker == workers_.end() ? "server" : worker->second.name};
+    return Claim{key, entry.session, entry.retrieval ? "server" : workers_.at(entry.session).name};
   }
   return std::nullopt;
 }
@@ -197,8 +225,9 @@ std::vector<std::pair<JobKey, int64_t>> JobBoard::TakeLost(absl::Time now) {
   std::vector<std::pair<JobKey, int64_t>> lost;
   absl::MutexLock lock(&mutex_);
   for (auto& [key, entry] : jobs_) {
-    if (entry.state != v1::JOB_STATE_RUNNING || entry.taken || now < entry.give_up) continue;
-    if (workers_.contains(entry.session) || entry.session == server_session_) continue;
+    if (entry.state != v1::JOB_STATE_RUNNING || entry.taken) continue;
+    const bool here = workers_.contains(entry.session) || entry.session == server_session_;
+    if (!entry.given_up && (here || now < entry.give_up)) continue;
     entry.taken = true;
     lost.emplace_back(key, entry.term);
   }
@@ -214,9 +243,7 @@ void JobBoard::Release(const JobKey& key) {
 void JobBoard::GiveUp(const JobKey& key, int64_t term) {
   absl::MutexLock lock(&mutex_);
   const auto found = jobs_.find(key);
-  if (found == jobs_.end() || found->second.term != term) return;
-  found->second.session.clear();
-  found->second.give_up = absl::InfinitePast();
+  if (found != jobs_.end() && found->second.term == term) found->second.given_up = true;
 }
 
 std::optional<JobKey> JobBoard::FindRunning(const std::string& name, int64_t term, const std::string& session) const {
@@ -258,10 +285,10 @@ v1::QueuePlace JobBoard::Place(const Entry& entry, int position) const {
   v1::QueuePlace place;
   place.set_position(position);
   const bool base_ready = std::any_of(workers_.begin(), workers_.end(), [&](const auto& worker) {
-    return !worker.second.retired && worker.second.bases.contains(entry.base_digest);
+    return worker.second.takes_jobs() && worker.second.bases.contains(entry.base_digest);
   });
   const bool any_worker =
-      std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) { return !worker.second.retired; });
+      std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker.second.takes_jobs(); });
   if (entry.losses > 0) {
     place.set_reason(v1::WAITING_REASON_RECOVERING);
     place.set_explanation("its worker was lost; it goes on from its last checkpoint when a worker is free");

@@ -44,7 +44,14 @@ class JobBoard {
   };
   Hello AddWorker(const std::string& session, const std::string& worker,
                   const std::vector<internal::v1::JobHold>& held);
+  // What the worker says it holds, in a heartbeat. A job that runs there and is missing for longer than `patience` has
+  // ended without a word that came through: it is lost.
+  void Heartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held, absl::Time now,
+                 absl::Duration patience);
   void AddBase(const std::string& session, const std::string& base_digest);
+  void RemoveBase(const std::string& session, const std::string& base_digest);
+  // Its link closed; it keeps its jobs while it may come back, and gets no others.
+  void DisconnectWorker(const std::string& session);
   void RemoveWorker(const std::string& session);
   // It hands its jobs back and takes no more: it is about to end.
   void RetireWorker(const std::string& session);
@@ -93,22 +100,31 @@ class JobBoard {
     bool retrieval = false;
     bool cancel_requested = false;
     bool taken = false;
+    bool given_up = false;  // whoever ran it under this term does so no more, connected or not
     std::string base_digest;
     std::string session;
     absl::Time create_time;
     absl::Time give_up;
+    absl::Time missed = absl::InfiniteFuture();  // since when its worker's heartbeats do not name it
     v1::JobProgress progress;
     std::vector<std::string> checkpoint_files;
   };
   struct Worker {
     std::string name;
     std::set<std::string> bases;
+    bool connected = true;
     bool retired = false;
+
+    bool takes_jobs() const { return connected && !retired; }
   };
   using Order = std::pair<absl::Time, JobKey>;  // of creation
 
-  std::optional<std::string> FreeWorker(const Entry& entry) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
-  int Load(const std::string& session) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  // Who can take a job: one look at all jobs and workers, whatever the length of the queue.
+  struct Room {
+    std::map<std::string, std::string> by_base;  // base digest -> session of the least loaded worker that holds it
+    bool server = false;                         // for a retrieval eval that waits
+  };
+  Room FindRoom() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   std::vector<JobKey> TurnOrder() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   v1::QueuePlace Place(const Entry& entry, int position) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 

@@ -125,16 +125,31 @@ void JobSchedulerImpl::Pump() {
 
 void JobSchedulerImpl::OnClaimed(const JobBoard::Claim& claim, const absl::StatusOr<JobRecord>& record) {
   if (record.ok()) Follow(*record);
+  const bool retrieval = record.ok() && IsRetrievalEval(*record);
+  // It stays taken until the claim is undone: nobody must look for it at a worker that may come back meanwhile.
+  if (record.ok() && !retrieval && !board_.IsConnected(claim.session)) return Unclaim(claim.key, JobTerm(*record));
   board_.Release(claim.key);
   // Not claimed: it was cancelled meanwhile, or the store takes no writes; the next tick tries again.
   if (!record.ok()) return;
-  if (IsRetrievalEval(*record)) {
+  if (retrieval) {
     RunRetrieval(*record);
-  } else if (board_.IsConnected(claim.session)) {
-    SendAssignment(claim.session, *record);
   } else {
-    LoseGone();
+    SendAssignment(claim.session, *record);
   }
+}
+
+void JobSchedulerImpl::Unclaim(const JobKey& key, int64_t term) {
+  ChangeAsync(
+      key, [term, clock = parts_.clock](JobRecord& job) { return UnclaimJob(job, term, clock->Now()); },
+      [this, key, term](const absl::StatusOr<JobRecord>& record) {
+        if (record.ok()) {
+          Follow(*record);
+        } else {
+          board_.GiveUp(key, term);  // the store takes no writes; the next tick tries again, and may count a loss
+        }
+        board_.Release(key);
+        if (record.ok()) Pump();
+      });
 }
 
 void JobSchedulerImpl::LoseGone() {
@@ -164,7 +179,8 @@ std::vector<internal::v1::JobHold> JobSchedulerImpl::OnWorkerHello(const std::st
     internal::v1::LinkResponse message;
     message.mutable_cancel()->set_job(hold.job());
     message.mutable_cancel()->set_term(hold.term());
-    parts_.send(session, std::move(message));
+    // Behind the caller's answer to the hello: the worker takes nothing else first.
+    Post([this, session, message = std::move(message)] { parts_.send(session, message); });
   }
   for (const JobKey& key : hello.assign_again) {
     ChangeAsync(
@@ -179,10 +195,21 @@ std::vector<internal::v1::JobHold> JobSchedulerImpl::OnWorkerHello(const std::st
   return hello.drop;
 }
 
+void JobSchedulerImpl::OnWorkerHeartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held) {
+  board_.Heartbeat(session, held, Now(), options_.lease);
+  LoseGone();
+}
+
 void JobSchedulerImpl::OnBaseReady(const std::string& session, const std::string& base_digest) {
   board_.AddBase(session, base_digest);
   Pump();
 }
+
+void JobSchedulerImpl::OnBaseGone(const std::string& session, const std::string& base_digest) {
+  board_.RemoveBase(session, base_digest);
+}
+
+void JobSchedulerImpl::OnWorkerDisconnected(const std::string& session) { board_.DisconnectWorker(session); }
 
 void JobSchedulerImpl::OnWorkerLost(const std::string& session) {
   board_.RemoveWorker(session);

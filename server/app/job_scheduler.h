@@ -38,8 +38,9 @@ class JobScheduler {
     int max_queued_jobs = 1000;  // beyond: QUEUE_FULL
     int max_losses = 3;          // of workers, before the job fails with JOB_LOST
     int jobs_per_worker = 1;
-    absl::Duration lease = absl::Seconds(30);  // that a worker has to come back after the server's start
-    absl::Duration tick = absl::Seconds(1);    // between looks at deadlines, and before a failed write is tried again
+    absl::Duration lease =
+        absl::Seconds(30);  // that a worker has to come back after the server's start, or to name its jobs
+    absl::Duration tick = absl::Seconds(1);  // between looks at deadlines, and before a failed write is tried again
     absl::Duration watch_interval = absl::Milliseconds(200);  // between progress calls to one job's watchers
     absl::Duration blob_grace = absl::Seconds(60);            // from a checkpoint's end to the deletion of its files
   };
@@ -85,8 +86,15 @@ class JobScheduler {
   // there.
   virtual std::vector<internal::v1::JobHold> OnWorkerHello(const std::string& session, const std::string& worker_id,
                                                            const std::vector<internal::v1::JobHold>& held) = 0;
+  // The jobs that it says it holds. One that it was given and does not name for longer than a lease is queued again, as
+  // after a loss.
+  virtual void OnWorkerHeartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held) = 0;
   // A base is loaded there: jobs on it may be assigned.
   virtual void OnBaseReady(const std::string& session, const std::string& base_digest) = 0;
+  // It was told to unload the base: no more jobs on it are assigned there.
+  virtual void OnBaseGone(const std::string& session, const std::string& base_digest) = 0;
+  // Its link closed: it keeps its jobs until it is back (OnWorkerHello) or lost, and gets no others.
+  virtual void OnWorkerDisconnected(const std::string& session) = 0;
   // Its lease is over, or its reconnect window: its jobs are queued again under a new term.
   virtual void OnWorkerLost(const std::string& session) = 0;
 

@@ -47,7 +47,10 @@ class JobSchedulerImpl final : public JobScheduler {
 
   std::vector<internal::v1::JobHold> OnWorkerHello(const std::string& session, const std::string& worker_id,
                                                    const std::vector<internal::v1::JobHold>& held) override;
+  void OnWorkerHeartbeat(const std::string& session, const std::vector<internal::v1::JobHold>& held) override;
   void OnBaseReady(const std::string& session, const std::string& base_digest) override;
+  void OnBaseGone(const std::string& session, const std::string& base_digest) override;
+  void OnWorkerDisconnected(const std::string& session) override;
   void OnWorkerLost(const std::string& session) override;
   absl::Status Report(const internal::v1::ReportJobRequest& report) override;
   absl::Status CheckTerm(const std::string& job, int64_t term) override;
@@ -79,6 +82,7 @@ class JobSchedulerImpl final : public JobScheduler {
   void Tick();
   void Pump();
   void OnClaimed(const JobBoard::Claim& claim, const absl::StatusOr<JobRecord>& record);
+  void Unclaim(const JobKey& key, int64_t term);
   void LoseGone();
   void OnLost(const JobKey& key, const absl::StatusOr<JobRecord>& record);
   void SendAssignment(const std::string& session, const JobRecord& record);

@@ -16,6 +16,10 @@ std::vector<internal::v1::JobHold> Holds(const google::protobuf::RepeatedPtrFiel
   return {jobs.begin(), jobs.end()};
 }
 
+std::vector<std::string> Strings(const google::protobuf::RepeatedPtrField<std::string>& strings) {
+  return {strings.begin(), strings.end()};
+}
+
 }  // namespace
 
 WorkerLink::WorkerLink(const Parts& parts) : parts_(parts) {
@@ -137,8 +141,8 @@ void WorkerLink::OnHello(uint64_t stream, const internal::v1::Hello& hello) {
 
   const WorkerIdentity identity{hello.worker_id(), hello.session(), hello.device(), hello.version(),
                                 hello.memory_bytes()};
-  const std::vector<std::string> bases(hello.base_digests().begin(), hello.base_digests().end());
-  const auto came_back = parts_.fleet->Connect(identity, bases, stream);
+  const std::vector<std::string> bases = Strings(hello.base_digests());
+  const auto came_back = parts_.fleet->Connect(identity, bases, stream, Strings(hello.unloading_digests()));
   if (!came_back.ok()) return CloseLinkWith(stream, came_back.status());
   if (const auto old = link_of_.find(hello.session()); old != link_of_.end()) {
     CloseLinkWith(old->second, TenonError(Reason::kWorkerLost, "a newer stream of this session replaced this one"));
@@ -164,6 +168,8 @@ void WorkerLink::OnHeartbeat(const std::string& session, const internal::v1::Hea
   std::vector<std::string> jobs;
   for (const auto& hold : heartbeat.jobs()) jobs.push_back(hold.job());
   parts_.fleet->Heartbeat(session, heartbeat.adapters_resident(), heartbeat.memory_bytes_used(), jobs);
+  parts_.fleet->BasesHeld(session, Strings(heartbeat.base_digests()));
+  parts_.jobs->OnWorkerHeartbeat(session, Holds(heartbeat.jobs()));
 }
 
 void WorkerLink::OnBaseLoaded(const std::string& session, const internal::v1::BaseLoaded& loaded) {
@@ -179,6 +185,7 @@ void WorkerLink::ForgetLink(uint64_t stream) {
   links_.erase(found);
   if (const auto current = link_of_.find(session); current != link_of_.end() && current->second == stream) {
     link_of_.erase(current);
+    parts_.jobs->OnWorkerDisconnected(session);
   }
   parts_.fleet->Disconnect(session, stream);
   parts_.router->OnFleetChanged();
@@ -201,6 +208,14 @@ void WorkerLink::RefreshBases() {
     bases_[digest] = std::move(base);
   }
   parts_.fleet->SetBases(std::move(specs));
+  const std::vector<Fleet::Load> unloads = parts_.fleet->TakeUnloads();
+  for (const Fleet::Load& unload : unloads) {
+    parts_.router->OnBaseGone(unload.session, unload.digest);
+    parts_.jobs->OnBaseGone(unload.session, unload.digest);
+    internal::v1::LinkResponse message;
+    message.mutable_unload_base()->set_digest(unload.digest);
+    Send(unload.session, std::move(message));
+  }
   for (const Fleet::Load& load : parts_.fleet->TakeLoads()) {
     const v1::Base& base = bases_.at(load.digest);
     internal::v1::LinkResponse message;
@@ -209,6 +224,7 @@ void WorkerLink::RefreshBases() {
     *message.mutable_load_base()->mutable_files() = base.files();
     Send(load.session, std::move(message));
   }
+  if (!unloads.empty()) parts_.router->OnFleetChanged();
 }
 
 void WorkerLink::ReapLost() {

@@ -149,6 +149,11 @@ void Dispatcher::AddBase(const std::string& session, const std::string& base_dig
   if (found != workers_.end()) found->second.bases.insert(base_digest);
 }
 
+void Dispatcher::RemoveBase(const std::string& session, const std::string& base_digest) {
+  const auto found = workers_.find(session);
+  if (found != workers_.end()) found->second.bases.erase(base_digest);
+}
+
 std::vector<uint64_t> Dispatcher::CloseWorker(const std::string& session) {
   std::vector<uint64_t> lost;
   const auto found = workers_.find(session);

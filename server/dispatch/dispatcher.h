@@ -86,6 +86,8 @@ class Dispatcher {
   // A worker's stream for inference opened with so many tokens of credit.
   void OpenWorker(const std::string& session, int64_t credits);
   void AddBase(const std::string& session, const std::string& base_digest);
+  // It gets no more calls on the base; those that it has go on.
+  void RemoveBase(const std::string& session, const std::string& base_digest);
   // The stream closed: what ran there waits again, in front, and what has used up its attempts is forgotten and
   // returned.
   std::vector<uint64_t> CloseWorker(const std::string& session);

@@ -9,7 +9,7 @@
 namespace tenon::server {
 
 absl::StatusOr<bool> Fleet::Connect(const WorkerIdentity& identity, const std::vector<std::string>& bases,
-                                    uint64_t link) {
+                                    uint64_t link, const std::vector<std::string>& unloading) {
   const auto known = workers_.find(identity.session);
   for (auto& [session, other] : workers_) {
     if (session == identity.session || other.identity.id != identity.id) continue;
@@ -29,6 +29,7 @@ absl::StatusOr<bool> Fleet::Connect(const WorkerIdentity& identity, const std::v
   worker.renewed = clock_.Now();
   worker.ready = std::set<std::string>(bases.begin(), bases.end());
   worker.loading.clear();  // what was asked for may have been lost with the stream
+  worker.unloading = std::set<std::string>(unloading.begin(), unloading.end());
   return came_back;
 }
 
@@ -70,7 +71,41 @@ void Fleet::BaseLoaded(const std::string& session, const std::string& digest, bo
   }
 }
 
-void Fleet::SetBases(std::vector<Base> bases) { bases_ = std::move(bases); }
+void Fleet::BasesHeld(const std::string& session, const std::vector<std::string>& digests) {
+  const auto found = workers_.find(session);
+  if (found == workers_.end()) return;
+  const std::set<std::string> held(digests.begin(), digests.end());
+  std::erase_if(found->second.unloading, [&](const std::string& digest) { return !held.contains(digest); });
+}
+
+void Fleet::SetBases(std::vector<Base> bases) {
+  bases_ = std::move(bases);
+  std::map<std::string, int64_t> bytes;
+  for (const Base& base : bases_) bytes[base.digest] = base.bytes;
+  for (const auto& [session, worker] : workers_) {
+    for (const auto* held : {&worker.ready, &worker.loading, &worker.unloading}) {
+      for (const std::string& digest : *held) {
+        if (const auto known = bytes_.find(digest); known != bytes_.end()) bytes.insert(*known);
+      }
+    }
+  }
+  bytes_ = std::move(bytes);
+}
+
+std::vector<Fleet::Load> Fleet::TakeUnloads() {
+  std::vector<Load> unloads;
+  for (auto& [session, worker] : workers_) {
+    if (!worker.connected) continue;
+    const std::set<std::string> ready = worker.ready;
+    for (const std::string& digest : ready) {
+      if (InCatalog(digest)) continue;
+      worker.ready.erase(digest);
+      worker.unloading.insert(digest);
+      unloads.push_back({session, digest});
+    }
+  }
+  return unloads;
+}
 
 std::vector<Fleet::Load> Fleet::TakeLoads() {
   std::vector<Load> loads;
@@ -131,7 +166,9 @@ BaseStage Fleet::StageOf(const std::string& digest) const {
     if (Serves(session, digest)) return BaseStage::kReady;
     // One whose process was replaced, or whose time is over, is not waited for.
     const bool may_come_back = worker.connected || clock_.Now() < worker.renewed + options_.reconnect_window;
-    if (may_come_back && (worker.ready.count(digest) > 0 || worker.loading.count(digest) > 0)) {
+    // One that was deleted and added again is loaded again as soon as it is unloaded.
+    const bool again = worker.unloading.count(digest) > 0 && InCatalog(digest);
+    if (may_come_back && (again || worker.ready.count(digest) > 0 || worker.loading.count(digest) > 0)) {
       stage = BaseStage::kExpected;
     }
   }
@@ -174,23 +211,27 @@ bool Fleet::serving() const {
   });
 }
 
-int64_t Fleet::BytesOf(const std::string& digest) const {
-  for (const Base& base : bases_) {
-    if (base.digest == digest) return base.bytes;
-  }
-  return 0;
+bool Fleet::InCatalog(const std::string& digest) const {
+  return std::any_of(bases_.begin(), bases_.end(), [&](const Base& base) { return base.digest == digest; });
 }
 
 int64_t Fleet::FreeBytes(const Worker& worker) const {
   if (worker.identity.memory_bytes == 0) return std::numeric_limits<int64_t>::max();
   int64_t free = worker.identity.memory_bytes;
-  for (const std::string& digest : worker.ready) free -= BytesOf(digest);
-  for (const std::string& digest : worker.loading) free -= BytesOf(digest);
+  for (const auto* held : {&worker.ready, &worker.loading, &worker.unloading}) {
+    for (const std::string& digest : *held) {
+      const auto bytes = bytes_.find(digest);
+      // Held since before this server started, and deleted meanwhile: it may be as large as the worker.
+      if (bytes == bytes_.end()) return 0;
+      free -= bytes->second;
+    }
+  }
   return free;
 }
 
 bool Fleet::MayLoad(const Worker& worker, const Base& base) const {
-  if (!worker.connected || worker.ready.count(base.digest) > 0 || worker.loading.count(base.digest) > 0) return false;
+  if (!worker.connected || worker.unloading.count(base.digest) > 0) return false;
+  if (worker.ready.count(base.digest) > 0 || worker.loading.count(base.digest) > 0) return false;
   const auto failed = worker.failed.find(base.digest);
   if (failed != worker.failed.end() && clock_.Now() < failed->second) return false;
   return base.bytes <= FreeBytes(worker);

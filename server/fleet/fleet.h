@@ -67,9 +67,11 @@ class Fleet {
 
   Fleet(const Clock& clock, const Options& options) : clock_(clock), options_(options) {}
 
-  // A stream, `link`, opened for this worker, which holds `bases` in memory. True when its session is known: it came
-  // back in time and keeps its jobs. ALREADY_EXISTS when another process with the same id is connected.
-  absl::StatusOr<bool> Connect(const WorkerIdentity& identity, const std::vector<std::string>& bases, uint64_t link);
+  // A stream, `link`, opened for this worker, which holds `bases` in memory, and `unloading` beside them. True when its
+  // session is known: it came back in time and keeps its jobs. ALREADY_EXISTS when another process with the same id is
+  // connected.
+  absl::StatusOr<bool> Connect(const WorkerIdentity& identity, const std::vector<std::string>& bases, uint64_t link,
+                               const std::vector<std::string>& unloading = {});
   // The stream closed. Nothing happens when a newer stream has replaced it.
   void Disconnect(const std::string& session, uint64_t link);
   // Renews the lease. False for a session that is not connected.
@@ -79,11 +81,16 @@ class Fleet {
   void SetWork(const std::string& session, bool open);
   // Answer to a load.
   void BaseLoaded(const std::string& session, const std::string& digest, bool ok);
+  // All bases in the worker's memory: an unload of any other is done.
+  void BasesHeld(const std::string& session, const std::vector<std::string>& digests);
 
   // All bases of the catalog, in the order in which they should be loaded.
   void SetBases(std::vector<Base> bases);
   // Loads to ask for now. Every base that fits goes to some worker first, then to all others while it fits.
   std::vector<Load> TakeLoads();
+  // Unloads to ask for now: of bases that the catalog has no more. The worker answers no more calls on them, but they
+  // take its memory until BasesHeld.
+  std::vector<Load> TakeUnloads();
   // Sessions whose lease or window is over; they are forgotten.
   std::vector<std::string> TakeLost();
 
@@ -106,6 +113,7 @@ class Fleet {
     absl::Time renewed;  // last sign of life, or when the stream closed
     std::set<std::string> ready;
     std::set<std::string> loading;
+    std::set<std::string> unloading;
     std::map<std::string, absl::Time> failed;  // digest -> when to try again
     std::vector<std::string> jobs;
     int64_t adapters_resident = 0;
@@ -113,7 +121,7 @@ class Fleet {
   };
 
   WorkerStage StageOf(const Worker& worker) const;
-  int64_t BytesOf(const std::string& digest) const;
+  bool InCatalog(const std::string& digest) const;
   int64_t FreeBytes(const Worker& worker) const;
   bool MayLoad(const Worker& worker, const Base& base) const;
 
@@ -121,6 +129,7 @@ class Fleet {
   const Options options_;
   std::map<std::string, Worker> workers_;  // by session
   std::vector<Base> bases_;
+  std::map<std::string, int64_t> bytes_;  // by digest: of the catalog's bases and of those that workers still hold
 };
 
 }  // namespace tenon::server

@@ -253,6 +253,13 @@ absl::StatusOr<JobEvents> LoseJob(JobRecord& job, int64_t term, int max_losses, 
       Move(job, v1::JOB_STATE_QUEUED, v1::JOB_PHASE_UNSPECIFIED, "worker " + job.worker() + " was lost", now)};
 }
 
+absl::StatusOr<JobEvents> UnclaimJob(JobRecord& job, int64_t term, absl::Time now) {
+  RETURN_IF_ERROR(CheckJobTerm(job, term));
+  if (job.cancel_requested()) return Cancelled(job, now);
+  return JobEvents{Move(job, v1::JOB_STATE_QUEUED, v1::JOB_PHASE_UNSPECIFIED,
+                        "worker " + job.worker() + " went away before it had the job", now)};
+}
+
 JobEvents RequestCancel(JobRecord& job, absl::Time now) {
   const v1::JobState state = JobStateOf(job);
   if (IsFinal(state) || job.cancel_requested()) return {};

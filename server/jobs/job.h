@@ -45,6 +45,9 @@ absl::Status CheckJobTerm(const JobRecord& job, int64_t term);
 // The worker of `term` is gone: CANCELLED when that was asked for, FAILED (JOB_LOST) at the `max_losses`-th loss, else
 // QUEUED.
 absl::StatusOr<JobEvents> LoseJob(JobRecord& job, int64_t term, int max_losses, absl::Time now);
+// Takes the claim of `term` back, of which its worker never heard: QUEUED and no loss, or CANCELLED when that was asked
+// for.
+absl::StatusOr<JobEvents> UnclaimJob(JobRecord& job, int64_t term, absl::Time now);
 // CANCELLED at once unless it runs; then its worker is to be told. A final job stays as it is.
 JobEvents RequestCancel(JobRecord& job, absl::Time now);
 // Adds the resource that a success made (set by whoever stored it).

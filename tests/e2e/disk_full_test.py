@@ -1,4 +1,4 @@
-"""A full disk: calls that store are refused with DISK_FULL, what was stored stays, and writing goes on once there is room."""
+"""A full disk: calls that store are refused with DISK_FULL, what was stored stays, jobs wait, and all goes on once there is room."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import tiny
 from conftest import Shell
-from tenon_process import Cluster
+from tenon_process import Cluster, metric, wait_until
 
 # Writes fail with ENOSPC while a file exists: the real system calls of the real program, without a file system of our own.
 SHIM = r"""
@@ -57,18 +57,24 @@ def full(tmp_path, monkeypatch):
     return library, flag
 
 
-def test_a_full_disk_refuses_and_recovers(full, tmp_path, tiny_base):
-    library, flag = full
-    rows = tiny.write_jsonl(tmp_path / "rows.jsonl", tiny.toy_rows(50))
-    more = tiny.write_jsonl(tmp_path / "more.jsonl", tiny.toy_rows(5000, seed=3))
-    cluster = Cluster(tmp_path / "cluster")
+def start(folder, library):
+    """A cluster whose server alone has the disk that fills."""
+    cluster = Cluster(folder)
     os.environ["LD_PRELOAD"] = str(library)
     try:
         cluster.start_server()
     finally:
         del os.environ["LD_PRELOAD"]
+    cluster.start_worker()
+    return cluster
+
+
+def test_a_full_disk_refuses_and_recovers(full, tmp_path, tiny_base):
+    library, flag = full
+    rows = tiny.write_jsonl(tmp_path / "rows.jsonl", tiny.toy_rows(50))
+    more = tiny.write_jsonl(tmp_path / "more.jsonl", tiny.toy_rows(5000, seed=3))
+    cluster = start(tmp_path / "cluster", library)
     try:
-        cluster.start_worker()
         tenon = Shell(f"127.0.0.1:{cluster.ports['grpc']}")
         tenon.text("bases", "add", "tiny", tiny_base)
         tenon.text("datasets", "add", "before", rows)
@@ -87,6 +93,34 @@ def test_a_full_disk_refuses_and_recovers(full, tmp_path, tiny_base):
         tenon.text("datasets", "add", "after", more)
         assert tenon.json("status")["writable"] is True
         assert {d["name"] for d in tenon.json("datasets", "list")["datasets"]} == {"datasets/before", "datasets/after"}
+    finally:
+        flag.unlink(missing_ok=True)
+        cluster.__exit__()
+
+
+def test_a_running_job_outlasts_a_full_disk(full, tmp_path, tiny_base):
+    library, flag = full
+    rows = tiny.write_jsonl(tmp_path / "rows.jsonl", tiny.toy_rows(200))
+    cluster = start(tmp_path / "cluster", library)
+    try:
+        tenon = Shell(f"127.0.0.1:{cluster.ports['grpc']}")
+        tenon.text("bases", "add", "tiny", tiny_base)
+        train = ("jobs", "finetune", "--base", "tiny", "--task", "sequence_classification", "--method", "lora", "--train", rows)
+        job = tenon.json(*train, "--adapter", "a", "--set", "max_steps=400", "--set", "save_steps=20")["name"]
+
+        def handled(method, code):
+            return metric(cluster.ports["metrics"], "grpc_server_handled_total", grpc_method=method, grpc_code=code)
+
+        wait_until(lambda: handled("PublishBlob", "OK") > 0)
+        flag.touch()
+        # A checkpoint that was refused was sent again, and the job is neither failed nor forgotten.
+        wait_until(lambda: handled("PublishBlob", "ResourceExhausted") + handled("ReportJob", "ResourceExhausted") >= 3)
+        assert tenon.json("jobs", "get", job)["state"] == "JOB_STATE_RUNNING"
+        flag.unlink()
+        wait_until(lambda: tenon.json("jobs", "get", job)["state"] == "JOB_STATE_SUCCEEDED", 180)
+        assert tenon.json("jobs", "get", job)["term"] == "1"
+        # Its worker is free.
+        tenon.text(*train, "--adapter", "b", "--set", "max_steps=2", "--wait")
     finally:
         flag.unlink(missing_ok=True)
         cluster.__exit__()

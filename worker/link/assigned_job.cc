@@ -188,8 +188,15 @@ void AssignedJob::OnUpdate(const engine::TrainUpdate& update) {
 absl::Status AssignedJob::PublishFiles(const fs::path& folder,
                                        google::protobuf::RepeatedPtrField<v1::FileEntry>* entries) {
   ASSIGN_OR_RETURN(const std::vector<LocalFile> files, ListFiles(folder));
+  // Room may take hours to come: a job that is to stop does not wait for it.
+  const auto may_pass = [this](const absl::Status& status) {
+    return IsTransient(status) || (IsDiskFull(status) && !stopping_);
+  };
   for (const LocalFile& file : files) {
-    RETURN_IF_ERROR(Retry(reporter_.dropped(), [&] { return parts_.server->Publish(name(), term(), file); }));
+    const absl::Status status = Retry(
+        reporter_.dropped(), [&] { return parts_.server->Publish(name(), term(), file); }, may_pass);
+    if (IsDiskFull(status)) return TenonError(Reason::kCancelled, "stopped while the server's disk was full");
+    RETURN_IF_ERROR(status);
     *entries->Add() = file.entry;
   }
   return absl::OkStatus();

@@ -70,6 +70,22 @@ class BlobCache::Pins {
   const Files& files_;
 };
 
+class BlobCache::Handing {
+ public:
+  Handing(BlobCache* cache, const std::string& digest) : cache_(cache), digest_(digest) {
+    absl::MutexLock lock(&cache_->mutex_);
+    cache_->handing_.insert(digest_);
+  }
+  ~Handing() {
+    absl::MutexLock lock(&cache_->mutex_);
+    cache_->handing_.erase(cache_->handing_.find(digest_));
+  }
+
+ private:
+  BlobCache* const cache_;
+  const std::string digest_;
+};
+
 class BlobCache::Turn {
  public:
   Turn(BlobCache* cache, std::string name) : cache_(cache), name_(std::move(name)) {
@@ -215,6 +231,7 @@ absl::StatusOr<fs::path> BlobCache::BaseFolder(const std::string& digest, const 
 }
 
 absl::StatusOr<fs::path> BlobCache::AdapterFolder(const std::string& digest, const Files& files) {
+  const Handing handing(this, digest);
   ASSIGN_OR_RETURN(const fs::path folder, Folder("adapters", digest, files));
   std::error_code ignored;
   fs::last_write_time(folder, fs::file_time_type::clock::now(), ignored);  // the order survives a restart
@@ -269,14 +286,18 @@ void BlobCache::Use(const std::string& digest, int64_t bytes) {
 
 void BlobCache::Trim() {
   // A tenth below the bound, so that the sweep behind is rare.
-  while (bytes_ > max_adapter_bytes_ - max_adapter_bytes_ / 10 && adapters_.size() > kKeptFolders) {
+  const int64_t enough = max_adapter_bytes_ - max_adapter_bytes_ / 10;
+  auto place = adapters_.end();
+  for (size_t i = adapters_.size(); i > kKeptFolders && bytes_ > enough; --i) {
+    --place;
+    if (handing_.contains(place->digest)) continue;
     std::error_code ignored;
-    const fs::path folder = root_ / "adapters" / adapters_.back().digest;
+    const fs::path folder = root_ / "adapters" / place->digest;
     fs::remove_all(folder, ignored);
     checked_folders_.erase(folder.string());
-    bytes_ -= adapters_.back().bytes;
-    by_digest_.erase(adapters_.back().digest);
-    adapters_.pop_back();
+    bytes_ -= place->bytes;
+    by_digest_.erase(place->digest);
+    place = adapters_.erase(place);
   }
 }
 

@@ -49,6 +49,8 @@ class BlobCache {
   };
   // Keeps blobs from being swept between their fetch and their link.
   class Pins;
+  // Keeps an adapter's folder from being trimmed until its new turn in the order of use is noted.
+  class Handing;
   // One call at a time for a blob or folder.
   class Turn;
   BlobCache(std::filesystem::path root, int64_t max_adapter_bytes, Fetch fetch);
@@ -72,7 +74,8 @@ class BlobCache {
   std::set<std::string> checked_blobs_ ABSL_GUARDED_BY(mutex_);    // by this process
   std::set<std::string> checked_folders_ ABSL_GUARDED_BY(mutex_);  // likewise, paths
   std::multiset<std::string> pinned_ ABSL_GUARDED_BY(mutex_);
-  std::list<Adapter> adapters_ ABSL_GUARDED_BY(mutex_);  // most recently used first
+  std::multiset<std::string> handing_ ABSL_GUARDED_BY(mutex_);  // adapters, see Handing
+  std::list<Adapter> adapters_ ABSL_GUARDED_BY(mutex_);         // most recently used first
   std::unordered_map<std::string, std::list<Adapter>::iterator> by_digest_ ABSL_GUARDED_BY(mutex_);
   int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t next_temporary_ ABSL_GUARDED_BY(mutex_) = 1;

@@ -18,11 +18,21 @@ struct WorkerLink::Connection {
   std::unique_ptr<Stream> stream;
   absl::Notification closed;
 
-  absl::Mutex write_mutex;  // one write at a time
+  // One write at a time, and none behind Finish. A write may block for as long as the server does not read, until
+  // TryCancel: nothing else is locked over it.
   bool Write(const internal::v1::LinkRequest& message) {
     absl::MutexLock lock(&write_mutex);
-    return stream->Write(message);
+    return !finished && stream->Write(message);
   }
+  // The stream was cancelled, or ended.
+  grpc::Status Finish() {
+    absl::MutexLock lock(&write_mutex);
+    finished = true;
+    return stream->Finish();
+  }
+
+  absl::Mutex write_mutex;
+  bool finished ABSL_GUARDED_BY(write_mutex) = false;
 
   absl::Mutex mutex;
   std::shared_ptr<WorkStream> work ABSL_GUARDED_BY(mutex);
@@ -85,6 +95,7 @@ internal::v1::LinkRequest WorkerLink::Hello() const {
   hello.set_memory_bytes(options_.memory_bytes);
   for (internal::v1::JobHold& hold : parts_.jobs->held()) *hello.add_jobs() = std::move(hold);
   for (std::string& digest : parts_.runtime->bases()) hello.add_base_digests(std::move(digest));
+  for (std::string& digest : parts_.runtime->unloading_bases()) hello.add_unloading_digests(std::move(digest));
   return message;
 }
 
@@ -119,11 +130,10 @@ bool WorkerLink::RunOnce() {
   if (heartbeats.joinable()) heartbeats.join();
   if (work.joinable()) work.join();
   {
-    // Whoever answers a base's load writes under this lock, and only to the connection that is current.
     absl::MutexLock lock(&mutex_);
     connection_ = nullptr;
   }
-  const grpc::Status status = connection->stream->Finish();
+  const grpc::Status status = connection->Finish();
   if (!stopping_.HasBeenNotified()) {
     spdlog::warn("lost the server: {} ({})", status.error_message(), static_cast<int>(status.error_code()));
   }
@@ -139,6 +149,14 @@ void WorkerLink::Handle(const internal::v1::LinkResponse& message, const std::sh
   switch (message.message_case()) {
     case internal::v1::LinkResponse::kLoadBase:
       loader_.Post([this, load = message.load_base()] { LoadBase(load); });
+      break;
+    case internal::v1::LinkResponse::kUnloadBase:
+      // In order with loads of the same base. The server hears at once when nobody uses it, else by a later heartbeat.
+      loader_.Post([this, digest = message.unload_base().digest()] {
+        parts_.runtime->UnloadBase(digest);
+        spdlog::info("base {} unloaded", digest);
+        Write(Heartbeat());
+      });
       break;
     case internal::v1::LinkResponse::kAssign:
       parts_.jobs->Assign(message.assign());
@@ -170,19 +188,30 @@ void WorkerLink::LoadBase(const internal::v1::LoadBase& load) {
 }
 
 void WorkerLink::Write(const internal::v1::LinkRequest& message) {
-  absl::MutexLock lock(&mutex_);
-  if (connection_ != nullptr && connected_) connection_->Write(message);
+  std::shared_ptr<Connection> connection;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (connected_) connection = connection_;
+  }
+  if (connection != nullptr) connection->Write(message);
+}
+
+internal::v1::LinkRequest WorkerLink::Heartbeat() const {
+  const runtime::RuntimeStats stats = parts_.runtime->stats();
+  internal::v1::LinkRequest message;
+  internal::v1::Heartbeat& heartbeat = *message.mutable_heartbeat();
+  heartbeat.set_adapters_resident(stats.adapters_on_device);
+  heartbeat.set_memory_bytes_used(stats.base_bytes + stats.device_adapter_bytes);
+  for (internal::v1::JobHold& hold : parts_.jobs->held()) *heartbeat.add_jobs() = std::move(hold);
+  // Unloading ones last: a base that is unloaded meanwhile is named twice and not missed.
+  for (std::string& digest : parts_.runtime->bases()) heartbeat.add_base_digests(std::move(digest));
+  for (std::string& digest : parts_.runtime->unloading_bases()) heartbeat.add_base_digests(std::move(digest));
+  return message;
 }
 
 void WorkerLink::SendHeartbeats(Connection& connection, absl::Duration every) {
   while (!connection.closed.WaitForNotificationWithTimeout(every)) {
-    const runtime::RuntimeStats stats = parts_.runtime->stats();
-    internal::v1::LinkRequest message;
-    internal::v1::Heartbeat& heartbeat = *message.mutable_heartbeat();
-    heartbeat.set_adapters_resident(stats.adapters_on_device);
-    heartbeat.set_memory_bytes_used(stats.base_bytes + stats.device_adapter_bytes);
-    for (internal::v1::JobHold& hold : parts_.jobs->held()) *heartbeat.add_jobs() = std::move(hold);
-    if (!connection.Write(message)) return;
+    if (!connection.Write(Heartbeat())) return;
   }
 }
 

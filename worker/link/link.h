@@ -65,6 +65,7 @@ class WorkerLink {
   internal::v1::LinkRequest Hello() const;
   void OnWelcome(const internal::v1::Welcome& welcome);
   void Handle(const internal::v1::LinkResponse& message, const std::shared_ptr<Connection>& connection);
+  internal::v1::LinkRequest Heartbeat() const;
   void LoadBase(const internal::v1::LoadBase& load);
   void SendHeartbeats(Connection& connection, absl::Duration every);
   void RunWork(Connection& connection);

@@ -12,9 +12,7 @@ namespace {
 
 absl::Status Stale() { return TenonError(Reason::kStaleTerm, "the job has a newer lease"); }
 
-bool IsStale(const absl::Status& status) {
-  return status.code() == absl::StatusCode::kAborted || status.code() == absl::StatusCode::kNotFound;
-}
+bool MayPass(const absl::Status& status) { return IsTransient(status) || IsDiskFull(status); }
 
 }  // namespace
 
@@ -82,7 +80,7 @@ void Reporter::Run() {
     }
     // A newer progress is better than a repeated one; but a server that is away is not asked in a tight loop.
     absl::Status status = SendOne(entry.report);
-    if (IsStale(status)) {
+    if (GetReason(status) == Reason::kStaleTerm) {
       Drop();
       stale_();
       status = Stale();
@@ -105,7 +103,8 @@ absl::Status Reporter::SendOne(internal::v1::ReportJobRequest& report) {
   report.set_session(job_.session);
   report.set_job(job_.job);
   report.set_term(job_.term);
-  const absl::Status status = Retry(dropped_, [&] { return send_(report); });
+  const absl::Status status = Retry(
+      dropped_, [&] { return send_(report); }, MayPass);
   return dropped_.HasBeenNotified() && !status.ok() ? Stale() : status;
 }
 

@@ -1,4 +1,4 @@
-// Tells the server what happened to one job, in order, for as long as the server is away if need be.
+// Tells the server what happened to one job, in order, for as long as the server is away or has no room if need be.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,7 @@ class Reporter {
     std::string job;
     int64_t term = 0;
   };
-  // `stale` is called at most once, on the reporting thread: the server has given the job to somebody else, or
-  // forgotten it.
+  // `stale` is called at most once, on the reporting thread: the server has given the job to somebody else.
   Reporter(Job job, Send send, std::function<void()> stale);
   // Drops what was not sent.
   ~Reporter();

@@ -13,15 +13,19 @@ bool IsTransient(const absl::Status& status) {
     case absl::StatusCode::kUnknown:
       return true;
     default:
-      return false;
+      // Not the code: a message that is too large for gRPC has the same, and stays too large.
+      return GetReason(status) == Reason::kQueueFull;
   }
 }
 
-absl::Status Retry(const absl::Notification& given_up, const std::function<absl::Status()>& attempt) {
+bool IsDiskFull(const absl::Status& status) { return GetReason(status) == Reason::kDiskFull; }
+
+absl::Status Retry(const absl::Notification& given_up, const std::function<absl::Status()>& attempt,
+                   const std::function<bool(const absl::Status&)>& may_pass) {
   Backoff backoff({});
   while (!given_up.HasBeenNotified()) {
     absl::Status status = attempt();
-    if (!IsTransient(status)) return status;
+    if (!may_pass(status)) return status;
     given_up.WaitForNotificationWithTimeout(backoff.Next());
   }
   return TenonError(Reason::kCancelled, "given up");

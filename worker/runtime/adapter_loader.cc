@@ -20,9 +20,17 @@ void AdapterLoader::Stop() {
   placer_.Stop();
 }
 
-void AdapterLoader::AddBase(const std::string& digest, std::shared_ptr<const engine::Base> base) {
+void AdapterLoader::AddBase(const std::string& digest, const std::shared_ptr<const engine::Base>& base) {
   absl::MutexLock lock(&mutex_);
-  bases_[digest] = std::move(base);
+  bases_[digest] = base;
+}
+
+absl::StatusOr<std::shared_ptr<const engine::Base>> AdapterLoader::BaseOf(const AdapterKey& key) const {
+  absl::MutexLock lock(&mutex_);
+  const auto found = bases_.find(key.base);
+  std::shared_ptr<const engine::Base> base = found == bases_.end() ? nullptr : found->second.lock();
+  if (base == nullptr) return TenonError(Reason::kNoWorker, "the base is not loaded", "base");
+  return base;
 }
 
 AdapterId AdapterLoader::Want(const AdapterKey& key, bool host_only) {
@@ -86,15 +94,9 @@ void AdapterLoader::Pump() {
 }
 
 void AdapterLoader::LoadHost(const Residency::Load& load) {
-  std::shared_ptr<const engine::Base> base;
-  {
-    absl::MutexLock lock(&mutex_);
-    const auto found = bases_.find(load.key.base);
-    if (found != bases_.end()) base = found->second;
-  }
   const absl::Time start = clock_.Now();
   const auto read = [&]() -> absl::StatusOr<Residency::Host> {
-    if (base == nullptr) return TenonError(Reason::kNoWorker, "the base is not loaded", "base");
+    ASSIGN_OR_RETURN(const auto base, BaseOf(load.key));
     ASSIGN_OR_RETURN(const std::filesystem::path folder, source_->Fetch(load.key.adapter));
     return engine::HostAdapter::Load(folder, *base);
   };
@@ -110,13 +112,12 @@ void AdapterLoader::LoadHost(const Residency::Load& load) {
 }
 
 void AdapterLoader::Place(const Residency::Load& load) {
-  std::shared_ptr<const engine::Base> base;
-  {
-    absl::MutexLock lock(&mutex_);
-    base = bases_.at(load.key.base);
-  }
   const absl::Time start = clock_.Now();
-  absl::StatusOr<Residency::Device> device = engine::DeviceAdapter::Place(load.host, *base);
+  const auto place = [&]() -> absl::StatusOr<Residency::Device> {
+    ASSIGN_OR_RETURN(const auto base, BaseOf(load.key));
+    return engine::DeviceAdapter::Place(load.host, *base);
+  };
+  absl::StatusOr<Residency::Device> device = place();
   const absl::Status status = device.status();
   Report("memory", clock_.Now() - start, status);
   {

@@ -27,8 +27,8 @@ class AdapterLoader {
   // Waits for loads that run. Nothing is called afterwards.
   void Stop();
 
-  // A base must be added before adapters on it are wanted.
-  void AddBase(const std::string& digest, std::shared_ptr<const engine::Base> base);
+  // A base must be added before adapters on it are wanted, and held for as long: it is not held here.
+  void AddBase(const std::string& digest, const std::shared_ptr<const engine::Base>& base);
 
   // See Residency. Unwant starts nothing: Pump.
   AdapterId Want(const AdapterKey& key, bool host_only);
@@ -45,6 +45,7 @@ class AdapterLoader {
   Residency::Counts counts() const;
 
  private:
+  absl::StatusOr<std::shared_ptr<const engine::Base>> BaseOf(const AdapterKey& key) const;
   void LoadHost(const Residency::Load& load);
   void Place(const Residency::Load& load);
   void Report(const char* from, absl::Duration took, const absl::Status& status) const;
@@ -56,7 +57,7 @@ class AdapterLoader {
 
   mutable absl::Mutex mutex_;
   Residency residency_ ABSL_GUARDED_BY(mutex_);
-  std::unordered_map<std::string, std::shared_ptr<const engine::Base>> bases_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, std::weak_ptr<const engine::Base>> bases_ ABSL_GUARDED_BY(mutex_);
 
   TaskPool readers_{2};
   TaskPool placer_{1};

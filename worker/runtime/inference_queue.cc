@@ -37,7 +37,16 @@ InferenceQueue::InferenceQueue(const Runtime::Options& options, const Parts& par
 
 void InferenceQueue::AddBase(const std::string& digest, std::shared_ptr<const engine::Base> base) {
   absl::MutexLock lock(&mutex_);
-  bases_.insert_or_assign(digest, BaseEntry{bases_.size() + 1, std::move(base)});
+  bases_.insert_or_assign(digest, BaseEntry{next_base_++, std::move(base)});
+}
+
+void InferenceQueue::RemoveBase(const std::string& digest) {
+  std::shared_ptr<const engine::Base> base;  // destroyed outside the lock
+  absl::MutexLock lock(&mutex_);
+  const auto found = bases_.find(digest);
+  if (found == bases_.end()) return;
+  base = std::move(found->second.base);
+  bases_.erase(found);
 }
 
 int64_t InferenceQueue::queued_rows() const {

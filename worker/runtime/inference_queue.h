@@ -34,6 +34,8 @@ class InferenceQueue final : public ForegroundWork {
   InferenceQueue(const Runtime::Options& options, const Parts& parts, RuntimeObserver observer);
 
   void AddBase(const std::string& digest, std::shared_ptr<const engine::Base> base);
+  // Calls that came before keep it.
+  void RemoveBase(const std::string& digest);
   uint64_t Submit(InferenceCall in, Done done);
   void Cancel(uint64_t id);
   // From the loader: an adapter arrived somewhere, or failed.
@@ -81,6 +83,7 @@ class InferenceQueue final : public ForegroundWork {
   std::unordered_map<AdapterId, std::map<uint64_t, CallPtr>> by_adapter_ ABSL_GUARDED_BY(mutex_);
   std::multimap<absl::Time, CallPtr> deadlines_ ABSL_GUARDED_BY(mutex_);
   Batcher batcher_ ABSL_GUARDED_BY(mutex_);
+  uint64_t next_base_ ABSL_GUARDED_BY(mutex_) = 1;
   uint64_t next_call_ ABSL_GUARDED_BY(mutex_) = 1;
   int64_t estimated_ ABSL_GUARDED_BY(mutex_) = 0;  // tokens of calls that have no tokens yet
 };

@@ -80,6 +80,27 @@ class RuntimeImpl final : public Runtime {
     return digests;
   }
 
+  void UnloadBase(const std::string& digest) override {
+    std::shared_ptr<const engine::Base> base;  // destroyed outside the lock
+    inference_.RemoveBase(digest);
+    absl::MutexLock lock(&mutex_);
+    const auto found = bases_.find(digest);
+    if (found == bases_.end()) return;
+    base = std::move(found->second);
+    bases_.erase(found);
+    std::erase_if(unloading_, [](const auto& entry) { return entry.second.expired(); });
+    unloading_.emplace(digest, base);
+  }
+
+  std::vector<std::string> unloading_bases() const override {
+    absl::MutexLock lock(&mutex_);
+    std::vector<std::string> digests;
+    for (const auto& [digest, base] : unloading_) {
+      if (!base.expired()) digests.push_back(digest);
+    }
+    return digests;
+  }
+
   uint64_t Submit(InferenceCall call, InferenceQueue::Done done) override {
     return inference_.Submit(std::move(call), std::move(done));
   }
@@ -144,6 +165,9 @@ class RuntimeImpl final : public Runtime {
     stats.queued_tokens = inference_.queued_tokens();
     absl::MutexLock lock(&mutex_);
     for (const auto& [digest, base] : bases_) stats.base_bytes += base->ResidentBytes();
+    for (const auto& [digest, unloading] : unloading_) {
+      if (const auto base = unloading.lock()) stats.base_bytes += base->ResidentBytes();
+    }
     return stats;
   }
 
@@ -179,6 +203,7 @@ class RuntimeImpl final : public Runtime {
   const Options options_;
   mutable absl::Mutex mutex_;
   std::map<std::string, std::shared_ptr<const engine::Base>> bases_ ABSL_GUARDED_BY(mutex_);
+  std::multimap<std::string, std::weak_ptr<const engine::Base>> unloading_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<BackgroundJob>> jobs_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<EvaluationRun>> evaluations_ ABSL_GUARDED_BY(mutex_);
   int64_t next_job_ ABSL_GUARDED_BY(mutex_) = 1;

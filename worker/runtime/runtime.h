@@ -163,6 +163,11 @@ class Runtime {
   // Loads a base from a folder whose files were checked. Blocks the caller (not the device thread) until it is ready.
   virtual absl::Status LoadBase(const std::string& digest, const std::filesystem::path& folder) = 0;
   virtual std::vector<std::string> bases() const = 0;
+  // Calls and jobs that come from now on get NO_WORKER. Those that are here finish, and the base's memory goes with the
+  // last of them. No-op for one that is not held.
+  virtual void UnloadBase(const std::string& digest) = 0;
+  // Unloaded ones that calls or jobs still use.
+  virtual std::vector<std::string> unloading_bases() const = 0;
 
   // Queues rows; `done` is called exactly once, on the device thread, unless the call was cancelled. Returns the call's
   // id.

@@ -55,6 +55,9 @@ void FakeWorker::RunLink() {
       work_thread_ = std::thread([this] { RunWork(); });
       absl::MutexLock lock(&mutex_);
       welcome_ = true;
+    } else if (response.has_unload_base()) {
+      absl::MutexLock lock(&mutex_);
+      unloads_.push_back(response.unload_base().digest());
     } else if (response.has_load_base() && options_.load_bases) {
       LinkRequest loaded;
       loaded.mutable_base_loaded()->set_digest(response.load_base().digest());
@@ -114,6 +117,13 @@ std::vector<uint64_t> FakeWorker::WaitForCancels(size_t count) {
   const auto enough = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return cancels_.size() >= count; };
   mutex_.Await(absl::Condition(&enough));
   return cancels_;
+}
+
+std::vector<std::string> FakeWorker::WaitForUnloads(size_t count) {
+  absl::MutexLock lock(&mutex_);
+  const auto enough = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return unloads_.size() >= count; };
+  mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(30));
+  return unloads_;
 }
 
 grpc::Status FakeWorker::WaitForEnd() {

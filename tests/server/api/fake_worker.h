@@ -39,6 +39,7 @@ class FakeWorker {
   // Waits until so many requests came, and returns them all.
   std::vector<internal::v1::InferenceRequest> WaitForRequests(size_t count);
   std::vector<uint64_t> WaitForCancels(size_t count);
+  std::vector<std::string> WaitForUnloads(size_t count);
   // How the Link stream ended.
   grpc::Status WaitForEnd();
   void Send(const internal::v1::InferenceResult& result);
@@ -62,6 +63,7 @@ class FakeWorker {
   bool welcome_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);
   std::vector<internal::v1::InferenceRequest> requests_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> unloads_ ABSL_GUARDED_BY(mutex_);
   std::vector<uint64_t> cancels_ ABSL_GUARDED_BY(mutex_);
   std::thread link_thread_;
   std::thread work_thread_;

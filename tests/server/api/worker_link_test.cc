@@ -5,6 +5,7 @@
 #include "common/digest.h"
 #include "common/status_proto.h"
 #include "tenon/v1/admin_service.grpc.pb.h"
+#include "tenon/v1/catalog_service.grpc.pb.h"
 #include "tests/server/api/fake_worker.h"
 #include "tests/server/api/server_fixture.h"
 
@@ -53,6 +54,22 @@ TEST_F(WorkerLinkTest, WorkersAreListedWithTheirBases) {
   EXPECT_EQ(status.ready_workers(), 1);
   EXPECT_TRUE(status.writable());
   EXPECT_FALSE(status.version().empty());
+}
+
+TEST_F(WorkerLinkTest, ADeletedBaseIsUnloaded) {
+  FakeWorker worker(server_->ports().workers, {});
+  WaitForHealth("tenon.v1.InferenceService", true);
+  const auto catalog = v1::CatalogService::NewStub(Channel());
+  google::protobuf::Empty empty;
+  v1::DeleteAdapterRequest adapter;
+  adapter.set_name("adapters/topics");
+  ASSERT_TRUE(catalog->DeleteAdapter(Context().get(), adapter, &empty).ok());
+  v1::DeleteBaseRequest base;
+  base.set_name("bases/mini");
+  ASSERT_TRUE(catalog->DeleteBase(Context().get(), base, &empty).ok());
+  EXPECT_THAT(worker.WaitForUnloads(1), ::testing::ElementsAre(std::string(64, 'b')));
+  WaitForHealth("tenon.v1.InferenceService", false);
+  EXPECT_THAT(Workers().at(0).base_digests(), ::testing::IsEmpty());
 }
 
 TEST_F(WorkerLinkTest, AClosedWorkerIsShownAsLostForItsWindow) {

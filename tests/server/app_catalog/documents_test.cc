@@ -321,6 +321,52 @@ TEST_F(DocumentsTest, AnIndexThatWasForgottenIsBuiltAgain) {
   }
 }
 
+TEST_F(DocumentsTest, WhatIsJustReplacedOrDeletedLeavesNoGapInTheAnswer) {
+  for (const auto kind : {v1::INDEX_KIND_FLAT, v1::INDEX_KIND_HNSW}) {
+    const std::string id = kind == v1::INDEX_KIND_FLAT ? "flat" : "hnsw";
+    ASSERT_TRUE(Create(id, kind).ok());
+    ASSERT_TRUE(Add(id, {{"a", "red apple"}, {"b", "red apple pie"}, {"c", "red sky"}, {"d", "blue sea"}}).ok());
+    ASSERT_EQ(Find(id, "red apple", 2), (std::vector<std::string>{"a", "b"}));
+    const std::string space = collections_->Find(kTenant, id, "collection")->document_space();
+    // Looks while a change is committed and the index has not heard of it.
+    const auto in_between = [&](const std::function<absl::Status(Transaction&, IndexChange*)>& write,
+                                const std::function<void()>& look) {
+      const absl::Status status = indexes_->Change({kTenant, space}, [&]() -> absl::StatusOr<IndexChange> {
+        IndexChange change;
+        RETURN_IF_ERROR(store_->Write([&](Transaction& transaction) { return write(transaction, &change); }));
+        look();
+        return change;
+      });
+      ASSERT_TRUE(status.ok()) << status;
+    };
+    const auto erase = [&](std::vector<std::string> gone) {
+      return [&space, gone](Transaction& transaction, IndexChange* change) -> absl::Status {
+        ASSIGN_OR_RETURN(change->removed, transaction.DeleteDocuments(kTenant, space, gone));
+        return absl::OkStatus();
+      };
+    };
+    const auto replace = [&](const std::string& document) {
+      return [&space, document](Transaction& transaction, IndexChange* change) -> absl::Status {
+        const DocumentRecord record{.id = document, .vector = WordVector("red apple")};
+        ASSIGN_OR_RETURN(const auto numbers, transaction.PutDocuments(kTenant, space, {record}));
+        change->put.push_back({numbers[0], document, {}, record.vector});
+        return absl::OkStatus();
+      };
+    };
+    in_between(replace("a"), [&] { EXPECT_EQ(Find(id, "red apple", 2), (std::vector<std::string>{"b", "c"})); });
+    EXPECT_EQ(Find(id, "red apple", 2), (std::vector<std::string>{"a", "b"}));
+    in_between(erase({"a"}), [&] { EXPECT_EQ(Find(id, "red apple", 2), (std::vector<std::string>{"b", "c"})); });
+    in_between(erase({"b", "c"}), [&] { EXPECT_EQ(Find(id, "red apple", 2), std::vector<std::string>{"d"}); });
+    in_between(replace("d"), [&] {
+      v1::RetrieveRequest request;
+      request.set_collection(id);
+      request.add_queries("red apple");
+      EXPECT_REASON(documents_->Retrieve(Scope(), request).status(), Reason::kQueueFull, "");
+    });
+    EXPECT_EQ(Find(id, "red apple", 2), std::vector<std::string>{"d"});
+  }
+}
+
 TEST_F(DocumentsTest, ManyThreadsAddDeleteAndSearch) {
   ASSERT_TRUE(Create("library", v1::INDEX_KIND_HNSW).ok());
   constexpr int kThreads = 4, kRounds = 15;

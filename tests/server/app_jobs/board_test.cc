@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 #include "server/app/job_board.h"
 
 namespace tenon::server {
@@ -82,6 +84,56 @@ TEST(JobBoardTest, TellsWhichFilesACheckpointLost) {
   job.set_version(job.version() + 1);
   EXPECT_EQ(board.Put(job), std::vector<std::string>{"old"});
   EXPECT_EQ(board.CheckpointFiles(), (std::set<std::string>{"both", "new"}));
+}
+
+TEST(JobBoardTest, TheLeastLoadedWorkerThatHoldsTheBaseIsChosen) {
+  JobBoard board(2, "server");
+  for (const std::string session : {"s1", "s2", "s3"}) {
+    board.AddWorker(session, "w", {});
+    if (session != "s3") board.AddBase(session, "b1");
+  }
+  for (const std::string id : {"j1", "j2", "j3", "j4", "j5"}) board.Put(Queued(id));
+  std::vector<std::string> sessions;
+  while (const auto claim = board.TakeClaim()) sessions.push_back(claim->session);
+  EXPECT_EQ(sessions, (std::vector<std::string>{"s1", "s2", "s1", "s2"}));
+}
+
+TEST(JobBoardTest, ALongQueueBehindBusyWorkersCostsOneLook) {
+  JobBoard board(1, "server");
+  for (int i = 0; i < 200; ++i) {
+    const std::string session = "s" + std::to_string(i);
+    board.AddWorker(session, "w", {});
+    board.AddBase(session, "b1");
+    JobRecord running = Queued("running-" + std::to_string(i));
+    ASSERT_TRUE(ClaimJob(running, session, "w", kNow).ok());
+    board.Put(running);
+  }
+  for (int i = 0; i < 2000; ++i) board.Put(Queued("queued-" + std::to_string(i)));
+  // Of this process alone, and bounded by far: every job at every worker over again takes some ten seconds.
+  const std::clock_t start = std::clock();
+  EXPECT_FALSE(board.TakeClaim().has_value());
+  EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 1.0);
+}
+
+TEST(JobBoardTest, AJobGivenUpIsLostThoughItsWorkerIsConnected) {
+  JobBoard board(1, "server");
+  board.AddWorker("s", "w", {});
+  JobRecord job = Queued("j");
+  ASSERT_TRUE(ClaimJob(job, "s", "w", kNow).ok());
+  board.Put(job);
+  const JobKey key{"t", "finetuneJobs/j"};
+  EXPECT_TRUE(board.TakeLost(kNow).empty());
+  board.GiveUp(key, 7);
+  EXPECT_TRUE(board.TakeLost(kNow).empty()) << "another term's";
+  board.GiveUp(key, 1);
+  RequestCancel(job, kNow);
+  board.Put(job);  // what is stored meanwhile does not bring it back
+  EXPECT_EQ(board.TakeLost(kNow).size(), 1u);
+  board.Release(key);
+  internal::v1::JobHold hold;
+  hold.set_job("finetuneJobs/j");
+  hold.set_term(1);
+  EXPECT_EQ(board.AddWorker("s", "w", {hold}).drop.size(), 1u);
 }
 
 TEST(JobBoardTest, JobsOfOneNameAreToldApartBySession) {

@@ -182,6 +182,19 @@ TEST_F(RecoveryTest, ACancelLostOnTheWayIsSentAgain) {
   EXPECT_EQ(sent[0].message.cancel().job(), kJob);
 }
 
+TEST_F(RecoveryTest, AMissedCancelComesBehindTheWelcome) {
+  CreateAndRun();
+  ASSERT_TRUE(jobs_->CancelFinetune("default", "j1").ok());
+  Settle();
+  TakeSent();
+  loop_->Run([&] {
+    jobs_->OnWorkerHello("s1", "worker-s1", {Hold(kJob, 1)});
+    EXPECT_THAT(TakeSent(), IsEmpty()) << "the caller has not said welcome yet, and a worker hears nothing before it";
+  });
+  Settle();
+  ASSERT_EQ(TakeSent().size(), 1u);
+}
+
 TEST_F(RecoveryTest, ACancelledJobWhoseWorkerIsLostIsCancelled) {
   CreateAndRun();
   ASSERT_TRUE(jobs_->CancelFinetune("default", "j1").ok());
@@ -189,7 +202,7 @@ TEST_F(RecoveryTest, ACancelledJobWhoseWorkerIsLostIsCancelled) {
   EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_CANCELLED);
 }
 
-TEST_F(RecoveryTest, AWorkerLostWhileItsClaimIsCommittedLosesTheJobAgain) {
+TEST_F(RecoveryTest, AJobWhoseWorkerIsLostWhileItsClaimIsCommittedIsQueuedAgain) {
   Create(NewFinetune("j1"));
   // Both on the loop before the claim's commit comes back to it.
   loop_->Run([&] {
@@ -202,6 +215,86 @@ TEST_F(RecoveryTest, AWorkerLostWhileItsClaimIsCommittedLosesTheJobAgain) {
   EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_QUEUED);
   Connect("s2");
   EXPECT_EQ(TakeSent().size(), 1u);
+}
+
+TEST_F(RecoveryTest, AJobThatItsWorkerNoLongerNamesIsLostBehindOneLease) {
+  CreateAndRun();
+  Beat("s1", {});  // sent before the assignment arrived, perhaps
+  clock_.Advance(options_.lease);
+  Beat("s1", {});
+  EXPECT_EQ(Get("j1").term(), 1);
+  EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_RUNNING);
+  clock_.Advance(absl::Seconds(1));
+  Beat("s1", {});
+  const auto sent = TakeSent();
+  ASSERT_EQ(sent.size(), 1u) << "its worker is free again";
+  EXPECT_EQ(sent[0].message.assign().term(), 2);
+  EXPECT_EQ(Get("j1").recoveries(), 1);
+  EXPECT_EQ(GetReason(jobs_->Report(Success("s1", kJob, 1))), Reason::kStaleTerm);
+  clock_.Advance(options_.lease);
+  Beat("s1", {Hold(kJob, 1)});  // not the term that it was given last
+  EXPECT_EQ(Get("j1").term(), 2) << "the new term has a lease of its own";
+}
+
+TEST_F(RecoveryTest, AJobThatItsWorkerNamesIsKept) {
+  CreateAndRun();
+  for (int i = 0; i < 2; ++i) {
+    Beat("s1", {});
+    clock_.Advance(options_.lease / 2);
+    Beat("s1", {Hold(kJob, 1)});
+    clock_.Advance(options_.lease);
+  }
+  EXPECT_THAT(TakeSent(), IsEmpty());
+  EXPECT_EQ(Get("j1").term(), 1);
+  EXPECT_EQ(Get("j1").recoveries(), 0);
+}
+
+TEST_F(RecoveryTest, ACancelledJobThatItsWorkerNoLongerNamesIsCancelled) {
+  CreateAndRun();
+  ASSERT_TRUE(jobs_->CancelFinetune("default", "j1").ok());
+  Beat("s1", {});
+  clock_.Advance(options_.lease + absl::Seconds(1));
+  Beat("s1", {});
+  EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_CANCELLED);
+}
+
+TEST_F(RecoveryTest, AWorkerWhoseLinkIsClosedGetsNoJob) {
+  Connect("s1");
+  Disconnect("s1");
+  Create(NewFinetune("j1"));
+  EXPECT_THAT(TakeSent(), IsEmpty());
+  EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(Get("j1").queue().reason(), v1::WAITING_REASON_NO_WORKER);
+  Lose("s1");
+  EXPECT_EQ(Get("j1").recoveries(), 0);
+  Connect("s1");
+  EXPECT_EQ(TakeSent().at(0).message.assign().term(), 1);
+}
+
+TEST_F(RecoveryTest, AClosedLinkKeepsTheJobsThatItsWorkerHas) {
+  CreateAndRun();
+  Disconnect("s1");
+  EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_RUNNING);
+  EXPECT_TRUE(jobs_->Report(Success("s1", kJob, 1)).ok()) << "reports come by another way";
+}
+
+TEST_F(RecoveryTest, AJobThatWasNeverSentIsNotLost) {
+  Create(NewFinetune("j1"));
+  for (int i = 0; i < 3; ++i) {
+    // All on the loop before the claim's commit comes back to it.
+    loop_->Run([&] {
+      jobs_->OnWorkerHello("s1", "w", {});
+      jobs_->OnBaseReady("s1", "b1");
+      jobs_->OnWorkerDisconnected("s1");
+    });
+    Settle();
+    EXPECT_THAT(TakeSent(), IsEmpty());
+    EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_QUEUED);
+    EXPECT_EQ(Get("j1").recoveries(), 0);
+  }
+  Lose("s1");
+  Connect("s2");
+  EXPECT_EQ(TakeSent().at(0).message.assign().term(), 4);
 }
 
 TEST_F(RecoveryTest, QueuedJobsSurviveARestart) {

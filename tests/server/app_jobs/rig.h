@@ -207,6 +207,14 @@ class Rig : public testing::Test {
     Settle();
     return drop;
   }
+  void Beat(const std::string& session, const std::vector<internal::v1::JobHold>& held) {
+    loop_->Run([&] { jobs_->OnWorkerHeartbeat(session, held); });
+    Settle();
+  }
+  void Disconnect(const std::string& session) {
+    loop_->Run([&] { jobs_->OnWorkerDisconnected(session); });
+    Settle();
+  }
   void Lose(const std::string& session) {
     loop_->Run([&] { jobs_->OnWorkerLost(session); });
     Settle();

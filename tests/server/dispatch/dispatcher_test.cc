@@ -61,6 +61,18 @@ TEST_F(DispatcherTest, WaitsForAWorkerThatHoldsTheBase) {
   EXPECT_EQ(assignment->waited, absl::Seconds(3));
 }
 
+TEST_F(DispatcherTest, ABaseThatIsTakenAwayGetsNoMoreCalls) {
+  Open("w", 100);
+  Admit(Ticket(1));
+  EXPECT_THAT(Send(), ElementsAre("1@w"));
+  Admit(Ticket(2));
+  dispatcher_.RemoveBase("w", "base");
+  EXPECT_THAT(Send(), IsEmpty());
+  EXPECT_TRUE(dispatcher_.Complete(1, "w", 10)) << "what it has goes on";
+  dispatcher_.AddBase("w", "base");
+  EXPECT_THAT(Send(), ElementsAre("2@w"));
+}
+
 TEST_F(DispatcherTest, CreditsBoundWhatIsOut) {
   Open("w", 25);
   for (uint64_t id : {1, 2, 3}) Admit(Ticket(id, 10));

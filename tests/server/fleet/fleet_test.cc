@@ -29,6 +29,11 @@ class FleetTest : public ::testing::Test {
     for (const auto& load : fleet_.TakeLoads()) loads.push_back(load.session + "<-" + load.digest);
     return loads;
   }
+  std::vector<std::string> Unloads() {
+    std::vector<std::string> unloads;
+    for (const auto& unload : fleet_.TakeUnloads()) unloads.push_back(unload.session + "->" + unload.digest);
+    return unloads;
+  }
 
   ManualClock clock_;
   Fleet fleet_{clock_, Fleet::Options()};
@@ -169,10 +174,86 @@ TEST_F(FleetTest, ALoadThatWasLostWithTheStreamIsAskedForAgain) {
   EXPECT_THAT(Loads(), ElementsAre("s<-b1"));
 }
 
+TEST_F(FleetTest, ADeletedBaseTakesMemoryUntilItsWorkerHasUnloadedIt) {
+  fleet_.SetBases({{"b1", 60}});
+  Join("w", "s", 1, 100);
+  EXPECT_THAT(Unloads(), IsEmpty());
+  fleet_.SetBases({{"b2", 50}});
+  EXPECT_THAT(Loads(), IsEmpty());
+  EXPECT_THAT(Unloads(), ElementsAre("s->b1"));
+  EXPECT_THAT(Unloads(), IsEmpty()) << "asked once";
+  EXPECT_FALSE(fleet_.Serves("s", "b1"));
+  EXPECT_EQ(fleet_.StageOf("b1"), BaseStage::kAbsent);
+  fleet_.SetBases({{"b2", 50}});
+  fleet_.BasesHeld("s", {"b1"});  // a call still uses it
+  EXPECT_THAT(Loads(), IsEmpty()) << "60 + 50 do not fit into 100";
+  fleet_.BasesHeld("s", {});
+  EXPECT_THAT(Loads(), ElementsAre("s<-b2"));
+}
+
+TEST_F(FleetTest, ABaseDeletedAndAddedAgainIsLoadedBehindItsUnload) {
+  fleet_.SetBases({{"b1", 60}});
+  Join("w", "s", 1);
+  fleet_.SetBases({});
+  EXPECT_THAT(Unloads(), ElementsAre("s->b1"));
+  fleet_.SetBases({{"b1", 60}});
+  EXPECT_EQ(fleet_.StageOf("b1"), BaseStage::kExpected) << "calls wait for it";
+  EXPECT_THAT(Loads(), IsEmpty());
+  EXPECT_THAT(Unloads(), IsEmpty());
+  fleet_.BasesHeld("s", {});
+  EXPECT_THAT(Loads(), ElementsAre("s<-b1"));
+  fleet_.BaseLoaded("s", "b1", true);
+  EXPECT_TRUE(fleet_.Serves("s", "b1"));
+}
+
+TEST_F(FleetTest, ABaseThatAnotherNameStillHasStays) {
+  fleet_.SetBases({{"b1", 60}, {"b1", 60}});
+  Join("w", "s", 1);
+  fleet_.SetBases({{"b1", 60}});
+  EXPECT_THAT(Unloads(), IsEmpty());
+  EXPECT_TRUE(fleet_.Serves("s", "b1"));
+}
+
+TEST_F(FleetTest, ABaseDeletedWhileItLoadsIsUnloadedThen) {
+  fleet_.SetBases({{"b1", 60}});
+  ASSERT_TRUE(fleet_.Connect(Worker("w", "s", 100), {}, 1).ok());
+  ASSERT_THAT(Loads(), ElementsAre("s<-b1"));
+  fleet_.SetBases({{"b2", 50}});
+  EXPECT_THAT(Unloads(), IsEmpty());
+  fleet_.BaseLoaded("s", "b1", true);
+  EXPECT_THAT(Unloads(), ElementsAre("s->b1"));
+  EXPECT_THAT(Loads(), IsEmpty());
+}
+
+TEST_F(FleetTest, AnUnloadUnderWayOutlivesTheStream) {
+  fleet_.SetBases({{"b1", 60}});
+  Join("w", "s", 1, 100);
+  fleet_.SetBases({{"b2", 50}});
+  ASSERT_THAT(Unloads(), ElementsAre("s->b1"));
+  fleet_.Disconnect("s", 1);
+  ASSERT_TRUE(fleet_.Connect(Worker("w", "s", 100), {"b1"}, 2).ok());  // the message was lost
+  EXPECT_THAT(Unloads(), ElementsAre("s->b1"));
+  ASSERT_TRUE(fleet_.Connect(Worker("w", "s", 100), {}, 3, {"b1"}).ok());
+  EXPECT_THAT(Unloads(), IsEmpty());
+  EXPECT_THAT(Loads(), IsEmpty());
+  fleet_.BasesHeld("s", {});
+  EXPECT_THAT(Loads(), ElementsAre("s<-b2"));
+}
+
+TEST_F(FleetTest, ABaseOfUnknownSizeMayTakeEverything) {
+  fleet_.SetBases({{"b2", 50}});
+  ASSERT_TRUE(fleet_.Connect(Worker("w", "s", 100), {"deleted-before"}, 1).ok());
+  EXPECT_THAT(Unloads(), ElementsAre("s->deleted-before"));
+  EXPECT_THAT(Loads(), IsEmpty());
+  fleet_.BasesHeld("s", {});
+  EXPECT_THAT(Loads(), ElementsAre("s<-b2"));
+}
+
 TEST_F(FleetTest, AStrangersMessagesChangeNothing) {
   EXPECT_FALSE(fleet_.Heartbeat("nobody", 1, 1, {}));
   fleet_.SetWork("nobody", true);
   fleet_.BaseLoaded("nobody", "b1", true);
+  fleet_.BasesHeld("nobody", {"b1"});
   fleet_.Disconnect("nobody", 9);
   EXPECT_THAT(fleet_.Workers(), IsEmpty());
   EXPECT_EQ(fleet_.StageOf("b1"), BaseStage::kAbsent);

@@ -133,6 +133,18 @@ TEST_F(JobTest, ALossIsCountedOnce) {
   EXPECT_EQ(job_.losses(), 1);
 }
 
+TEST_F(JobTest, AClaimTakenBackIsNoLoss) {
+  Run();
+  EXPECT_EQ(GetReason(UnclaimJob(job_, 2, kNow).status()), Reason::kStaleTerm);
+  Do(UnclaimJob(job_, 1, kNow));
+  EXPECT_EQ(JobStateOf(job_), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(job_.losses(), 0);
+  Do(ClaimJob(job_, "s", "w", kNow));
+  Do(RequestCancel(job_, kNow));
+  Do(UnclaimJob(job_, 2, kNow));
+  EXPECT_EQ(JobStateOf(job_), v1::JOB_STATE_CANCELLED);
+}
+
 TEST_F(JobTest, HandingBackIsNoLoss) {
   Run();
   auto stopped = NewReport(1);

@@ -224,7 +224,7 @@ TEST(HnswIndexTest, SearchesGoOnWhileALargeChangeIsApplied) {
   const auto vectors = RandomVectors(4000, 64, 5);
   for (int i = 0; i < 4000; ++i) change.put.push_back({i + 1, absl::StrCat("d", i), {}, vectors[i]});
   std::atomic<bool> done = false;
-  std::thread writer([&] {
+  std::jthread writer([&] {  // joins however the test ends
     EXPECT_TRUE(index.Apply(std::move(change)).ok());
     done = true;
   });

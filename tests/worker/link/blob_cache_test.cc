@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <fstream>
@@ -52,6 +53,13 @@ class BlobCacheTest : public ::testing::Test {
     return {std::istreambuf_iterator<char>(in), {}};
   }
   static std::string Digest(int n) { return Sha256Hex(absl::StrCat("digest ", n)); }
+  // 'R': the thread runs, 'S': it waits.
+  static char StateOf(pid_t thread) {
+    std::ifstream in(absl::StrCat("/proc/self/task/", thread, "/stat"));
+    std::string number, name, state;  // the name is in brackets and has no space here
+    in >> number >> name >> state;
+    return state.empty() ? '?' : state[0];
+  }
   size_t BlobsOnDisk() {
     return static_cast<size_t>(std::distance(fs::directory_iterator(root_ / "blobs"), fs::directory_iterator()));
   }
@@ -156,6 +164,34 @@ TEST_F(BlobCacheTest, TheLeastRecentlyUsedAdaptersLeave) {
   EXPECT_EQ(fetches_, before + 1) << "the shared file is still here";
 }
 
+TEST_F(BlobCacheTest, AFolderThatIsJustHandedOutIsNotTrimmed) {
+  const auto old = Files({{"a", std::string(100, 'a')}, {"b", std::string(100, 'b')}});
+  ASSERT_TRUE(cache_->AdapterFolder(Digest(0), old).ok());
+  for (int i = 1; i <= 8; ++i) {
+    ASSERT_TRUE(cache_->AdapterFolder(Digest(i), Files({{"w", absl::StrCat("weights ", i)}})).ok());
+  }
+  const auto large = Files({{"w", std::string(2000, 'l')}});
+  Open(1000);                                     // nothing is checked yet
+  fs::remove(root_ / "blobs" / old[1].sha256());  // so that it is fetched again, in the middle of the check
+  absl::Notification reached, open;
+  on_fetch_ = [&] {
+    if (reached.HasBeenNotified()) return;
+    reached.Notify();
+    open.WaitForNotification();
+  };
+  std::thread handing([&] {
+    const auto folder = cache_->AdapterFolder(Digest(0), old);
+    ASSERT_TRUE(folder.ok()) << folder.status();
+    EXPECT_EQ(ReadAll(*folder / "b"), std::string(100, 'b'));
+  });
+  reached.WaitForNotification();
+  ASSERT_TRUE(cache_->AdapterFolder(Digest(9), large).ok());
+  EXPECT_TRUE(fs::exists(root_ / "adapters" / Digest(0))) << "the least recently used, and in use";
+  EXPECT_FALSE(fs::exists(root_ / "adapters" / Digest(1)));
+  open.Notify();
+  handing.join();
+}
+
 TEST_F(BlobCacheTest, BasesStayWhateverTheBound) {
   Open(1);
   const auto base = Files({{"model.safetensors", std::string(5000, 'm')}});
@@ -185,18 +221,27 @@ TEST_F(BlobCacheTest, NamesThatLeaveTheFolderAreRefused) {
 
 TEST_F(BlobCacheTest, TwoCallsForOneBlobFetchItOnce) {
   const auto files = Files({{"w", "weights"}});
+  const auto more = Files({{"a", "fetched first"}, {"w", "weights"}});
   absl::Notification reached, open;
+  std::atomic<pid_t> second_thread = 0;
   on_fetch_ = [&] {
-    reached.Notify();
+    if (fetches_ == 2) {
+      second_thread = gettid();  // it has its own file, and wants the other's next
+      return;
+    }
+    if (!reached.HasBeenNotified()) reached.Notify();
     open.WaitForNotification();
   };
   std::thread first([&] { EXPECT_TRUE(cache_->AdapterFolder(Digest(1), files).ok()); });
   reached.WaitForNotification();
-  std::thread second([&] { EXPECT_TRUE(cache_->AdapterFolder(Digest(2), files).ok()); });
+  std::thread second([&] { EXPECT_TRUE(cache_->AdapterFolder(Digest(2), more).ok()); });
+  // It sleeps once it waits for the first, or in a fetch of its own.
+  while (second_thread == 0 || StateOf(second_thread) != 'S') std::this_thread::yield();
+  EXPECT_EQ(fetches_, 2);
   open.Notify();
   first.join();
   second.join();
-  EXPECT_EQ(fetches_, 1);
+  EXPECT_EQ(fetches_, 2);
 }
 
 TEST_F(BlobCacheTest, ABlobThatIsReadOnceIsNotKept) {

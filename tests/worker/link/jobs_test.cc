@@ -238,6 +238,64 @@ TEST_F(JobsTest, AnOutcomeThatTheServerRefusesIsAFailure) {
   EXPECT_EQ(WaitForFailure().failure().reason(), "ADAPTER_INVALID");
 }
 
+TEST_F(JobsTest, DataIsAskedForAgainWhereTheServerIsBusy) {
+  server_.RefuseFetch(TenonError(Reason::kQueueFull, "busy"));
+  EXPECT_EQ(Assign().job.data.train.size(), 10u);
+  EXPECT_EQ(server_.fetches(), 2);
+}
+
+TEST_F(JobsTest, ACheckpointWaitsForRoomOnTheServer) {
+  const auto training = Assign();
+  std::atomic<int> publishes = 0, reports = 0;
+  server_.OnPublish([&](const auto&) {
+    return ++publishes <= 2 ? TenonError(Reason::kDiskFull, "the server's disk is full") : absl::OkStatus();
+  });
+  server_.OnReport([&](const pb::ReportJobRequest& report) {
+    return report.has_checkpoint() && ++reports <= 2 ? TenonError(Reason::kQueueFull, "busy") : absl::OkStatus();
+  });
+  const absl::Status status = training.callbacks.checkpoint(8, MakeFolder("c", {{"state", "s"}}));
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(reports, 3);
+}
+
+TEST_F(JobsTest, AFailureIsSaidUntilTheServerHasRoomForIt) {
+  const auto training = Assign();
+  std::atomic<int> refusals = 0;
+  server_.OnReport([&](const pb::ReportJobRequest& report) {
+    return report.has_failure() && ++refusals <= 2 ? TenonError(Reason::kDiskFull, "full") : absl::OkStatus();
+  });
+  Finish(training, TenonError(Reason::kLossNotFinite, "step 3: the loss is NaN"));
+  EXPECT_TRUE(WaitForFailure().has_failure());
+  EXPECT_EQ(refusals, 3);
+}
+
+TEST_F(JobsTest, AFileThatTheServerMissesIsNoNewTerm) {
+  const auto training = Assign();
+  server_.OnReport([](const pb::ReportJobRequest& report) {
+    return report.has_checkpoint() ? TenonError(Reason::kNotFound, "file state was not published") : absl::OkStatus();
+  });
+  const absl::Status status = training.callbacks.checkpoint(8, MakeFolder("c", {{"state", "s"}}));
+  EXPECT_EQ(GetReason(status), Reason::kNotFound);
+  Finish(training, status);
+  EXPECT_EQ(WaitForFailure().failure().reason(), "NOT_FOUND") << "the job ends with a word";
+}
+
+TEST_F(JobsTest, ACancelledJobDoesNotWaitForRoom) {
+  const auto training = Assign();
+  absl::Notification refused;
+  server_.OnPublish([&](const auto&) {
+    if (!refused.HasBeenNotified()) refused.Notify();
+    return TenonError(Reason::kDiskFull, "the server's disk is full");
+  });
+  absl::Status status;
+  std::thread checkpoint([&] { status = training.callbacks.checkpoint(8, MakeFolder("c", {{"state", "s"}})); });
+  refused.WaitForNotification();
+  jobs_->Cancel("finetuneJobs/a", 1);
+  checkpoint.join();
+  EXPECT_EQ(GetReason(status), Reason::kCancelled);
+  EXPECT_TRUE(server_.WaitForReport([](const auto& report) { return report.has_stopped(); }).has_stopped());
+}
+
 TEST_F(JobsTest, EvaluatesAdaptersInOrder) {
   Connect();
   pb::LinkResponse message;

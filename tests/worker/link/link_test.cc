@@ -62,6 +62,39 @@ TEST_F(LinkTest, FetchesAndLoadsABase) {
   EXPECT_EQ(ReadAll(runtime_.Folder(digest) / "1_Pooling_config.json"), std::string(100'000, 'p'));
 }
 
+TEST_F(LinkTest, UnloadsABaseAndSaysWhenItsMemoryIsFree) {
+  Connect();
+  const std::string digest = Sha256Hex("base");
+  pb::LinkResponse load, unload;
+  load.mutable_load_base()->set_digest(digest);
+  *load.mutable_load_base()->mutable_files() = server_.AddFiles({{"config.json", "{}"}});
+  unload.mutable_unload_base()->set_digest(digest);
+  const auto wait_until_held = [&](bool held) {
+    bool is_held = !held;
+    while (is_held != held) {
+      const pb::LinkRequest beat = server_.TakeLink();
+      ASSERT_NE(beat.message_case(), pb::LinkRequest::MESSAGE_NOT_SET) << "no word of it";
+      if (beat.has_heartbeat()) is_held = !beat.heartbeat().base_digests().empty();
+    }
+  };
+  runtime_.UseBases(true);
+  server_.SendLink(load);
+  wait_until_held(true);
+  server_.SendLink(unload);
+  while (runtime_.unloading_bases().empty()) std::this_thread::yield();
+  EXPECT_THAT(runtime_.bases(), ::testing::IsEmpty());
+  wait_until_held(true);
+  server_.CloseLink();
+  ASSERT_TRUE(server_.WaitForHellos(2));
+  EXPECT_THAT(server_.hellos()[1].base_digests(), ::testing::IsEmpty());
+  EXPECT_THAT(server_.hellos()[1].unloading_digests(), ElementsAre(digest));
+  runtime_.UseBases(false);
+  wait_until_held(false);
+  server_.SendLink(load);
+  wait_until_held(true);
+  EXPECT_THAT(runtime_.bases(), ElementsAre(digest));
+}
+
 TEST_F(LinkTest, ABaseThatCannotBeLoadedIsSaidWithItsReason) {
   Connect();
   const auto load = [&](const std::string& name, const std::string& bytes, bool corrupt) {
@@ -165,6 +198,28 @@ TEST_F(LinkTest, StartsBeforeItsServerDoes) {
   link_->Start();
   server_.Restart();
   EXPECT_TRUE(server_.WaitForHellos(1));
+}
+
+TEST_F(LinkTest, StopsThoughTheServerReadsNothing) {
+  // Heartbeats that name them fill every buffer on the way.
+  for (int i = 0; i < 40'000; ++i) ASSERT_TRUE(runtime_.LoadBase(Sha256Hex(absl::StrCat(i)), "/nowhere").ok());
+  server_.ReadNoLink();
+  Connect();
+  while (runtime_.looks() == 0) std::this_thread::yield();
+  pb::LinkResponse load;
+  load.mutable_load_base()->set_digest(Sha256Hex("base"));
+  *load.mutable_load_base()->mutable_files() = server_.AddFiles({{"config.json", "{}"}});
+  server_.SendLink(load);
+  while (runtime_.Folder(Sha256Hex("base")).empty()) std::this_thread::yield();
+  absl::Notification stopped;
+  std::thread stop([&] {
+    link_->Drain(absl::ZeroDuration());
+    link_->Stop();
+    stopped.Notify();
+  });
+  EXPECT_TRUE(stopped.WaitForNotificationWithTimeout(absl::Seconds(20))) << "the answer to the load is in the way";
+  server_.CloseLink();
+  stop.join();
 }
 
 TEST_F(LinkTest, DrainFinishesWhatIsHereAndRefusesMore) {

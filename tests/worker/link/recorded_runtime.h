@@ -1,6 +1,8 @@
 // A runtime that keeps what it is asked to do, so that a test answers when it likes. No torch, no device.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <string>
@@ -45,6 +47,14 @@ class RecordedRuntime final : public runtime::Runtime {
     for (const auto& [digest, folder] : folders_) digests.push_back(digest);
     return digests;
   }
+  void UnloadBase(const std::string& digest) override {
+    absl::MutexLock lock(&mutex_);
+    if (folders_.erase(digest) > 0 && in_use_) unloading_.push_back(digest);
+  }
+  std::vector<std::string> unloading_bases() const override {
+    absl::MutexLock lock(&mutex_);
+    return unloading_;
+  }
   uint64_t Submit(runtime::InferenceCall call, Done done) override {
     absl::MutexLock lock(&mutex_);
     calls_.push_back({next_++, std::move(call), std::move(done)});
@@ -73,12 +83,23 @@ class RecordedRuntime final : public runtime::Runtime {
     publisher_.Post([done = found->second.callbacks.done] { done(TenonError(Reason::kCancelled, "cancelled")); });
     trainings_.erase(found);
   }
-  runtime::RuntimeStats stats() const override { return {.adapters_on_device = 3, .base_bytes = 77}; }
+  runtime::RuntimeStats stats() const override {
+    ++looks_;
+    return {.adapters_on_device = 3, .base_bytes = 77};
+  }
 
   // --- For the test. The waits end after half a minute, with something empty.
   void FailLoads(const absl::Status& status) {
     absl::MutexLock lock(&mutex_);
     load_error_ = status;
+  }
+  // How often its stats were asked for: once a heartbeat.
+  int looks() const { return looks_; }
+  // From now on somebody uses the bases, or nobody does any more.
+  void UseBases(bool in_use) {
+    absl::MutexLock lock(&mutex_);
+    in_use_ = in_use;
+    if (!in_use) unloading_.clear();
   }
   std::filesystem::path Folder(const std::string& digest) {
     absl::MutexLock lock(&mutex_);
@@ -124,9 +145,12 @@ class RecordedRuntime final : public runtime::Runtime {
   }
 
  private:
+  mutable std::atomic<int> looks_ = 0;
   mutable absl::Mutex mutex_;
   absl::Status load_error_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::filesystem::path> folders_ ABSL_GUARDED_BY(mutex_);
+  bool in_use_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::string> unloading_ ABSL_GUARDED_BY(mutex_);
   std::vector<Call> calls_ ABSL_GUARDED_BY(mutex_);
   std::vector<uint64_t> cancelled_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Training> trainings_ ABSL_GUARDED_BY(mutex_);

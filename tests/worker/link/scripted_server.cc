@@ -69,6 +69,16 @@ void ScriptedServer::Hang(const std::string& sha256) {
 
 void ScriptedServer::LetGo() { Hang(""); }
 
+void ScriptedServer::RefuseFetch(const absl::Status& status) {
+  absl::MutexLock lock(&mutex_);
+  refusal_ = status;
+}
+
+void ScriptedServer::ReadNoLink() {
+  absl::MutexLock lock(&mutex_);
+  read_links_ = false;
+}
+
 bool ScriptedServer::WaitForHellos(size_t count) const {
   absl::MutexLock lock(&mutex_);
   const auto heard = [&] { return hellos_.size() >= count; };
@@ -182,6 +192,9 @@ grpc::Status ScriptedServer::Link(grpc::ServerContext* context,
     stream->Write(welcome);
     link_ = stream;
     link_context_ = context;
+    // gRPC tells nobody of a cancellation: it has to be asked.
+    const auto ended = [&] { return read_links_ || context->IsCancelled(); };
+    while (!mutex_.AwaitWithTimeout(absl::Condition(&ended), absl::Milliseconds(20))) continue;
   }
   while (stream->Read(&message)) {
     absl::MutexLock lock(&mutex_);
@@ -217,6 +230,7 @@ grpc::Status ScriptedServer::FetchBlob(grpc::ServerContext*, const pb::FetchBlob
   {
     absl::MutexLock lock(&mutex_);
     ++fetches_;
+    if (!refusal_.ok()) return ToGrpcStatus(std::exchange(refusal_, absl::OkStatus()));
     const auto corrupt = corrupt_.find(request->sha256());
     const auto found = blobs_.find(request->sha256());
     if (corrupt == corrupt_.end() && found == blobs_.end()) {

@@ -39,6 +39,10 @@ class ScriptedServer final : public pb::WorkerLinkService::Service {
   // FetchBlob of the digest sends a first piece, and then nothing until LetGo.
   void Hang(const std::string& sha256);
   void LetGo();
+  // The next FetchBlob fails so.
+  void RefuseFetch(const absl::Status& status);
+  // The next Link stream is welcomed and written to, but not read from until it ends.
+  void ReadNoLink();
 
   // Sends on the stream that is open; waits for one.
   void SendLink(const pb::LinkResponse& message);
@@ -88,6 +92,8 @@ class ScriptedServer final : public pb::WorkerLinkService::Service {
   std::unique_ptr<grpc::Server> server_;
   std::map<std::string, std::string> blobs_ ABSL_GUARDED_BY(mutex_), published_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> corrupt_ ABSL_GUARDED_BY(mutex_);
+  bool read_links_ ABSL_GUARDED_BY(mutex_) = true;
+  absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
   std::string hanging_ ABSL_GUARDED_BY(mutex_);
   std::vector<pb::Hello> hellos_ ABSL_GUARDED_BY(mutex_);
   std::vector<pb::LinkRequest> link_messages_ ABSL_GUARDED_BY(mutex_);

@@ -101,6 +101,75 @@ TEST_F(RuntimeTest, WithRoomForAllNothingIsReadTwice) {
   EXPECT_EQ(runtime_->stats().adapters_on_device, 8);
 }
 
+TEST_F(RuntimeTest, AnUnloadedBaseGoesWithItsLastCall) {
+  Gate gate;
+  FakeEngine::Get().on_infer = [&](const auto&) {
+    gate.Pass();
+    return absl::OkStatus();
+  };
+  Start();
+  ASSERT_TRUE(Call({.base_digest = "unknown", .texts = {"x"}}).status().code() == absl::StatusCode::kUnavailable);
+  ASSERT_TRUE(runtime_->LoadBase("other", "/fake/other").ok());
+  absl::Notification first, second;
+  runtime_->Submit(Embed({"x"}), [&](const auto& reply) {
+    EXPECT_TRUE(reply.ok()) << reply.status();
+    first.Notify();
+  });
+  gate.WaitUntilReached();
+  runtime_->Submit(Classify("head-3", {"x"}), [&](const auto& reply) {  // its adapter is on disk yet
+    EXPECT_TRUE(reply.ok()) << reply.status();
+    second.Notify();
+  });
+  runtime_->UnloadBase("base");
+  EXPECT_THAT(runtime_->bases(), ElementsAre("other"));
+  EXPECT_THAT(runtime_->unloading_bases(), ElementsAre("base"));
+  EXPECT_EQ(runtime_->StartTraining({.id = "j", .base_digest = "base"}, {}).code(), absl::StatusCode::kUnavailable);
+  gate.Open();
+  first.WaitForNotification();
+  second.WaitForNotification();
+  EXPECT_EQ(GetReason(Call(Embed({"x"})).status()), Reason::kNoWorker);
+  InferenceCall behind = Embed({"x"});  // whoever answered the call before has let go of it then
+  behind.base_digest = "other";
+  EXPECT_TRUE(Call(behind).ok());
+  EXPECT_THAT(runtime_->unloading_bases(), ::testing::IsEmpty());
+  ASSERT_TRUE(runtime_->LoadBase("base", "/fake/base").ok());
+  EXPECT_TRUE(Call(Classify("head-3", {"x"})).ok());
+  EXPECT_TRUE(Call(behind).ok());
+  runtime_->UnloadBase("base");
+  EXPECT_THAT(runtime_->unloading_bases(), ::testing::IsEmpty()) << "nobody uses it";
+}
+
+TEST_F(RuntimeTest, ABaseLoadedBehindAnUnloadSharesNoBatchWithAnother) {
+  Gate gate;
+  std::atomic<bool> open = true;
+  FakeEngine::Get().on_infer = [&](const auto&) {
+    if (!open) gate.Pass();
+    return absl::OkStatus();
+  };
+  Start();
+  for (const std::string base : {"b2", "b3"}) ASSERT_TRUE(runtime_->LoadBase(base, "/fake/" + base).ok());
+  runtime_->UnloadBase("b2");
+  ASSERT_TRUE(runtime_->LoadBase("b4", "/fake/b4").ok());
+  open = false;
+  const auto embed = [](const std::string& base) {
+    return InferenceCall{.base_digest = base, .output = engine::Output::kEmbedding, .texts = {"x"}};
+  };
+  std::atomic<int> answers = 0;
+  absl::Notification all;
+  const auto count = [&](const auto&) {
+    if (++answers == 3) all.Notify();
+  };
+  runtime_->Submit(embed("base"), count);
+  gate.WaitUntilReached();
+  runtime_->Submit(embed("b3"), count);
+  runtime_->Submit(embed("b4"), count);
+  while (runtime_->stats().queued_rows < 2) std::this_thread::yield();
+  open = true;
+  gate.Open();
+  all.WaitForNotification();
+  EXPECT_EQ(batches_, 3);
+}
+
 TEST_F(RuntimeTest, AMissHoldsUpNobodyElse) {
   Gate gate;
   FakeEngine::Get().on_load = [&](const std::string& name) {
