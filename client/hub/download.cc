@@ -186,7 +186,8 @@ absl::StatusOr<std::string> GitBlobSha1(const fs::path& path, int64_t size) {
 }  // namespace
 
 absl::StatusOr<bool> Matches(const fs::path& path, const RemoteFile& file) {
-  if (SizeOf(path) != file.size) return false;
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored) || SizeOf(path) != file.size) return false;
   if (!file.sha256.empty()) {
     ASSIGN_OR_RETURN(const std::string sha256, Sha256File(path));
     return sha256 == file.sha256;

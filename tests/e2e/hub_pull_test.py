@@ -185,6 +185,13 @@ def test_a_spoiled_small_file_of_the_cache_is_fetched_again(pull, hub, tiny_file
     assert pull.good("acme/small-rot")["digest"] == digest
 
 
+def test_an_empty_file(pull, hub, tiny_files):
+    hub.add("acme/empty", tiny_files | {"merges.txt": b""})
+    pull.good("acme/empty")
+    file = next(pull.cache.rglob("merges.txt"))
+    assert file.stat().st_size == 0 and [path.name for path in file.parent.glob("merges*")] == ["merges.txt"]
+
+
 def test_a_file_that_changed_meanwhile_is_taken_whole(pull, hub, tiny_files):
     hub.add("acme/changed", tiny_files)
     weights = tiny_files["model.safetensors"]
