@@ -185,6 +185,16 @@ def test_a_spoiled_small_file_of_the_cache_is_fetched_again(pull, hub, tiny_file
     assert pull.good("acme/small-rot")["digest"] == digest
 
 
+def test_a_hub_that_only_ever_starts_again_is_given_up(pull, hub, tiny_files):
+    hub.add("acme/anew", tiny_files)
+    hub.ranges = False
+    # Never further than the first try: one that came further than the try before it has not come nearer to the end.
+    hub.cuts = [70_000] + [50_000, 60_000] * 20
+    code, error = pull.bad("acme/anew")
+    assert (code, error["reason"]) == (6, "HUB_UNAVAILABLE")
+    assert len(hub.store.log) == 5
+
+
 def test_an_empty_file(pull, hub, tiny_files):
     hub.add("acme/empty", tiny_files | {"merges.txt": b""})
     pull.good("acme/empty")
