@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <cstring>
 
-// Which processors a kernel is compiled for; the program picks the widest that is there when it starts.
-#define TENON_KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#define TENON_INLINE inline __attribute__((always_inline))
+#include "worker/engine/kernels/cpu_clones.h"
+
+#define TENON_KERNEL TENON_CPU_CLONES
 
 namespace tenon::engine::vec {
 
