@@ -89,6 +89,20 @@ def test_killed_at_twenty_points_gives_the_same_bytes(cluster, module):
     assert sum(checkpoint > 0 for _, checkpoint in kills) > KILLS // 2, "the kills came too early to test anything"
 
 
+def test_a_job_that_goes_on_on_another_kind_of_machine_says_so(cluster, module):
+    jobs = Jobs(cluster.ports, module)
+    name = submit(jobs, "moved")
+    jobs.wait_for_train_step(name, 2 * SAVE_EVERY)
+    cluster.worker.kill()
+    cluster.worker_flags[cluster.worker_flags.index("--threads") + 1] = "2"
+    cluster.start_worker()
+    job = jobs.wait(name)
+    assert jobs.state(job) == "SUCCEEDED" and job.resumed_from_step > 0
+    notices = [event.notice.message for event in jobs.events(name) if event.HasField("notice")]
+    assert len(notices) == 1 and "1 threads" in notices[0] and "2 threads" in notices[0]
+    assert f"warning: {notices[0]}" in cluster.cli("jobs", "watch", name.removeprefix("finetuneJobs/"))
+
+
 def test_training_under_load_gives_the_same_bytes(cluster, module):
     jobs = Jobs(cluster.ports, module)
     alone = jobs.wait(submit(jobs, "alone"))

@@ -24,6 +24,7 @@ void FakeEngine::Reset() {
   on_infer = nullptr;
   on_load = nullptr;
   on_slice = nullptr;
+  notice.clear();
 }
 
 }  // namespace testing
@@ -193,13 +194,19 @@ class FakeTrainer final : public Trainer {
   int64_t total_steps() const override { return options_.max_steps; }
   int64_t next_step() const override { return finished_step_ + 1; }
 
-  void Restore(const std::filesystem::path& folder) { std::ifstream(folder / "state") >> finished_step_ >> weight_; }
+  std::string notice() const override { return notice_; }
+
+  void Restore(const std::filesystem::path& folder) {
+    std::ifstream(folder / "state") >> finished_step_ >> weight_;
+    notice_ = FakeEngine::Get().notice;
+  }
 
  private:
   const TrainOptions options_;
   const TrainData data_;
   int64_t finished_step_ = 0, slice_ = 0;
   bool checkpoint_due_ = false;
+  std::string notice_;
   uint64_t weight_ = 14695981039346656037ULL;
 };
 

@@ -24,6 +24,8 @@ struct FakeEngine {
   std::function<absl::Status(const std::string& name)> on_load;
   // Asked before each training slice.
   std::function<absl::Status(int64_t slice)> on_slice;
+  // Of trainers that go on from a checkpoint.
+  std::string notice;
 
   static FakeEngine& Get();
   // Counters to 0, hooks empty.
