@@ -1,6 +1,7 @@
 #include "tests/worker/runtime/fake_engine.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <memory>
 #include <utility>
@@ -145,6 +146,7 @@ absl::StatusOr<std::vector<std::vector<float>>> Infer(const Base& base, absl::Sp
       values.emplace_back(row.adapter == nullptr ? 2 : testing::kFakeLabels, 0.0f);
       values.back()[answer < 0 ? 0 : answer] = 1;
     }
+    if ((*row.ids)[1] == testing::FakeToken(testing::kFakeOverflow)) values.back().back() = NAN;
   }
   return values;
 }

@@ -38,6 +38,9 @@ struct FakeEngine {
 inline constexpr int64_t kFakeLabels = 64;
 inline constexpr int64_t kFakeSlicesPerStep = 3;
 
+// A text that starts with this number has NaN in its result.
+inline constexpr int32_t kFakeOverflow = 999;
+
 // First token id of a text that starts with the number `n`.
 inline int32_t FakeToken(int32_t n) { return 1000 + n; }
 

@@ -323,6 +323,15 @@ TEST_F(RuntimeEvalTest, RowsOfManyOrNoLabelsAreRefusedByAnAdapterOfOne) {
   }
 }
 
+TEST_F(RuntimeEvalTest, NoScoreIsMadeOfNumbersThatAreNotFinite) {
+  Start();
+  EvalJob job = Job({"head-3"}, 10, 10);
+  job.rows[6].text = absl::StrCat(tenon::testing::kFakeOverflow);
+  const auto scores = Evaluate(std::move(job));
+  EXPECT_EQ(GetReason(scores.status()), Reason::kResultNotFinite) << scores.status();
+  EXPECT_EQ(GetField(scores.status()), "row 7");
+}
+
 TEST_F(RuntimeEvalTest, FailsWithItsAdapter) {
   Start();
   EXPECT_EQ(GetReason(Evaluate(Job({"head-3", "broken"}, 10, 10)).status()), Reason::kAdapterInvalid);
