@@ -54,7 +54,7 @@ absl::Duration RestartPolicy::NextDelay(absl::Duration lived) {
   return std::min(absl::Seconds(1) * (1 << std::min(deaths_ - 2, 5)), absl::Seconds(30));
 }
 
-fs::path CommonParent(const std::vector<fs::path>& folders) {
+fs::path BasesRoot(const std::vector<fs::path>& folders) {
   if (folders.empty()) return {};
   fs::path common = folders[0].parent_path();
   for (const fs::path& folder : folders) {
@@ -63,7 +63,7 @@ fs::path CommonParent(const std::vector<fs::path>& folders) {
     };
     while (!above() && common != common.root_path()) common = common.parent_path();
   }
-  return common;
+  return common == common.root_path() ? fs::path() : common;
 }
 
 std::string Stack::address() const { return absl::StrCat(HostOf(options_.listen), ":", ports_.at("grpc")); }

@@ -18,7 +18,7 @@ namespace tenon::cli {
 struct StackOptions {
   std::vector<std::pair<std::string, std::filesystem::path>> bases;  // name, folder
   std::filesystem::path data;
-  std::filesystem::path bases_root;  // empty: the deepest folder that holds all of `bases`
+  std::filesystem::path bases_root;  // empty: none, every base is uploaded
   std::string ports_file;            // empty: none is written
   std::string listen = "127.0.0.1:7070";
   std::string workers_listen = "127.0.0.1:7071";
@@ -38,8 +38,9 @@ class RestartPolicy {
   int deaths_ = 0;
 };
 
-// Deepest folder that all of `folders` lie below.
-std::filesystem::path CommonParent(const std::vector<std::filesystem::path>& folders);
+// Deepest folder that all of `folders` lie below: what the server may register in place. Empty when that is `/`, which
+// would open every file of the machine to it.
+std::filesystem::path BasesRoot(const std::vector<std::filesystem::path>& folders);
 
 // Not thread-safe.
 class Stack {

@@ -3,8 +3,10 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
+import tempfile
 import urllib.request
 
 import pytest
@@ -96,6 +98,20 @@ def test_a_second_leaves_the_firsts_ports_file_alone(up):
     assert one.ports_file.read_text() == before
     assert one.stop() == 0
     assert not list(one.ports_file.parent.glob("ports.json*"))
+
+
+def test_bases_that_only_the_root_folder_holds_are_copied(up, tiny_base, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        shutil.copytree(tiny_base, f"{elsewhere}/other")
+        config = pathlib.Path(elsewhere, "other/config.json")
+        config.write_text(config.read_text() + "\n")
+        one = up("--base", f"tiny={tiny_base}", "--base", f"other={elsewhere}/other")
+        tenon = one.ready()
+        server = one.children()["tenon-server"]
+        assert b"--bases-root" not in pathlib.Path(f"/proc/{server}/cmdline").read_bytes()
+    # What is copied needs its folder no more.
+    assert len(tenon.json("embed", "--base", "other", "hello")["embedding"]) == 64
+    assert len(tenon.json("bases", "list")["bases"]) == 2
 
 
 def test_logs_are_files_of_their_own(up):
