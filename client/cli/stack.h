@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/calls.h"
+#include "client/cli/lock_file.h"
 #include "client/cli/process.h"
 #include "client/tenon_client.h"
 
@@ -78,7 +79,7 @@ class Stack {
   std::vector<std::string> digests_;
   ProcessSpec server_spec_, worker_spec_;
   std::string server_log_, worker_log_;
-  int ports_lock_ = -1;  // descriptor of the ports file's lock, held while the file is ours
+  LockFile data_lock_, ports_lock_;  // held while the data folder and the ports file are ours
   std::optional<Process> server_, worker_;
   absl::Time worker_started_;
   RestartPolicy restarts_;
