@@ -2,6 +2,9 @@
 #   docker build -f docker/worker.Dockerfile -t tenon-worker:0.1.0 .
 # Run it with the server's address; its folder is a cache and may be lost:
 #   docker run tenon-worker:0.1.0 --server tenon-server:7071
+# Where pip's index is the public one, its torch is a build for CUDA: the image then has some GB of NVIDIA's libraries and runs on
+# both, with `--gpus all` and `--device cuda:0` on the machine's first GPU. For a small image that runs on CPUs alone, name PyTorch's
+# own index of CPU builds: --build-arg PIP_EXTRA_INDEX_URL=...
 FROM debian:12.11-slim AS build
 WORKDIR /src
 COPY deploy/packages.txt deploy/packages.txt
@@ -9,11 +12,10 @@ RUN apt-get update -qq \
  && sed -e 's/#.*//' deploy/packages.txt | DEBIAN_FRONTEND=noninteractive xargs apt-get install -y -qq --no-install-recommends \
  && rm -rf /var/lib/apt/lists/*
 COPY . .
-# LibTorch's own libraries are all that is taken along of its Python package; the program finds them beside itself.
-RUN deploy/install.sh \
- && mkdir -p /out/bin /out/lib/torch \
- && cp build/release/bin/tenon-worker /out/bin/ \
- && cp -a build/venv/lib/python3*/site-packages/torch/lib/*.so* /out/lib/torch/
+# Read by pip.
+ARG PIP_EXTRA_INDEX_URL
+# Shared libraries are all that is taken along of the Python packages.
+RUN deploy/install.sh && docker/take_torch.sh build/venv /out/torch
 
 FROM debian:12.11-slim
 RUN apt-get update -qq \
@@ -22,9 +24,10 @@ RUN apt-get update -qq \
       libprotobuf32 libspdlog1.10 libssl3 \
  && rm -rf /var/lib/apt/lists/* \
  && install -d -o 65532 -g 65532 -m 0750 /var/cache/tenon
-COPY --from=build /out/bin/tenon-worker /usr/local/bin/
-COPY --from=build /out/lib/torch /usr/local/lib/tenon-torch
-ENV LD_LIBRARY_PATH=/usr/local/lib/tenon-torch
+COPY --from=build /src/build/release/bin/tenon-worker /usr/local/bin/
+COPY --from=build /out/torch /usr/local/lib/tenon-torch
+# Every folder of them: with a build for CUDA, the program itself names libraries of several.
+RUN find /usr/local/lib/tenon-torch -name '*.so*' -printf '%h\n' | sort -u > /etc/ld.so.conf.d/tenon-torch.conf && ldconfig
 LABEL org.opencontainers.image.title="tenon-worker" org.opencontainers.image.description="Trains and serves adapters on one device" \
       org.opencontainers.image.licenses="MIT"
 USER 65532:65532

@@ -47,7 +47,8 @@ auto CallWithPatience(client::Calls& calls, const Call& call) {
 }
 
 // Calls `call` for every batch, `in_flight` at a time, and `take` with the replies in the order of the input. A full
-// queue is waited for; the first other error ends it.
+// queue is waited for. The first other error ends it, and with it all of `calls`: those under way, which would be
+// waited for, and later ones.
 template <typename Response>
 absl::Status ForEachBatch(const std::vector<absl::Span<const InputRow>>& batches, size_t in_flight,
                           client::Calls& calls,
@@ -64,7 +65,10 @@ absl::Status ForEachBatch(const std::vector<absl::Span<const InputRow>>& batches
     }
     absl::StatusOr<Response> response = flying.front().get();
     flying.pop_front();
-    if (!response.ok()) return NameRow(response.status(), batches[done]);
+    if (!response.ok()) {
+      calls.Cancel();
+      return NameRow(response.status(), batches[done]);
+    }
     take(batches[done], *response);
   }
   return absl::OkStatus();

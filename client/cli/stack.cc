@@ -1,15 +1,10 @@
 #include "client/cli/stack.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -54,7 +49,7 @@ absl::Duration RestartPolicy::NextDelay(absl::Duration lived) {
   return std::min(absl::Seconds(1) * (1 << std::min(deaths_ - 2, 5)), absl::Seconds(30));
 }
 
-fs::path CommonParent(const std::vector<fs::path>& folders) {
+fs::path BasesRoot(const std::vector<fs::path>& folders) {
   if (folders.empty()) return {};
   fs::path common = folders[0].parent_path();
   for (const fs::path& folder : folders) {
@@ -63,7 +58,7 @@ fs::path CommonParent(const std::vector<fs::path>& folders) {
     };
     while (!above() && common != common.root_path()) common = common.parent_path();
   }
-  return common;
+  return common == common.root_path() ? fs::path() : common;
 }
 
 std::string Stack::address() const { return absl::StrCat(HostOf(options_.listen), ":", ports_.at("grpc")); }
@@ -177,16 +172,9 @@ absl::Status Stack::WaitForWorker() {
 // Whoever finds the file must find its own server: two that write it would also delete each other's.
 absl::Status Stack::TakePortsFile() {
   if (options_.ports_file.empty()) return absl::OkStatus();
-  const std::string lock = options_.ports_file + kLockSuffix;
-  ports_lock_ = open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-  if (ports_lock_ < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("Cannot write ", lock, ": ", std::strerror(errno), "."));
-  }
-  if (flock(ports_lock_, LOCK_EX | LOCK_NB) != 0) {
-    close(std::exchange(ports_lock_, -1));
-    return TenonError(Reason::kInUse, absl::StrCat("Another `tenon up` writes ", options_.ports_file, "."),
-                      "--ports-file");
-  }
+  RETURN_IF_ERROR(ports_lock_.Take(options_.ports_file + kLockSuffix,
+                                   absl::StrCat("Another `tenon up` writes ", options_.ports_file, "."),
+                                   "--ports-file"));
   std::error_code error;
   fs::remove(options_.ports_file, error);  // of one that was killed
   return absl::OkStatus();
@@ -213,6 +201,9 @@ absl::Status Stack::Start() {
       return absl::InvalidArgumentError(
           absl::StrCat("Cannot make ", (options_.data / folder).string(), ": ", error.message(), "."));
   }
+  // Before anything in the folder is touched: the logs and ports there may be of one that runs.
+  RETURN_IF_ERROR(data_lock_.Take((options_.data / "run" / "up.lock").string(),
+                                  absl::StrCat("Another `tenon up` runs on ", options_.data.string(), "."), "--data"));
   RETURN_IF_ERROR(TakePortsFile());
   for (const char* words : {"server.err", "worker.err"}) fs::remove(options_.data / "log" / words, error);  // of old
   RETURN_IF_ERROR(StartServer());
@@ -252,11 +243,10 @@ absl::Status Stack::Supervise() {
 void Stack::Stop() {
   if (worker_.has_value() && !worker_->Stop(kGrace)) PrintNote("The worker did not stop in time and was killed.");
   if (server_.has_value() && !server_->Stop(kGrace)) PrintNote("The server did not stop in time and was killed.");
-  if (ports_lock_ < 0) return;  // the file is somebody else's
   std::error_code error;
-  fs::remove(options_.ports_file, error);
-  fs::remove(options_.ports_file + kLockSuffix, error);
-  close(std::exchange(ports_lock_, -1));
+  if (ports_lock_.held()) fs::remove(options_.ports_file, error);  // else it is somebody else's
+  ports_lock_.Release();
+  data_lock_.Release();
 }
 
 }  // namespace tenon::cli

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/calls.h"
+#include "client/cli/lock_file.h"
 #include "client/cli/process.h"
 #include "client/tenon_client.h"
 
@@ -18,7 +19,7 @@ namespace tenon::cli {
 struct StackOptions {
   std::vector<std::pair<std::string, std::filesystem::path>> bases;  // name, folder
   std::filesystem::path data;
-  std::filesystem::path bases_root;  // empty: the deepest folder that holds all of `bases`
+  std::filesystem::path bases_root;  // empty: none, every base is uploaded
   std::string ports_file;            // empty: none is written
   std::string listen = "127.0.0.1:7070";
   std::string workers_listen = "127.0.0.1:7071";
@@ -38,8 +39,9 @@ class RestartPolicy {
   int deaths_ = 0;
 };
 
-// Deepest folder that all of `folders` lie below.
-std::filesystem::path CommonParent(const std::vector<std::filesystem::path>& folders);
+// Deepest folder that all of `folders` lie below: what the server may register in place. Empty when that is `/`, which
+// would open every file of the machine to it.
+std::filesystem::path BasesRoot(const std::vector<std::filesystem::path>& folders);
 
 // Not thread-safe.
 class Stack {
@@ -77,7 +79,7 @@ class Stack {
   std::vector<std::string> digests_;
   ProcessSpec server_spec_, worker_spec_;
   std::string server_log_, worker_log_;
-  int ports_lock_ = -1;  // descriptor of the ports file's lock, held while the file is ours
+  LockFile data_lock_, ports_lock_;  // held while the data folder and the ports file are ours
   std::optional<Process> server_, worker_;
   absl::Time worker_started_;
   RestartPolicy restarts_;

@@ -46,7 +46,7 @@ absl::StatusOr<StackOptions> ReadFlags(const UpFlags& flags) {
     folders.push_back(folder);
   }
   options.data = fs::absolute(flags.data.empty() ? DefaultData() : fs::path(flags.data));
-  options.bases_root = flags.bases_root.empty() ? CommonParent(folders) : fs::absolute(flags.bases_root);
+  options.bases_root = flags.bases_root.empty() ? BasesRoot(folders) : fs::absolute(flags.bases_root);
   return options;
 }
 
@@ -90,7 +90,10 @@ void AddUp(CLI::App& app, Cli& cli) {
       ->allow_extra_args(false);
   command->add_option("--data", flags->data,
                       "Folder of the server's state; by default below $XDG_DATA_HOME or ~/.local/share");
-  command->add_option("--bases-root", flags->bases_root, "Folder below which `tenon bases add` registers in place");
+  command->add_option(
+      "--bases-root", flags->bases_root,
+      "Folder below which `tenon bases add` registers in place; by default the deepest one above all of "
+      "--base, unless that is /: then bases are copied");
   command->add_option("--ports-file", stack.ports_file, "Write the chosen ports here, as JSON, once ready");
   command->add_option("--listen", stack.listen, "Public gRPC; port 0 is any free one")->capture_default_str();
   command->add_option("--workers-listen", stack.workers_listen, "gRPC for workers")->capture_default_str();

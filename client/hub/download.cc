@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -107,11 +108,14 @@ struct Attempt {
   const Download& download;
   const Explain& explain;
   const FileProgress& progress;
+  // The most bytes that any try had. A server that starts anew each time makes no progress, however often its tries
+  // differ in length.
+  int64_t furthest;
 
-  Try Run() const;
+  Try Run();
 };
 
-Try Attempt::Run() const {
+Try Attempt::Run() {
   const RemoteFile& file = download.file;
   const fs::path path = With(download.target, ".partial");
   const int64_t there = BytesThere(download);
@@ -135,7 +139,8 @@ Try Attempt::Run() const {
     if (progress) progress(partial.size());
     return absl::OkStatus();
   });
-  Try result{.progressed = partial.opened() && partial.size() != there};
+  Try result{.progressed = partial.size() > furthest};
+  furthest = std::max(furthest, partial.size());
   if (!reply.ok()) {
     result.status = reply.status();
     result.again = GetReason(reply.status()) == Reason::kHubUnavailable;
@@ -186,7 +191,8 @@ absl::StatusOr<std::string> GitBlobSha1(const fs::path& path, int64_t size) {
 }  // namespace
 
 absl::StatusOr<bool> Matches(const fs::path& path, const RemoteFile& file) {
-  if (SizeOf(path) != file.size) return false;
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored) || SizeOf(path) != file.size) return false;
   if (!file.sha256.empty()) {
     ASSIGN_OR_RETURN(const std::string sha256, Sha256File(path));
     return sha256 == file.sha256;
@@ -221,7 +227,8 @@ absl::Status Fetch(Http& http, const Download& download, const RetryOptions& ret
   // Bytes of an earlier run may be of anything; when they spoil the digest, the file is asked for once more, whole.
   ASSIGN_OR_RETURN(const bool whole, Matches(partial, download.file));
   for (bool resumed = BytesThere(download) > 0; !whole; resumed = false) {
-    RETURN_IF_ERROR(Retry(retry, [&] { return Attempt{http, download, explain, progress}.Run(); }));
+    Attempt attempt{http, download, explain, progress, BytesThere(download)};
+    RETURN_IF_ERROR(Retry(retry, [&] { return attempt.Run(); }));
     ASSIGN_OR_RETURN(const bool good, Matches(partial, download.file));
     if (good) break;
     fs::remove(partial, error);

@@ -5,7 +5,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -90,7 +92,9 @@ class Pulling {
     if (snapshot_.Find(kConfig) == nullptr)
       return Missing(snapshot_, kConfig, ": it is no model that transformers would load.");
     RETURN_IF_ERROR(Get(*snapshot_.Find(kConfig)));
-    RETURN_IF_ERROR(CheckRunnable(folder_));
+    // What a run that was cut off left is read together with config.json, but may name files that did not come any
+    // more; then the rest comes first.
+    if (!HasSmallFile()) RETURN_IF_ERROR(CheckRunnable(folder_));
     RETURN_IF_ERROR(GetSmallFiles());
     // Once more: modules.json and what it names are there now.
     RETURN_IF_ERROR(CheckRunnable(folder_));
@@ -110,6 +114,12 @@ class Pulling {
           file.path);
     }
     return hub_.Download(snapshot_.repository, file, folder_ / file.path, nullptr);
+  }
+
+  bool HasSmallFile() const {
+    std::error_code ignored;
+    return std::any_of(std::begin(kSmallFiles), std::end(kSmallFiles),
+                       [&](const char* name) { return fs::exists(folder_ / name, ignored); });
   }
 
   absl::Status GetSmallFiles() {

@@ -1,9 +1,10 @@
 """A worker killed at any point of a job costs nothing but time: the result is the same, byte for byte."""
 
+import collections
 import random
 
 import pytest
-from jobs import Jobs, add_dataset
+from jobs import FINAL, Jobs, add_dataset
 from tenon_process import Cluster, metric
 
 STEPS, SAVE_EVERY = 120, 10
@@ -89,6 +90,20 @@ def test_killed_at_twenty_points_gives_the_same_bytes(cluster, module):
     assert sum(checkpoint > 0 for _, checkpoint in kills) > KILLS // 2, "the kills came too early to test anything"
 
 
+def test_a_job_that_goes_on_on_another_kind_of_machine_says_so(cluster, module):
+    jobs = Jobs(cluster.ports, module)
+    name = submit(jobs, "moved")
+    jobs.wait_for_train_step(name, 2 * SAVE_EVERY)
+    cluster.worker.kill()
+    cluster.worker_flags[cluster.worker_flags.index("--threads") + 1] = "2"
+    cluster.start_worker()
+    job = jobs.wait(name)
+    assert jobs.state(job) == "SUCCEEDED" and job.resumed_from_step > 0
+    notices = [event.notice.message for event in jobs.events(name) if event.HasField("notice")]
+    assert len(notices) == 1 and "1 threads" in notices[0] and "2 threads" in notices[0]
+    assert f"warning: {notices[0]}" in cluster.cli("jobs", "watch", name.removeprefix("finetuneJobs/"))
+
+
 def test_training_under_load_gives_the_same_bytes(cluster, module):
     jobs = Jobs(cluster.ports, module)
     alone = jobs.wait(submit(jobs, "alone"))
@@ -97,14 +112,18 @@ def test_training_under_load_gives_the_same_bytes(cluster, module):
     messages = module("inference_service_pb2")
     stub = module("inference_service_pb2_grpc").InferenceServiceStub(jobs.channel)
     request = messages.ClassifyRequest(adapter="alone", texts=["the invoice was late again"] * 16)
-    name = submit(jobs, "loaded")
-    answered = 0
-    while jobs.state(jobs.get(name)) not in ("SUCCEEDED", "FAILED", "CANCELLED"):
-        for call in [stub.Classify.future(request, timeout=60) for _ in range(8)]:
-            assert len(call.result().classifications) == 16
-            answered += 1
-    loaded = jobs.get(name)
+    # From before the job to behind its end, calls wait: however quick it is, every slice of it has a choice before it.
+    waiting = collections.deque(stub.Classify.future(request, timeout=60) for _ in range(16))
+    trained, meanwhile = metric(cluster.ports["worker_metrics"], "tenon_worker_train_steps_total"), 0
+    loaded = jobs.get(submit(jobs, "loaded"))
+    while waiting:
+        assert len(waiting.popleft().result().classifications) == 16
+        meanwhile += jobs.state(loaded) == "RUNNING"
+        if jobs.state(loaded) not in FINAL:
+            waiting.append(stub.Classify.future(request, timeout=60))
+            loaded = jobs.get(loaded.name)
     assert jobs.state(loaded) == "SUCCEEDED", loaded.error
-    assert answered >= 40
+    assert meanwhile > 0, "no call was answered while the job ran"
+    assert metric(cluster.ports["worker_metrics"], "tenon_worker_train_steps_total") - trained == STEPS
     key = "adapter_model.safetensors"
     assert jobs.files(loaded.result.adapter_revision)[key] == jobs.files(alone.result.adapter_revision)[key]

@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
+#include "client/hub/download.h"
 #include "client/hub/listing.h"
 #include "client/hub/pull.h"
 #include "client/hub/retry.h"
@@ -211,6 +214,19 @@ TEST(RetryAfter, IsSecondsOrADate) {
   EXPECT_EQ(ParseRetryAfter("Wed, 21 Oct 2015 07:29:30 GMT", now), absl::Seconds(90));
   for (const char* none : {"", "-5", "soon", "Wed, 21 Oct 2015 07:00:00 GMT"})
     EXPECT_EQ(ParseRetryAfter(none, now), absl::ZeroDuration()) << none;
+}
+
+TEST(Matches, AFileThatIsNotThereIsNoEmptyFile) {
+  const std::filesystem::path folder = testing::TempDir();
+  const RemoteFile empty{
+      .path = "empty", .size = 0, .git_sha1 = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"};  // git's digest of no bytes
+  const auto missing = Matches(folder / "nothing-here", empty);
+  ASSERT_TRUE(missing.ok()) << missing.status();
+  EXPECT_FALSE(*missing);
+  std::ofstream(folder / "empty").close();
+  const auto there = Matches(folder / "empty", empty);
+  ASSERT_TRUE(there.ok()) << there.status();
+  EXPECT_TRUE(*there);
 }
 
 TEST(Pull, ABasesIdIsMadeOfTheRepositorysName) {

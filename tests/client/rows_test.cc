@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 
 namespace tenon::cli {
 namespace {
@@ -73,6 +75,7 @@ TEST(ForEachBatch, AnswersComeInTheOrderOfTheInput) {
   const auto rows = Rows(50);
   client::Calls calls;
   std::atomic<int> flying = 0, most = 0;
+  std::array<absl::Notification, 17> answered;
   std::vector<std::string> taken;
   const absl::Status status = ForEachBatch<std::string>(
       CutBatches(rows, 3, 1000), 4, calls,
@@ -81,9 +84,13 @@ TEST(ForEachBatch, AnswersComeInTheOrderOfTheInput) {
         int seen = most;
         while (now > seen && !most.compare_exchange_weak(seen, now)) {
         }
-        // Later batches are quicker, so that order is not an accident.
-        absl::SleepFor(absl::Microseconds(2000 - batch[0].number * 30));
+        // The first of each four comes last, so that order is not an accident.
+        const size_t index = static_cast<size_t>(batch[0].number) / 3;
+        if (index % 4 == 0 && index + 3 < answered.size()) {
+          for (size_t later = index + 1; later < index + 4; ++later) answered[later].WaitForNotification();
+        }
         --flying;
+        answered[index].Notify();
         return batch[0].text;
       },
       [&](absl::Span<const InputRow> batch, const std::string& answer) {
@@ -96,6 +103,7 @@ TEST(ForEachBatch, AnswersComeInTheOrderOfTheInput) {
     return std::stoi(a.substr(5)) < std::stoi(b.substr(5));
   }));
   EXPECT_LE(most, 4);
+  EXPECT_GE(most, 2) << "they went one by one";
 }
 
 TEST(ForEachBatch, TheFirstErrorEndsItAndNamesTheRow) {
@@ -111,6 +119,30 @@ TEST(ForEachBatch, TheFirstErrorEndsItAndNamesTheRow) {
       [&](absl::Span<const InputRow>, int) { ++taken; });
   EXPECT_EQ(GetField(status), "row 5");
   EXPECT_EQ(taken, 1);
+}
+
+// Each of the others would ask a full queue again for half a minute, for an answer that nobody takes.
+TEST(ForEachBatch, TheFirstErrorCancelsTheOthersCalls) {
+  const auto rows = Rows(4);
+  client::Calls calls;
+  std::array<absl::Notification, 4> started;
+  std::atomic<int> asked = 0;
+  const absl::Status status = ForEachBatch<int>(
+      CutBatches(rows, 1, 1000), 4, calls,
+      [&](absl::Span<const InputRow> batch) -> absl::StatusOr<int> {
+        ++asked;
+        if (batch[0].number > 1) {
+          if (const size_t index = static_cast<size_t>(batch[0].number) - 1; !started[index].HasBeenNotified())
+            started[index].Notify();
+          return TenonError(Reason::kQueueFull, "The queue is full.");
+        }
+        for (size_t other = 1; other < 4; ++other) started[other].WaitForNotification();
+        return TenonError(Reason::kTextEmpty, "The text is empty.", "texts[0]");
+      },
+      [](absl::Span<const InputRow>, int) {});
+  EXPECT_EQ(GetField(status), "row 1");
+  EXPECT_TRUE(calls.cancelled());
+  EXPECT_LE(asked, 7) << "asked again after the end";
 }
 
 TEST(ForEachBatch, AFullQueueIsWaitedFor) {

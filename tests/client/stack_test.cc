@@ -18,13 +18,18 @@ TEST(RestartPolicy, BacksOffAndForgets) {
   EXPECT_EQ(policy.NextDelay(crash), absl::Seconds(1));
 }
 
-TEST(CommonParent, IsTheDeepestFolderAboveAll) {
-  EXPECT_EQ(CommonParent({}), "");
-  EXPECT_EQ(CommonParent({"/a/b/c"}), "/a/b");
-  EXPECT_EQ(CommonParent({"/a/b/c", "/a/b/d"}), "/a/b");
-  EXPECT_EQ(CommonParent({"/a/b/c", "/a/x"}), "/a");
-  EXPECT_EQ(CommonParent({"/a/b/c", "/a/bc/d"}), "/a");
-  EXPECT_EQ(CommonParent({"/a/b", "/c/d"}), "/");
+TEST(BasesRoot, IsTheDeepestFolderAboveAll) {
+  EXPECT_EQ(BasesRoot({}), "");
+  EXPECT_EQ(BasesRoot({"/a/b/c"}), "/a/b");
+  EXPECT_EQ(BasesRoot({"/a/b/c", "/a/b/d"}), "/a/b");
+  EXPECT_EQ(BasesRoot({"/a/b/c", "/a/x"}), "/a");
+  EXPECT_EQ(BasesRoot({"/a/b/c", "/a/bc/d"}), "/a");
+}
+
+TEST(BasesRoot, IsNeverTheWholeMachine) {
+  EXPECT_EQ(BasesRoot({"/a/b", "/c/d"}), "");
+  EXPECT_EQ(BasesRoot({"/a/b", "/c/d", "/a/e"}), "");
+  EXPECT_EQ(BasesRoot({"/model"}), "");
 }
 
 }  // namespace

@@ -12,19 +12,33 @@ namespace tenon::client {
 namespace {
 
 // Answers as a test wants; a call that it holds ends when the client gives up.
-class ScriptedAdmin final : public v1::AdminService::Service {
+class ScriptedAdmin final : public v1::AdminService::CallbackService {
  public:
-  grpc::Status GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest*,
-                         v1::GetStatusResponse* response) override {
+  grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext*, const v1::GetStatusRequest*,
+                                      v1::GetStatusResponse* response) override {
     started.Notify();
-    while (hold && !context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
     response->set_version("1.2.3");
-    return ToGrpcStatus(answer);
+    return new Reply(hold, ToGrpcStatus(answer));
   }
 
   absl::Notification started;
   bool hold = false;
   absl::Status answer;
+
+ private:
+  class Reply final : public grpc::ServerUnaryReactor {
+   public:
+    Reply(bool hold, const grpc::Status& status) : hold_(hold) {
+      if (!hold) Finish(status);
+    }
+    void OnCancel() override {
+      if (hold_) Finish(grpc::Status::CANCELLED);
+    }
+    void OnDone() override { delete this; }
+
+   private:
+    const bool hold_;
+  };
 };
 
 absl::StatusOr<v1::GetStatusResponse> GetStatus(Client& client) {

@@ -150,6 +150,58 @@ def test_a_later_run_goes_on_where_a_killed_one_ended(pull, hub, tiny_files):
     assert hub.sent[sha256(weights)] == len(weights)
 
 
+POOLING = {
+    "modules.json": json.dumps([{"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
+                                for n, (path, kind) in enumerate([("", "Transformer"), ("1_Pooling", "Pooling")])]).encode(),
+    "1_Pooling/config.json": json.dumps({"word_embedding_dimension": 64, "pooling_mode_cls_token": True}).encode(),
+}
+
+
+def test_a_run_killed_between_two_files_of_which_one_names_the_other_is_resumed(pull, hub, tiny_files):
+    hub.add("acme/halfway", tiny_files | POOLING)
+    came, ended, answer = [], [], hub.main.server.RequestHandlerClass.do_GET
+
+    def held(handler):
+        if handler.path.endswith("/1_Pooling/config.json"):
+            came.append(handler.path)
+            wait_until(lambda: ended)
+        answer(handler)
+
+    hub.main.server.RequestHandlerClass.do_GET = held
+    first = subprocess.Popen(pull.command("acme/halfway"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: came)
+    first.kill()
+    first.communicate()
+    ended.append(True)
+    assert list(pull.cache.rglob("modules.json")) and not list(pull.cache.rglob("1_Pooling/config.json"))
+    base = pull.good("acme/halfway")
+    assert {file["path"] for file in base["files"]} >= {"modules.json", "1_Pooling_config.json"}
+
+
+def test_a_spoiled_small_file_of_the_cache_is_fetched_again(pull, hub, tiny_files):
+    hub.add("acme/small-rot", tiny_files | POOLING)
+    digest = pull.good("acme/small-rot")["digest"]
+    next(pull.cache.rglob("modules.json")).write_bytes(b"[{")
+    assert pull.good("acme/small-rot")["digest"] == digest
+
+
+def test_a_hub_that_only_ever_starts_again_is_given_up(pull, hub, tiny_files):
+    hub.add("acme/anew", tiny_files)
+    hub.ranges = False
+    # Never further than the first try: one that came further than the try before it has not come nearer to the end.
+    hub.cuts = [70_000] + [50_000, 60_000] * 20
+    code, error = pull.bad("acme/anew")
+    assert (code, error["reason"]) == (6, "HUB_UNAVAILABLE")
+    assert len(hub.store.log) == 5
+
+
+def test_an_empty_file(pull, hub, tiny_files):
+    hub.add("acme/empty", tiny_files | {"merges.txt": b""})
+    pull.good("acme/empty")
+    file = next(pull.cache.rglob("merges.txt"))
+    assert file.stat().st_size == 0 and [path.name for path in file.parent.glob("merges*")] == ["merges.txt"]
+
+
 def test_a_file_that_changed_meanwhile_is_taken_whole(pull, hub, tiny_files):
     hub.add("acme/changed", tiny_files)
     weights = tiny_files["model.safetensors"]

@@ -3,8 +3,10 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
+import tempfile
 import urllib.request
 
 import pytest
@@ -15,10 +17,10 @@ FREE = [part for name in ("--listen", "--workers-listen", "--metrics-listen", "-
 
 
 class Up:
-    def __init__(self, folder, *flags):
+    def __init__(self, folder, *flags, data="data"):
         self.ports_file = folder / "ports.json"
         self.log = open(folder / "up.log", "w+")
-        self.process = subprocess.Popen([BIN / "tenon", "up", "--data", folder / "data", "--ports-file", self.ports_file, *FREE, *map(str, flags)],
+        self.process = subprocess.Popen([BIN / "tenon", "up", "--data", folder / data, "--ports-file", self.ports_file, *FREE, *map(str, flags)],
                                         stdout=self.log, stderr=self.log)
 
     def ready(self):
@@ -45,8 +47,8 @@ class Up:
 def up(tmp_path, request):
     started = []
 
-    def start(*flags):
-        started.append(Up(tmp_path, *flags))
+    def start(*flags, **options):
+        started.append(Up(tmp_path, *flags, **options))
         return started[-1]
 
     yield start
@@ -89,13 +91,40 @@ def test_a_second_leaves_the_firsts_ports_file_alone(up):
     one = up()
     one.ready()
     before = one.ports_file.read_text()
-    two = up()
+    two = up(data="other")
     assert two.process.wait(60) != 0
     two.log.seek(0)
     assert "Another `tenon up` writes" in two.log.read()
     assert one.ports_file.read_text() == before
     assert one.stop() == 0
     assert not list(one.ports_file.parent.glob("ports.json*"))
+
+
+def test_a_second_on_the_same_data_touches_nothing_of_the_first(up, tmp_path):
+    one = up()
+    one.ready()
+    files = [tmp_path / "data" / name for name in ("log/server.err", "log/worker.err", "run/server.json", "run/worker.json")]
+    before = [(file, file.stat().st_ino, file.read_text()) for file in files]
+    two = subprocess.run([BIN / "tenon", "up", "--data", tmp_path / "data", *FREE, "--output", "json"], capture_output=True, text=True, timeout=60)
+    error = json.loads(two.stderr.splitlines()[-1])["error"]
+    assert (two.returncode, error["reason"], error["field"]) == (4, "IN_USE", "--data")
+    assert [(file, file.stat().st_ino, file.read_text()) for file in files] == before
+    assert one.stop() == 0
+    assert not (tmp_path / "data/run/up.lock").exists()
+
+
+def test_bases_that_only_the_root_folder_holds_are_copied(up, tiny_base, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        shutil.copytree(tiny_base, f"{elsewhere}/other")
+        config = pathlib.Path(elsewhere, "other/config.json")
+        config.write_text(config.read_text() + "\n")
+        one = up("--base", f"tiny={tiny_base}", "--base", f"other={elsewhere}/other")
+        tenon = one.ready()
+        server = one.children()["tenon-server"]
+        assert b"--bases-root" not in pathlib.Path(f"/proc/{server}/cmdline").read_bytes()
+    # What is copied needs its folder no more.
+    assert len(tenon.json("embed", "--base", "other", "hello")["embedding"]) == 64
+    assert len(tenon.json("bases", "list")["bases"]) == 2
 
 
 def test_logs_are_files_of_their_own(up):

@@ -9,7 +9,7 @@ TAKEN = {name for path in tree.files(".cc", under="client/cli/") + ["server/opti
          for literal in re.findall(r'"(-[^" ]*)', tree.text(path)) for name in FLAG.findall(literal.replace(",", " "))}
 # Of other programs, and CLI11's own.
 OTHERS = {"--help", "--from", "--interval", "--timeout", "--start-period", "--no-install-recommends", "--sanitizers", "--preset", "--build",
-          "--target", "--no-deps"}
+          "--target", "--no-deps", "--build-arg", "--gpus", "--parents"}
 
 
 def test_the_programs_flags_are_found():

@@ -77,6 +77,7 @@ class Hub:
         self.wrong = {}  # sha256 -> bytes that are sent in its place
         self.claims = {}  # sha256 -> Content-Length that is sent in place of the real one
         self.etags = {}  # sha256 -> ETag, changed by tests between two requests
+        self.ranges = True  # whether the store heeds Range
         self.page = 1000  # entries in one answer of a tree
         self.sent = collections.Counter()  # sha256 -> bytes of bodies sent
         self.main, self.store = Served(self.answer), Served(self.answer_store)
@@ -161,7 +162,7 @@ class Hub:
         etag = self.etags.get(digest, f'"{digest}"')
         start = 0
         asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
-        if asked and handler.headers.get("If-Range", etag) == etag:
+        if self.ranges and asked and handler.headers.get("If-Range", etag) == etag:
             start = int(asked[1])
         if start >= len(data) and data:
             return reply(handler, 416)

@@ -182,6 +182,7 @@ void Batch::StoreLabels(const AdapterSegment& segment) {
     if (!WantsLabels(At(place))) continue;
     if (!logits.defined()) {
       logits = SegmentLogits(segment).to(at::kCPU);
+      logits = logits + logits * 0;  // infinities become NaN: softmax and sigmoid could make a sure answer of them
       probabilities = multi_label ? at::sigmoid(logits) : at::softmax(logits, -1);
     }
     const at::Tensor& values = At(place).output == Output::kLogits ? logits : probabilities;

@@ -26,7 +26,8 @@ struct InferRow {
   bool normalize = false;                              // for kEmbedding
 };
 
-// Result of each row, in order. A row's numbers do not depend on its neighbours beyond 1e-5 (fp32).
+// Result of each row, in order. A row's numbers do not depend on its neighbours beyond 1e-5 (fp32). Where the model
+// overflows they are not finite, of probabilities and logits alike: look before you believe them.
 // NO_CLASSIFIER when a row asks for labels of a model without a head.
 absl::StatusOr<std::vector<std::vector<float>>> Infer(const Base& base, absl::Span<const InferRow> rows);
 

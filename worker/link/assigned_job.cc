@@ -103,6 +103,7 @@ absl::Status AssignedJob::StartFinetune() {
   const auto self = shared_from_this();
   runtime::TrainCallbacks callbacks;
   callbacks.update = [self](const engine::TrainUpdate& update) { self->OnUpdate(update); };
+  callbacks.notice = [self](const std::string& message) { self->OnNotice(message); };
   callbacks.checkpoint = [self](int64_t step, const fs::path& folder) { return self->PublishCheckpoint(step, folder); };
   callbacks.done = [self](const absl::StatusOr<fs::path>& folder) { self->OnTrained(folder); };
   RETURN_IF_ERROR(parts_.runtime->StartTraining(std::move(job), std::move(callbacks)));
@@ -159,6 +160,14 @@ absl::Status AssignedJob::Restore(const internal::v1::Checkpoint& checkpoint, fs
   spdlog::info("job {}: goes on behind step {}", name(), checkpoint.step());
   *folder = restored_;
   return absl::OkStatus();
+}
+
+void AssignedJob::OnNotice(const std::string& message) {
+  spdlog::warn("job {}: {}", name(), message);
+  internal::v1::ReportJobRequest report;
+  report.mutable_notice()->set_severity(v1::JobEvent::Notice::SEVERITY_WARNING);
+  report.mutable_notice()->set_message(message);
+  reporter_.Post(std::move(report));
 }
 
 // On the device thread: nothing here waits.

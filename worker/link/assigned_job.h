@@ -37,6 +37,7 @@ class AssignedJob : public std::enable_shared_from_this<AssignedJob> {
   absl::Status StartEval();
   absl::StatusOr<formats::Dataset> ReadData(const internal::v1::DatasetRef& ref);
   absl::Status Restore(const internal::v1::Checkpoint& checkpoint, std::filesystem::path* folder);
+  void OnNotice(const std::string& message);
   void OnUpdate(const engine::TrainUpdate& update);
   absl::Status PublishCheckpoint(int64_t step, const std::filesystem::path& folder);
   void OnTrained(const absl::StatusOr<std::filesystem::path>& folder);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 #include "worker/engine/infer.h"
+#include "worker/runtime/check_finite.h"
 
 namespace tenon::runtime {
 
@@ -153,7 +154,11 @@ absl::Status EvaluationRun::RunBatch(const Residency::Device& device) {
   }
   if (inputs.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto values, engine::Infer(*parts_.base, inputs));
-  for (size_t i = 0; i < values.size(); ++i) evaluator_->Add(truth_[order_[first + i]], values[i]);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t row = order_[first + i];
+    RETURN_IF_ERROR(CheckFinite(values[i], absl::StrCat("row ", row + 1)));
+    evaluator_->Add(truth_[row], values[i]);
+  }
   return absl::OkStatus();
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
+#include "worker/runtime/check_finite.h"
 
 namespace tenon::runtime {
 
@@ -293,9 +294,11 @@ void InferenceQueue::Deliver(const std::vector<WorkRow>& rows, absl::StatusOr<st
     for (size_t i = 0; i < rows.size(); ++i) {
       const CallPtr& call = rows[i].call;
       if (!calls_.contains(call->id)) continue;  // cancelled, late or failed meanwhile
-      if (!values.ok()) {
+      const absl::Status status =
+          values.ok() ? CheckFinite((*values)[i], absl::StrCat("texts[", rows[i].index, "]")) : values.status();
+      if (!status.ok()) {
         Remove(call);
-        finished.emplace_back(call, values.status());
+        finished.emplace_back(call, status);
         continue;
       }
       const engine::Encoding& encoding = call->encodings[rows[i].index];

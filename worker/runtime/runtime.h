@@ -86,11 +86,14 @@ struct GenerationCallbacks {
   std::function<void(absl::StatusOr<GenerationReply>)> done;
 };
 
-// Callbacks of a training run. Called on the device thread but for `checkpoint` and `done`, which may block (uploads):
+// Callbacks of a training run. Called on the device thread but for `notice`, `checkpoint` and `done`. The latter two
+// may block (uploads):
 // they run on the runtime's publishing thread, in order, while other slices go on; the job's own next slice waits for
 // `checkpoint` to return.
 struct TrainCallbacks {
   std::function<void(const engine::TrainUpdate&)> update;
+  // What the job's owner should know of its start; on the preparing thread, before the first update.
+  std::function<void(const std::string& message)> notice;
   // A checkpoint folder to publish; an error stops the job with it.
   std::function<absl::Status(int64_t step, const std::filesystem::path& folder)> checkpoint;
   // Exactly once, last. On success `folder` holds the exported adapter; CANCELLED after CancelJob.

@@ -33,6 +33,7 @@ void TrainingRun::Prepare() {
       engine::Trainer::Create(parts_.base, job_.options, std::move(job_.data), job_.checkpoint, std::nullopt);
   if (!trainer.ok()) return Finish(trainer.status());
   trainer_ = *std::move(trainer);
+  if (const std::string notice = trainer_->notice(); !notice.empty() && callbacks_.notice) callbacks_.notice(notice);
   MoveTo(State::kRunning);
 }
 

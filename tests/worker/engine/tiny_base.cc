@@ -115,6 +115,7 @@ formats::TenonConfig AdapterTenonConfig(const TinyAdapter& adapter, const std::s
   config.task = "sequence_classification";
   config.method = method;
   config.labels = adapter.labels;
+  config.multi_label = adapter.multi_label;
   config.base_digest = adapter.base_digest;
   return config;
 }

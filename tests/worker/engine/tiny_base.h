@@ -38,6 +38,7 @@ struct TinyAdapter {
   // Not zero: added to the classifier's bias of label `favourite`, so that the adapter always answers it.
   int64_t favourite = 0;
   double favour = 0;
+  bool multi_label = false;
   uint64_t seed = 1;
 };
 

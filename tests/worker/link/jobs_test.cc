@@ -88,6 +88,15 @@ TEST_F(JobsTest, ReportsProgressMetricsAndTheOutcome) {
   EXPECT_THAT(order, ElementsAre("untrained", "head_baseline", "validation", "success"));
 }
 
+TEST_F(JobsTest, NoticesReachTheJobsHistory) {
+  const auto training = Assign();
+  training.callbacks.notice("The checkpoint was made on another machine.");
+  const auto report = server_.WaitForReport([](const auto& report) { return report.has_notice(); });
+  EXPECT_EQ(report.job(), "finetuneJobs/a");
+  EXPECT_EQ(report.notice().message(), "The checkpoint was made on another machine.");
+  EXPECT_EQ(report.notice().severity(), v1::JobEvent::Notice::SEVERITY_WARNING);
+}
+
 TEST_F(JobsTest, PublishesCheckpointsFilesFirst) {
   const auto training = Assign();
   std::atomic<bool> published_before = false;

@@ -1,6 +1,7 @@
 #include "tests/worker/runtime/fake_engine.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <memory>
 #include <utility>
@@ -24,6 +25,7 @@ void FakeEngine::Reset() {
   on_infer = nullptr;
   on_load = nullptr;
   on_slice = nullptr;
+  notice.clear();
 }
 
 }  // namespace testing
@@ -144,6 +146,7 @@ absl::StatusOr<std::vector<std::vector<float>>> Infer(const Base& base, absl::Sp
       values.emplace_back(row.adapter == nullptr ? 2 : testing::kFakeLabels, 0.0f);
       values.back()[answer < 0 ? 0 : answer] = 1;
     }
+    if ((*row.ids)[1] == testing::FakeToken(testing::kFakeOverflow)) values.back().back() = NAN;
   }
   return values;
 }
@@ -193,13 +196,19 @@ class FakeTrainer final : public Trainer {
   int64_t total_steps() const override { return options_.max_steps; }
   int64_t next_step() const override { return finished_step_ + 1; }
 
-  void Restore(const std::filesystem::path& folder) { std::ifstream(folder / "state") >> finished_step_ >> weight_; }
+  std::string notice() const override { return notice_; }
+
+  void Restore(const std::filesystem::path& folder) {
+    std::ifstream(folder / "state") >> finished_step_ >> weight_;
+    notice_ = FakeEngine::Get().notice;
+  }
 
  private:
   const TrainOptions options_;
   const TrainData data_;
   int64_t finished_step_ = 0, slice_ = 0;
   bool checkpoint_due_ = false;
+  std::string notice_;
   uint64_t weight_ = 14695981039346656037ULL;
 };
 

@@ -24,6 +24,8 @@ struct FakeEngine {
   std::function<absl::Status(const std::string& name)> on_load;
   // Asked before each training slice.
   std::function<absl::Status(int64_t slice)> on_slice;
+  // Of trainers that go on from a checkpoint.
+  std::string notice;
 
   static FakeEngine& Get();
   // Counters to 0, hooks empty.
@@ -35,6 +37,9 @@ struct FakeEngine {
 // token}.
 inline constexpr int64_t kFakeLabels = 64;
 inline constexpr int64_t kFakeSlicesPerStep = 3;
+
+// A text that starts with this number has NaN in its result.
+inline constexpr int32_t kFakeOverflow = 999;
 
 // First token id of a text that starts with the number `n`.
 inline int32_t FakeToken(int32_t n) { return 1000 + n; }

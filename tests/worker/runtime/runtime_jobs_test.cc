@@ -98,6 +98,24 @@ TEST_F(RuntimeJobsTest, InferenceMeanwhileDoesNotChangeTheBytes) {
   EXPECT_GT(answered, 0);
 }
 
+TEST_F(RuntimeJobsTest, TellsWhatTheTrainerHasToSayOfItsStart) {
+  FakeEngine::Get().notice = "The checkpoint was made on another machine.";
+  Start();
+  std::vector<std::string> heard;
+  TrainCallbacks callbacks;
+  callbacks.notice = [&](const std::string& message) { heard.push_back(message); };
+  callbacks.update = [&](const engine::TrainUpdate& update) {
+    if (std::holds_alternative<engine::TrainProgress>(update)) heard.push_back("step");
+  };
+  ASSERT_TRUE(Train(Job("new", 1), callbacks).ok());
+  EXPECT_THAT(heard, ElementsAre("step"));
+  heard.clear();
+  TrainJob resumed = Job("resumed", 1);
+  resumed.checkpoint = options_.scratch;  // nothing is there: it goes on from step 0
+  ASSERT_TRUE(Train(std::move(resumed), callbacks).ok());
+  EXPECT_THAT(heard, ElementsAre("The checkpoint was made on another machine.", "step"));
+}
+
 TEST_F(RuntimeJobsTest, GoesOnFromACheckpointToTheSameBytes) {
   Start();
   const auto whole = Train(Job("whole", 10));
@@ -303,6 +321,15 @@ TEST_F(RuntimeEvalTest, RowsOfManyOrNoLabelsAreRefusedByAnAdapterOfOne) {
     EXPECT_EQ(GetReason(scores.status()), Reason::kDatasetInvalid) << scores.status();
     EXPECT_EQ(GetField(scores.status()), "row 7");
   }
+}
+
+TEST_F(RuntimeEvalTest, NoScoreIsMadeOfNumbersThatAreNotFinite) {
+  Start();
+  EvalJob job = Job({"head-3"}, 10, 10);
+  job.rows[6].text = absl::StrCat(tenon::testing::kFakeOverflow);
+  const auto scores = Evaluate(std::move(job));
+  EXPECT_EQ(GetReason(scores.status()), Reason::kResultNotFinite) << scores.status();
+  EXPECT_EQ(GetField(scores.status()), "row 7");
 }
 
 TEST_F(RuntimeEvalTest, FailsWithItsAdapter) {

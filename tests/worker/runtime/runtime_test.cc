@@ -39,6 +39,40 @@ TEST_F(RuntimeTest, ALongCallIsSplitAndComesBackWhole) {
   EXPECT_GT(batches_, 100);
 }
 
+TEST_F(RuntimeTest, AResultThatIsNotFiniteFailsItsOwnCall) {
+  Gate gate;
+  FakeEngine::Get().on_infer = [&](const std::vector<engine::InferRow>& rows) {
+    if (rows.size() == 1) gate.Pass();
+    return absl::OkStatus();
+  };
+  Start();
+  absl::Notification done;
+  runtime_->Submit(Embed({"1"}), [&](const auto&) { done.Notify(); });
+  gate.WaitUntilReached();
+  // One batch for both, as soon as the first call lets it.
+  absl::StatusOr<InferenceReply> good, bad;
+  absl::Notification good_done, bad_done;
+  const std::string overflow = absl::StrCat(tenon::testing::kFakeOverflow);
+  runtime_->Submit(Classify("head-3", {"5", "6", overflow, "7"}), [&](const auto& reply) {
+    bad = reply;
+    bad_done.Notify();
+  });
+  runtime_->Submit(Classify("head-3", {"8", "9"}), [&](const auto& reply) {
+    good = reply;
+    good_done.Notify();
+  });
+  gate.Open();
+  bad_done.WaitForNotification();
+  good_done.WaitForNotification();
+  done.WaitForNotification();
+  EXPECT_EQ(GetReason(bad.status()), Reason::kResultNotFinite);
+  EXPECT_EQ(GetField(bad.status()), "texts[2]");
+  ASSERT_TRUE(good.ok()) << good.status();
+  EXPECT_EQ(Label(good->rows[1]), 3);
+  EXPECT_EQ(GetReason(Call(Embed({overflow})).status()), Reason::kResultNotFinite);
+  EXPECT_EQ(runtime_->stats().queued_rows, 0);
+}
+
 TEST_F(RuntimeTest, SaysWhichTextsWereCut) {
   Start();
   std::string text;

@@ -30,7 +30,8 @@ TENON_INLINE ValueAndSlope GeluTanh(Floats x) {
   return {0.5F * x * (1.0F + tanh), 0.5F * (1.0F + tanh) + 0.5F * x * (1.0F - tanh * tanh) * slope};
 }
 
-TENON_INLINE ValueAndSlope Relu(Floats x) { return {x > 0.0F ? x : Floats{}, x > 0.0F ? Splat(1) : Floats{}}; }
+// NaN stays NaN, as in torch.
+TENON_INLINE ValueAndSlope Relu(Floats x) { return {x < 0.0F ? Floats{} : x, x <= 0.0F ? Floats{} : Splat(1)}; }
 
 TENON_INLINE ValueAndSlope At(Curve curve, Floats x) {
   if (curve == Curve::kGelu) return Gelu(x);

@@ -33,7 +33,9 @@ TENON_KERNEL void AddNorm(float* x, const float* residual, const float* weight, 
       a -= mean;
       squares += a * a;
     }
-    const float scale = 1 / std::sqrt(vec::Sum(squares) / static_cast<float>(size) + eps);
+    const float variance = vec::Sum(squares) / static_cast<float>(size);
+    // One that overflows would make zeros, which look like a result.
+    const float scale = std::isfinite(variance) ? 1 / std::sqrt(variance + eps) : NAN;
     for (int64_t i = 0; i < size; i += kLanes) {
       Floats a, w, b;
       vec::Load(a, x + i);

@@ -81,8 +81,8 @@ bool SupportsBf16() { return __builtin_cpu_supports("x86-64-v4") && __builtin_cp
 
 namespace tenon::engine::panel {
 bool SupportsBf16() { return false; }
-void MultiplyBf16(const uint16_t*, int64_t, int64_t, const uint16_t*, int64_t, const float*, Activation, int64_t, float*,
-                  int64_t) {
+void MultiplyBf16(const uint16_t*, int64_t, int64_t, const uint16_t*, int64_t, const float*, Activation, int64_t,
+                  float*, int64_t) {
   std::abort();
 }
 void PackBf16(const uint16_t*, int64_t, int64_t, int64_t, bool, uint16_t*) { std::abort(); }

@@ -26,10 +26,17 @@ struct Fp32 {
   }
 };
 
-// For one processor family alone: elsewhere these sums do not fit the registers, and the library is faster.
-__attribute__((target("arch=x86-64-v4"))) void MultiplyFp32(const panel::Product<Fp32>& product, int64_t lines) {
-  panel::Multiply(product, lines);
-}
+// For one processor family alone: elsewhere these sums do not fit the registers, and the library is faster. There is
+// plain code for the others all the same, which nobody calls.
+#if defined(__x86_64__)
+#define TENON_V4 __attribute__((target("arch=x86-64-v4")))
+bool HasV4() { return __builtin_cpu_supports("x86-64-v4"); }
+#else
+#define TENON_V4
+bool HasV4() { return false; }
+#endif
+
+TENON_V4 void MultiplyFp32(const panel::Product<Fp32>& product, int64_t lines) { panel::Multiply(product, lines); }
 
 // Panels [panels, steps, kWidth, inputs of a step] from weight [out, in].
 template <typename Number>
@@ -44,7 +51,7 @@ void Pack(const Number* weight, int64_t out, int64_t in, int64_t inputs, Number*
 }  // namespace
 
 bool PanelWeight::Supported(PanelFormat format) {
-  return format == PanelFormat::kBf16 ? panel::SupportsBf16() : __builtin_cpu_supports("x86-64-v4");
+  return format == PanelFormat::kBf16 ? panel::SupportsBf16() : HasV4();
 }
 
 void PanelWeight::Free::operator()(void* data) const { std::free(data); }
@@ -71,9 +78,7 @@ int64_t PanelWeight::PanelBytes() const {
   return kWidth * line_size() * static_cast<int64_t>(number);
 }
 
-int64_t PanelWeight::Bytes() const {
-  return panels() * (PanelBytes() + kWidth * static_cast<int64_t>(sizeof(float)));
-}
+int64_t PanelWeight::Bytes() const { return panels() * (PanelBytes() + kWidth * static_cast<int64_t>(sizeof(float))); }
 
 const float* PanelWeight::Bias(int64_t panel) const {
   return reinterpret_cast<const float*>(data_.get() + panels() * PanelBytes()) + panel * kWidth;

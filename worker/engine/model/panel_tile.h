@@ -18,7 +18,7 @@ inline constexpr int64_t kLines = 12;
 TENON_INLINE void Apply(Activation activation, vec::Floats& x) {
   if (activation == Activation::kGelu) vec::Gelu(x);
   if (activation == Activation::kGeluTanh) vec::GeluTanh(x);
-  if (activation == Activation::kRelu) vec::Max(x, vec::Floats{});
+  if (activation == Activation::kRelu) vec::Relu(x);
 }
 
 // A panel's product. `Format` says what a number of a line is (Number), how many inputs a step takes (kInputs), what a

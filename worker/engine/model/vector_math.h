@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <cstring>
 
-// Which processors a kernel is compiled for; the program picks the widest that is there when it starts.
-#define TENON_KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#define TENON_INLINE inline __attribute__((always_inline))
+#include "worker/engine/kernels/cpu_clones.h"
+
+#define TENON_KERNEL TENON_CPU_CLONES
 
 namespace tenon::engine::vec {
 
@@ -28,13 +28,17 @@ TENON_INLINE float Sum(const Floats& x) {
   return s[0] + s[1];
 }
 
+// Of x and NaN it may be either.
 TENON_INLINE void Max(Floats& x, const Floats& y) { x = x > y ? x : y; }
+
+// NaN stays NaN, as in all that follows: what comes out of a model that overflows must not look like a result.
+TENON_INLINE void Relu(Floats& x) { x = x < 0 ? Floats{} : x; }
 
 // e^x for x <= 88; 0 below -87. x = n ln 2 + r with |r| <= ln 2 / 2, and e^r by its series to r^6.
 TENON_INLINE void Exp(Floats& x) {
   const Floats low = -87.0f - Floats{};
-  const Ints keep = x >= low;
-  const Floats clipped = keep ? x : low;
+  const Ints drop = x < low;
+  const Floats clipped = drop ? low : x;
   // Adding 1.5 * 2^23 leaves the nearest integer in the last bits.
   const Floats shifted = clipped * 1.44269504088896341f + 12582912.0f;
   const Floats n = shifted - 12582912.0f;
@@ -47,7 +51,7 @@ TENON_INLINE void Exp(Floats& x) {
   p = p * r + 1.0f;
   p = p * r + 1.0f;
   const Ints power = ((Ints)shifted - 0x4B400000 + 127) << 23;
-  x = keep ? p * (Floats)power : Floats{};
+  x = drop ? Floats{} : p * (Floats)power;
 }
 
 // x Phi(x), the exact GELU; erf by Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <deque>
 #include <numeric>
@@ -145,6 +146,43 @@ TEST_F(InferTest, ABasesOwnHeadAnswersWhereNoAdapterIs) {
       *Infer(*base_, std::vector<InferRow>{Row("tea", nullptr, Output::kLogits), Row("tea", adapter, Output::kLogits)});
   EXPECT_EQ(results[0].size(), 3u);
   EXPECT_EQ(results[1].size(), 2u);
+}
+
+// An adapter of huge finite weights: its rows' results are not finite, and its neighbours' are what they were.
+TEST_F(InferTest, AnOverflowIsSeenInTheResult) {
+  Load({});
+  TinyAdapter huge;
+  huge.target_modules = {"query", "key", "value", "intermediate.dense"};
+  huge.spread = 1e25;
+  const DeviceAdapter* adapter = Add(huge);
+  const InferRow plain = Row(TinyText(1, 9));
+  const std::vector<InferRow> rows = {Row(TinyText(2, 9), adapter, Output::kProbabilities), plain,
+                                      Row(TinyText(3, 9), adapter, Output::kLogits), Row(TinyText(4, 9), adapter)};
+  const auto values = Infer(*base_, rows);
+  ASSERT_TRUE(values.ok()) << values.status();
+  const auto finite = [](const std::vector<float>& row) {
+    return std::all_of(row.begin(), row.end(), [](float value) { return std::isfinite(value); });
+  };
+  for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(finite((*values)[i]), i == 1) << i;
+  EXPECT_LT(Distance((*values)[1], Alone(plain)), 1e-5);
+}
+
+// Softmax and sigmoid of an infinity can be 0 and 1.
+TEST_F(InferTest, NoProbabilityIsMadeOfAnInfiniteLogit) {
+  Load({});
+  for (const bool multi_label : {false, true}) {
+    int overflows = 0;
+    for (uint64_t seed = 1; seed <= 12; ++seed) {
+      TinyAdapter sure;
+      sure.spread = 7e37;  // a few such weights add up to more than there is
+      sure.multi_label = multi_label;
+      sure.seed = seed;
+      const std::vector<float> values = Alone(Row(TinyText(2, 9), Add(sure, /*head=*/true), Output::kProbabilities));
+      overflows += std::isnan(values[0]) || std::isnan(values[1]);
+    }
+    EXPECT_GT(overflows, 0) << multi_label;
+    EXPECT_LT(overflows, 12) << multi_label;
+  }
 }
 
 TEST_F(InferTest, RefusesRowsByTheirPlace) {

@@ -84,6 +84,20 @@ TEST(ActivationTest, SlopesAreThoseOfTheCurves) {
   }
 }
 
+TEST(ActivationTest, WhatIsNotANumberStaysSoForwardAndBackward) {
+  for (const Curve curve : {Curve::kGelu, Curve::kGeluTanh, Curve::kRelu}) {
+    const std::vector<float> x = {NAN, 1.5F}, grads = {1, NAN};
+    std::vector<float> y(2), slope(2);
+    RunBiasActivation(curve, x.data(), nullptr, y.data(), 2, 0, 1);
+    RunBiasActivationGradient(curve, x.data(), nullptr, grads.data(), slope.data(), 2, 0, 1);
+    EXPECT_TRUE(std::isnan(y[0])) << static_cast<int>(curve);
+    EXPECT_GT(y[1], 1) << static_cast<int>(curve);
+    // The gradient of torch's ReLU at NaN is what comes in; the others' is NaN.
+    EXPECT_TRUE(curve == Curve::kRelu ? slope[0] == 1 : std::isnan(slope[0])) << static_cast<int>(curve);
+    EXPECT_TRUE(std::isnan(slope[1])) << static_cast<int>(curve);
+  }
+}
+
 TEST(ResidualNormTest, AnOverflowIsNotANumberInsteadOfZero) {
   const std::vector<float> x = {1e30F, -1e30F, 1, 2}, zeros(4, 0), ones(4, 1);
   std::vector<float> y(4), normalized(4), inverse_deviation(1);

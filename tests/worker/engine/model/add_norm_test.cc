@@ -47,5 +47,18 @@ TEST(AddNorm, AddsTheResidualFirst) {
 
 TEST(AddNorm, KeepsItsDigitsFarFromZero) { Compare(Lines(2, 1000), nullptr, 2e-3); }
 
+// Zero times what is left of a line would be its bias, which looks like a result.
+TEST(AddNorm, AnOverflowIsNotANumberAndNoNeighboursAffair) {
+  for (const float wrong : {1e30f, -1e30f, INFINITY, NAN}) {
+    std::vector<float> x = Lines(3, 0);
+    const std::vector<float> ones(kSize, 1), zeros(kSize, 0);
+    x[kSize + 5] = wrong;
+    AddNorm(x.data(), nullptr, ones.data(), zeros.data(), 1e-5f, 3, kSize);
+    for (int64_t i = 0; i < 3 * kSize; ++i) {
+      EXPECT_EQ(std::isnan(x[static_cast<size_t>(i)]), i / kSize == 1) << wrong << " at " << i;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tenon::engine

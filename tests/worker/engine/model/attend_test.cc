@@ -89,6 +89,24 @@ TEST(Attend, SurvivesLargeScores) { Compare({40}, 1, 32, 6, 1e-3); }
 
 TEST(Attend, LongRows) { Compare({512}, 1, 64, 1, 1e-5); }
 
+// A key that is not a number leaves no query of its row a result, wherever in a vector it lies; another row has one.
+TEST(Attend, WhatIsNotANumberStaysSo) {
+  for (const int64_t wrong : {0, 5, 16, 36}) {
+    for (const float value : {NAN, INFINITY}) {
+      std::vector<float> q = Random(60 * 32, 1), k = Random(60 * 32, 2), v = Random(60 * 32, 3);
+      for (float& x : q) x = std::abs(x) + 0.1f;
+      k[static_cast<size_t>(wrong * 32 + 7)] = value;
+      const AttentionInput in{{q.data(), 32}, {k.data(), 32}, {v.data(), 32}, 1, 32, 0.2f};
+      const std::vector<AttentionSpan> spans = {{0, 37, 0, 37}, {37, 23, 37, 23}};
+      std::vector<float> out(60 * 32);
+      Attend(in, spans, 0, 2, out.data(), 32);
+      for (int64_t i = 0; i < 60 * 32; ++i) {
+        ASSERT_EQ(std::isnan(out[static_cast<size_t>(i)]), i / 32 < 37) << value << " in key " << wrong;
+      }
+    }
+  }
+}
+
 TEST(Attend, OneQueryOfARowAndUnitsByHalves) {
   const std::vector<float> q = Random(2 * 64, 1), k = Random(60 * 64, 2), v = Random(60 * 64, 3);
   const AttentionInput in{{q.data(), 64}, {k.data(), 64}, {v.data(), 64}, 2, 32, 0.2f};

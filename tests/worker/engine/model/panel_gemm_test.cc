@@ -109,8 +109,23 @@ TEST_P(PanelGemmTest, AppliesTheActivation) {
       const auto in = static_cast<float>(x);
       float y = 0;
       Multiply(weight, &in, 1, activation, 0, 1, &y, 1);
-      EXPECT_NEAR(y, Activated(Kept(in), activation), 1e-6 * std::max(1.0, std::abs(x))) << static_cast<int>(activation);
+      EXPECT_NEAR(y, Activated(Kept(in), activation), 1e-6 * std::max(1.0, std::abs(x)))
+          << static_cast<int>(activation);
     }
+  }
+}
+
+TEST_P(PanelGemmTest, WhatIsNotANumberStaysSo) {
+  const float one = 1;
+  const PanelWeight weight(&one, nullptr, 1, 1, GetParam());
+  for (const Activation activation : {Activation::kNone, Activation::kRelu, Activation::kGelu, Activation::kGeluTanh}) {
+    const float in[] = {NAN, 2, -NAN, INFINITY};
+    float y[4] = {};
+    Multiply(weight, in, 4, activation, 0, 1, y, 1);
+    EXPECT_TRUE(std::isnan(y[0])) << static_cast<int>(activation);
+    EXPECT_NEAR(y[1], Activated(2, activation), 1e-5) << static_cast<int>(activation);
+    EXPECT_TRUE(std::isnan(y[2])) << static_cast<int>(activation);
+    EXPECT_FALSE(std::isfinite(y[3])) << static_cast<int>(activation);
   }
 }
 
