@@ -48,6 +48,8 @@ TEST_F(CommandsTest, EveryPromisedCommandIsThere) {
                            "jobs cancel",
                            "classify",
                            "embed",
+                           "generate",
+                           "summarize",
                            "collections create",
                            "collections list",
                            "collections delete",

@@ -47,6 +47,15 @@ class StreamTest : public ServerFixture {
     call->reader = inference_->StreamGenerate(call->context.get(), request);
     return call;
   }
+  // A client that takes no more than 64 KiB ahead of what was read, however fast the network is.
+  std::unique_ptr<v1::InferenceService::Stub> SlowClient() const {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 65'535);
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    return v1::InferenceService::NewStub(grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", server_->ports().grpc),
+                                                                   grpc::InsecureChannelCredentials(), arguments));
+  }
   static v1::StreamGenerateRequest Request() {
     v1::StreamGenerateRequest request;
     request.set_base("mini");
@@ -235,10 +244,12 @@ TEST_F(StreamTest, AnotherWorkersWordsAreNotTheStreams) {
   EXPECT_EQ(call->Next(), "own");
 }
 
-// The client's window takes some 64 KiB: of what comes behind that, one message waits, however many parts it has.
+// Behind what the client's window takes, one message waits, however many parts it has.
 TEST_F(StreamTest, ASlowReaderGetsFewerMessagesAndHoldsNobodyUp) {
   const auto worker = Worker();
-  const auto call = Start(Request());
+  const auto slow = SlowClient();
+  const auto call = std::make_unique<Call>(Context());
+  call->reader = slow->StreamGenerate(call->context.get(), Request());
   const uint64_t id = worker->WaitForRequests(1)[0].call_id();
   constexpr int kParts = 60;
   std::string whole;
@@ -261,15 +272,16 @@ TEST_F(StreamTest, ASlowReaderGetsFewerMessagesAndHoldsNobodyUp) {
   }
   EXPECT_TRUE(call->Finish().ok());
   EXPECT_EQ(read, whole) << "nothing is lost, doubled or out of order";
-  EXPECT_LT(messages, kParts / 2);
+  EXPECT_LT(messages, 10);
 }
 
 TEST_F(StreamTest, AReaderThatNeverReadsIsCutOffAtItsDeadline) {
   const auto worker = Worker();
   auto context = Context();
   context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
+  const auto slow = SlowClient();
   Call call(std::move(context));
-  call.reader = inference_->StreamGenerate(call.context.get(), Request());
+  call.reader = slow->StreamGenerate(call.context.get(), Request());
   const uint64_t id = worker->WaitForRequests(1)[0].call_id();
   for (int i = 0; i < 20; ++i) worker->SendDelta(id, std::string(50'000, 'x'));
   EXPECT_THAT(worker->WaitForCancels(1), ::testing::ElementsAre(id));
