@@ -20,8 +20,8 @@ struct NumberOption {
 constexpr NumberOption kNumbers[] = {
     {"--max-new-tokens", "Most tokens of a reply; by default the base's own, else 20"},
     {"--min-new-tokens", "Fewest tokens of a reply"},
-    {"--max-length", "The same, counting what the decoder starts with"},
-    {"--min-length", "The same, counting what the decoder starts with"},
+    {"--max-length", "Most tokens, what the decoder starts with counted too"},
+    {"--min-length", "Fewest tokens, what the decoder starts with counted too"},
     {"--num-beams", "Beams of the search; 1 is greedy, or sampling"},
     {"--num-return-sequences", "Outputs for each text: at most --num-beams, or any number with --do-sample"},
     {"--length-penalty", "Beams: above 0 favours long outputs, below 0 short ones"},
@@ -45,7 +45,7 @@ void AddGenerationFlags(CLI::App* command, GenerationFlags& flags, Outputs outpu
   flags.numbers.resize(std::size(kNumbers));
   for (size_t i = 0; i < std::size(kNumbers); ++i) {
     if (outputs == Outputs::kOne && FieldOf(kNumbers[i].flag) == "num_return_sequences") continue;
-    command->add_option(kNumbers[i].flag, flags.numbers[i], kNumbers[i].help)->group(group);
+    command->add_option(kNumbers[i].flag, flags.numbers[i], kNumbers[i].help)->type_name("NUMBER")->group(group);
   }
   command->add_flag("--do-sample", flags.do_sample, "Draw tokens instead of taking the likeliest")->group(group);
   command->add_option("--early-stopping", flags.early_stopping, "Beams: when to stop: false, true or never")

@@ -90,6 +90,7 @@ void AddSummarize(CLI::App& app, Cli& cli) {
       ->add_option("--relevance", flags->relevance,
                    "For mmr, 0 to 1: being like the whole text against being unlike the sentences chosen already; "
                    "0.7 by default")
+      ->type_name("NUMBER")
       ->group(group);
   AddGenerationFlags(command, *flags, Outputs::kOne);
   command
