@@ -25,6 +25,8 @@ inline CLI::App* AddCommand(CLI::App& parent, Cli& cli, const std::string& name,
 void AddUp(CLI::App& app, Cli& cli);
 void AddJobs(CLI::App& app, Cli& cli);
 void AddInference(CLI::App& app, Cli& cli);
+void AddGenerate(CLI::App& app, Cli& cli);
+void AddSummarize(CLI::App& app, Cli& cli);
 void AddRetrieval(CLI::App& app, Cli& cli);
 void AddCatalog(CLI::App& app, Cli& cli);
 void AddDatasets(CLI::App& app, Cli& cli);

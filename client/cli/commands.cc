@@ -41,6 +41,8 @@ void AddCommands(CLI::App& app, Cli& cli) {
   AddUp(app, cli);
   AddJobs(app, cli);
   AddInference(app, cli);
+  AddGenerate(app, cli);
+  AddSummarize(app, cli);
   AddRetrieval(app, cli);
   AddCatalog(app, cli);
   AddDatasets(app, cli);

@@ -1,10 +1,9 @@
 // tenon classify | embed
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/command.h"
+#include "client/cli/inference_rows.h"
 #include "client/cli/output.h"
-#include "client/cli/rows.h"
 #include "common/formats/status.h"
 
 namespace tenon::cli {
@@ -14,55 +13,6 @@ namespace {
 constexpr size_t kBatchRows = 128;
 constexpr size_t kBatchBytes = 512 << 10;
 constexpr size_t kInFlight = 4;
-
-struct ModelFlags {
-  std::string base, adapter, input;
-  std::vector<std::string> texts;
-};
-
-void AddModelFlags(CLI::App* command, ModelFlags& flags) {
-  CLI::Option* base = command->add_option("--base", flags.base, "Base model that answers");
-  command->add_option("--adapter", flags.adapter, "Adapter that answers: ID, or adapters/ID/revisions/DIGEST")
-      ->excludes(base);
-  command->add_option("TEXT", flags.texts, "Texts");
-  command->add_option("--input", flags.input,
-                      "JSON lines with `text` and perhaps `id`, which is given back; - is standard input");
-}
-
-template <typename Request>
-absl::Status SetModel(const ModelFlags& flags, Request* request) {
-  if (flags.base.empty() == flags.adapter.empty()) {
-    return TenonError(Reason::kFieldRequired, "Name the model: --adapter A or --base B.", "--adapter");
-  }
-  if (flags.base.empty()) {
-    request->set_adapter(flags.adapter);
-  } else {
-    request->set_base(flags.base);
-  }
-  return absl::OkStatus();
-}
-
-// A row's answer as one JSON object: the row's id, the answer's own fields, the model and what this row consumed.
-nlohmann::ordered_json RowJson(const InputRow& row, const google::protobuf::Message& answer,
-                               const v1::ModelVersion& model, int64_t input_tokens) {
-  nlohmann::ordered_json line = nlohmann::ordered_json::object();
-  if (!row.id.is_null()) line["id"] = row.id;
-  line.update(ToJsonValue(answer));
-  line["model"] = ToJsonValue(model);
-  v1::Usage usage;
-  usage.set_input_tokens(input_tokens);
-  line["usage"] = ToJsonValue(usage);
-  return line;
-}
-
-std::string RowName(const InputRow& row) {
-  if (row.id.is_null()) return Shorten(row.text, 48);
-  return row.id.is_string() ? row.id.get<std::string>() : row.id.dump();
-}
-
-void PrintRow(const nlohmann::ordered_json& line) {
-  Print(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-}
 
 struct ClassifyFlags : ModelFlags {
   int top_k = 0;
@@ -83,7 +33,7 @@ absl::Status Classify(Cli& cli, const ClassifyFlags& flags) {
     for (size_t i = 0; i < batch.size() && static_cast<int>(i) < response.classifications_size(); ++i) {
       const v1::Classification& answer = response.classifications(static_cast<int>(i));
       if (cli.json()) {
-        PrintRow(RowJson(batch[i], answer, response.model(), answer.input_tokens()));
+        PrintRow(RowJson(batch[i], answer, response.model(), {.input = answer.input_tokens()}));
         continue;
       }
       std::string others;
@@ -124,7 +74,7 @@ absl::Status Embed(Cli& cli, const EmbedFlags& flags) {
     for (size_t i = 0; i < batch.size() && static_cast<int>(i) < response.embeddings_size(); ++i) {
       const v1::Embedding& answer = response.embeddings(static_cast<int>(i));
       if (cli.json()) {
-        PrintRow(RowJson(batch[i], answer, response.model(), answer.input_tokens()));
+        PrintRow(RowJson(batch[i], answer, response.model(), {.input = answer.input_tokens()}));
         continue;
       }
       std::string first;

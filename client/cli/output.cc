@@ -88,6 +88,20 @@ void Write(FILE* file, const std::string& text) {
 }  // namespace
 
 void Print(const std::string& text) { Write(stdout, text); }
+
+void PrintPart(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+std::string Printable(std::string text) {
+  const auto speaks = [](char c) {
+    return c != '\n' && c != '\t' && absl::ascii_iscntrl(static_cast<unsigned char>(c));
+  };
+  std::replace_if(text.begin(), text.end(), speaks, ' ');
+  return text;
+}
+
 void PrintNote(const std::string& text) { Write(stderr, text); }
 
 absl::Status FlushOutput() {

@@ -34,6 +34,11 @@ class Table {
 
 // Writes to standard output; `text` gets a newline when it has none.
 void Print(const std::string& text);
+// The same without a newline, at once: for a text that comes in pieces.
+void PrintPart(const std::string& text);
+// Text of a model or a user with line ends and tabs, and spaces for other control characters: it must not speak to the
+// terminal.
+std::string Printable(std::string text);
 // Writes out what is buffered. DATA_LOSS when standard output did not take all that was printed.
 absl::Status FlushOutput();
 // Writes to standard error: progress and hints, which are not the command's result.

@@ -70,7 +70,8 @@ absl::Status NameRow(const absl::Status& status, absl::Span<const InputRow> batc
   const size_t open = field.find('[');
   const size_t close = field.find(']');
   size_t index = 0;
-  if (open == std::string::npos || close == std::string::npos ||
+  const std::string list = field.substr(0, open);
+  if ((list != "texts" && list != "queries") || open == std::string::npos || close == std::string::npos ||
       !absl::SimpleAtoi(field.substr(open + 1, close - open - 1), &index) || index >= batch.size()) {
     return status;
   }

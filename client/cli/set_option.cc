@@ -24,6 +24,9 @@ const char* TypeName(const FieldDescriptor& field) {
     case FieldDescriptor::CPPTYPE_INT32:
     case FieldDescriptor::CPPTYPE_INT64:
       return "a whole number";
+    case FieldDescriptor::CPPTYPE_UINT32:
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return "a whole number of at least 0";
     case FieldDescriptor::CPPTYPE_DOUBLE:
     case FieldDescriptor::CPPTYPE_FLOAT:
       return "a number";
@@ -37,11 +40,15 @@ const char* TypeName(const FieldDescriptor& field) {
 // One value as JSON of the field's type; null when the text is not one.
 Json Scalar(const FieldDescriptor& field, const std::string& text) {
   int64_t whole = 0;
+  uint64_t natural = 0;
   double number = 0;
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32:
     case FieldDescriptor::CPPTYPE_INT64:
       return absl::SimpleAtoi(text, &whole) ? Json(whole) : Json();
+    case FieldDescriptor::CPPTYPE_UINT32:
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return absl::SimpleAtoi(text, &natural) ? Json(natural) : Json();
     case FieldDescriptor::CPPTYPE_DOUBLE:
     case FieldDescriptor::CPPTYPE_FLOAT:
       return absl::SimpleAtod(text, &number) && std::isfinite(number) ? Json(number) : Json();

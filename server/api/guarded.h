@@ -2,7 +2,7 @@
 // status.
 //
 // A gRPC thread never blocks here: `Blocking` handlers and stream bodies run on bounded pools (QUEUE_FULL when those
-// are full), `Async` ones start work and answer later. A method is a few lines:
+// are full), `Async` and `AsyncStream` ones start work and answer later. A method is a few lines:
 //
 //   grpc::ServerUnaryReactor* GetBase(grpc::CallbackServerContext* context, const GetBaseRequest* request, Base*
 //   response) override {
@@ -24,6 +24,7 @@
 
 #include "common/formats/status.h"
 #include "server/api/call_runner.h"
+#include "server/api/coalescing_stream.h"
 #include "server/api/guarded_reactors.h"
 
 namespace tenon::server {
@@ -37,6 +38,12 @@ using BlockingHandler = std::function<absl::Status(const CallContext&, const Req
 template <typename Request, typename Response>
 using AsyncHandler = std::function<void(const CallContext&, const Request&, Response*,
                                         std::function<void(absl::Status)> done, std::function<void()>* on_cancel)>;
+
+// Starts work whose answer is a stream: messages and its one end go to the sink, from any thread. `*on_cancel` as
+// above; the sink takes nothing more then.
+template <typename Request, typename Response>
+using AsyncStreamHandler = std::function<void(
+    const CallContext&, const Request&, std::shared_ptr<MessageSink<Response>> sink, std::function<void()>* on_cancel)>;
 
 // May block in reader.Read() and anywhere else.
 template <typename Request, typename Response>
@@ -98,6 +105,31 @@ class Guarded {
       absl::Status why = call->Check();
       if (why.ok()) why = TenonError(Reason::kCancelled, "the client cancelled the call");
       reactor->FinishClaimed(std::move(why));
+    });
+    return reactor;
+  }
+
+  template <typename Request, typename Response>
+  static grpc::ServerWriteReactor<Response>* AsyncStream(
+      CallRunner* runner, grpc::CallbackServerContext* context, const Request* request, const std::string& method,
+      std::type_identity_t<AsyncStreamHandler<Request, Response>> handler) {
+    auto call = runner->Begin(context, method);
+    call->CountReceived();
+    auto* reactor = new CoalescingReactor<Response>(call);
+    const auto sink = reactor->sink();
+    std::function<void()> on_cancel;
+    const absl::Status status = RunHandler(call->context(), [&] {
+      RETURN_IF_ERROR(call->Check());
+      handler(call->context(), *request, sink, &on_cancel);
+      return absl::OkStatus();
+    });
+    if (!status.ok()) {
+      sink->End(status);
+      return reactor;
+    }
+    call->context().when_cancelled([call, sink, on_cancel = std::move(on_cancel)] {
+      if (on_cancel) on_cancel();
+      sink->End(call->Check());
     });
     return reactor;
   }

@@ -10,17 +10,14 @@
 #include "common/formats/utf8.h"
 
 namespace tenon::server {
-namespace {
 
 absl::Status ModelRequired() { return TenonError(Reason::kFieldRequired, "name an adapter or a base", "model"); }
 
-}  // namespace
-
-absl::Status CheckTexts(const google::protobuf::RepeatedPtrField<std::string>& texts) {
+absl::Status CheckTexts(const google::protobuf::RepeatedPtrField<std::string>& texts, int max_texts) {
   if (texts.empty()) return TenonError(Reason::kFieldRequired, "at least one text is required", "texts");
-  if (texts.size() > kMaxTexts) {
+  if (texts.size() > max_texts) {
     return TenonError(Reason::kFieldInvalid,
-                      absl::StrCat("a call takes at most ", kMaxTexts, " texts, not ", texts.size()), "texts");
+                      absl::StrCat("a call takes at most ", max_texts, " texts, not ", texts.size()), "texts");
   }
   for (int i = 0; i < texts.size(); ++i) {
     RETURN_IF_ERROR(formats::CheckText(texts[i], kMaxTextBytes, absl::StrCat("texts[", i, "]")));

@@ -15,8 +15,10 @@ namespace tenon::server {
 inline constexpr int kMaxTexts = 1024;
 inline constexpr int64_t kMaxTextBytes = 1 << 20;
 
-// 1 to 1024 texts, none empty, each valid and at most 1 MiB; names `texts[3]`.
-absl::Status CheckTexts(const google::protobuf::RepeatedPtrField<std::string>& texts);
+// 1 to `max_texts` texts, none empty, each valid and at most 1 MiB; names `texts[3]`.
+absl::Status CheckTexts(const google::protobuf::RepeatedPtrField<std::string>& texts, int max_texts = kMaxTexts);
+// FIELD_REQUIRED for a request that names no model.
+absl::Status ModelRequired();
 absl::Status CheckClassify(const v1::ClassifyRequest& request);
 absl::Status CheckEmbed(const v1::EmbedRequest& request);
 

@@ -18,6 +18,14 @@ class InferenceService final : public v1::InferenceService::CallbackService {
   grpc::ServerUnaryReactor* Embed(grpc::CallbackServerContext* context, const v1::EmbedRequest* request,
                                   v1::EmbedResponse* response) override;
 
+  // inference_generation.cc
+  grpc::ServerUnaryReactor* Generate(grpc::CallbackServerContext* context, const v1::GenerateRequest* request,
+                                     v1::GenerateResponse* response) override;
+  grpc::ServerWriteReactor<v1::StreamGenerateResponse>* StreamGenerate(
+      grpc::CallbackServerContext* context, const v1::StreamGenerateRequest* request) override;
+  grpc::ServerUnaryReactor* Summarize(grpc::CallbackServerContext* context, const v1::SummarizeRequest* request,
+                                      v1::SummarizeResponse* response) override;
+
  private:
   CallRunner* runner_;
   const ModelIndex* models_;

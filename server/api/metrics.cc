@@ -28,6 +28,10 @@ constexpr int kCodes = 17;
 const Histogram::BucketBoundaries kWaitSeconds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
                                                   0.25,   0.5,   1,      2.5,   5,    10,    30};
 
+const Histogram::BucketBoundaries kFirstTokenSeconds = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                                                        1,     2.5,  5,     10,   30,  60};
+const Histogram::BucketBoundaries kPerTokenSeconds = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5};
+
 // `classify` of INFERENCE_KIND_CLASSIFY; `other` for a kind that is not known.
 const char* KindName(internal::v1::InferenceKind kind) {
   switch (kind) {
@@ -37,6 +41,10 @@ const char* KindName(internal::v1::InferenceKind kind) {
       return "embed";
     case internal::v1::INFERENCE_KIND_CHECK_ADAPTER:
       return "check_adapter";
+    case internal::v1::INFERENCE_KIND_GENERATE:
+      return "generate";
+    case internal::v1::INFERENCE_KIND_SUMMARIZE:
+      return "summarize";
     default:
       return "other";
   }
@@ -88,7 +96,10 @@ struct ServerMetrics::Series {
     Histogram* wait;
   };
   std::map<std::string, Kind> kinds;
-  Counter* tokens;
+  Counter* tokens_read;
+  Counter* tokens_written;
+  Histogram* first_token;
+  Histogram* per_token;
   Counter* retries;
   Counter* fetched;
   Counter* published;
@@ -117,7 +128,7 @@ ServerMetrics::ServerMetrics(const std::string& version)
                    .Name("tenon_queue_wait_seconds")
                    .Help("Time from admission to being sent to a worker.")
                    .Register(registry);
-  for (const char* kind : {"classify", "embed", "check_adapter", "other"}) {
+  for (const char* kind : {"classify", "embed", "generate", "summarize", "check_adapter", "other"}) {
     Series::Kind& series = series_->kinds[kind];
     for (int code = 0; code < kCodes; ++code) {
       series.by_code[code] = &requests.Add({{"kind", kind}, {"code", CodeName(static_cast<absl::StatusCode>(code))}});
@@ -125,8 +136,20 @@ ServerMetrics::ServerMetrics(const std::string& version)
     series.rows = &rows.Add({{"kind", kind}});
     series.wait = &wait.Add({{"kind", kind}}, kWaitSeconds);
   }
-  series_->tokens =
-      &CounterFamily(registry, "tenon_tokens_total", "Tokens that workers read.").Add({{"direction", "input"}});
+  auto& tokens = CounterFamily(registry, "tenon_tokens_total", "Tokens that workers read and wrote.");
+  series_->tokens_read = &tokens.Add({{"direction", "input"}});
+  series_->tokens_written = &tokens.Add({{"direction", "output"}});
+  series_->first_token = &prometheus::BuildHistogram()
+                              .Name("tenon_time_to_first_token_seconds")
+                              .Help("Time from admission of a StreamGenerate to its first text.")
+                              .Register(registry)
+                              .Add({}, kFirstTokenSeconds);
+  series_->per_token =
+      &prometheus::BuildHistogram()
+           .Name("tenon_time_per_output_token_seconds")
+           .Help("Time from the first text of a StreamGenerate to its end, for each token behind the first.")
+           .Register(registry)
+           .Add({}, kPerTokenSeconds);
   series_->retries =
       &CounterFamily(registry, "tenon_retries_total", "Requests sent to a second worker after the first was lost.")
            .Add({});
@@ -156,12 +179,21 @@ void ServerMetrics::OnDispatched(internal::v1::InferenceKind kind, absl::Duratio
 }
 
 void ServerMetrics::OnFinished(internal::v1::InferenceKind kind, const absl::Status& status, int64_t rows,
-                               int64_t tokens) {
+                               int64_t input_tokens, int64_t output_tokens) {
   const Series::Kind& series = series_->kinds.at(KindName(kind));
   const int code = static_cast<int>(status.code());
   series.by_code[code >= 0 && code < kCodes ? code : static_cast<int>(absl::StatusCode::kUnknown)]->Increment();
   series.rows->Increment(static_cast<double>(rows));
-  series_->tokens->Increment(static_cast<double>(tokens));
+  series_->tokens_read->Increment(static_cast<double>(input_tokens));
+  series_->tokens_written->Increment(static_cast<double>(output_tokens));
+}
+
+void ServerMetrics::OnFirstText(absl::Duration since_admission) {
+  series_->first_token->Observe(absl::ToDoubleSeconds(since_admission));
+}
+
+void ServerMetrics::OnStreamEnd(absl::Duration per_token) {
+  series_->per_token->Observe(absl::ToDoubleSeconds(per_token));
 }
 
 void ServerMetrics::OnFetched(int64_t bytes) { series_->fetched->Increment(static_cast<double>(bytes)); }

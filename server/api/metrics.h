@@ -40,7 +40,10 @@ class ServerMetrics final : public InferenceObserver, public BlobObserver {
   void AddGauges(std::vector<Gauge> gauges);
 
   void OnDispatched(internal::v1::InferenceKind kind, absl::Duration waited, int attempt) override;
-  void OnFinished(internal::v1::InferenceKind kind, const absl::Status& status, int64_t rows, int64_t tokens) override;
+  void OnFinished(internal::v1::InferenceKind kind, const absl::Status& status, int64_t rows, int64_t input_tokens,
+                  int64_t output_tokens) override;
+  void OnFirstText(absl::Duration since_admission) override;
+  void OnStreamEnd(absl::Duration per_token) override;
   void OnFetched(int64_t bytes) override;
   void OnPublished(int64_t bytes) override;
   void OnStoreWrite(const absl::Status& status, double seconds);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_proto.h"
+#include "server/dispatch/charge.h"
 
 namespace tenon::server {
 namespace {
@@ -32,8 +33,10 @@ LoopInferenceRouter::LoopInferenceRouter(const Parts& parts, const Dispatcher::O
 
 uint64_t LoopInferenceRouter::Submit(InferenceCall call, Done done) {
   const uint64_t id = next_id_.fetch_add(1);
-  Pending pending{std::move(call), std::move(done), 0};
-  pending.charge = ChargeOf(pending.call.texts);
+  Pending pending;
+  pending.charge = ChargeOf(call);
+  pending.call = std::move(call);
+  pending.done = std::move(done);
   parts_.loop->Post([this, id, pending = std::move(pending)]() mutable { Start(id, std::move(pending)); });
   return id;
 }
@@ -43,7 +46,7 @@ void LoopInferenceRouter::Cancel(uint64_t call) {
     const auto found = pending_.find(call);
     if (found == pending_.end()) return;
     if (parts_.observer != nullptr) {
-      parts_.observer->OnFinished(found->second.call.kind, absl::CancelledError(""), 0, 0);
+      parts_.observer->OnFinished(found->second.call.kind, absl::CancelledError(""), 0, 0, 0);
     }
     pending_.erase(found);
     if (const auto dropped = dispatcher_.Cancel(call)) StopOnWorker(*dropped);
@@ -62,6 +65,7 @@ void LoopInferenceRouter::Start(uint64_t id, Pending pending) {
   ticket.charge = pending.charge;
   ticket.deadline = pending.call.deadline;
 
+  pending.start = parts_.clock->Now();
   pending_.emplace(id, std::move(pending));
   if (stopped_) return Finish(id, TenonError(Reason::kShuttingDown, "the server is going down"));
   if (parts_.clock->Now() >= ticket.deadline) return Finish(id, Expired());
@@ -82,10 +86,17 @@ void LoopInferenceRouter::OpenWorker(const std::string& session, int64_t credits
 void LoopInferenceRouter::CloseWorker(const std::string& session) {
   if (workers_.erase(session) == 0) return;
   parts_.fleet->SetWork(session, false);
-  for (const uint64_t id : dispatcher_.CloseWorker(session)) {
-    Finish(id, TenonError(Reason::kWorkerLost, "the worker was lost while it answered, and the one after it too"));
-  }
+  for (const uint64_t id : dispatcher_.CloseWorker(session)) Lose(id, "was lost while it answered");
   OnFleetChanged();
+}
+
+void LoopInferenceRouter::Lose(uint64_t id, const char* how) {
+  const auto found = pending_.find(id);
+  if (found == pending_.end()) return;
+  const bool shown = found->second.first_text != absl::InfiniteFuture();
+  Finish(id, TenonError(Reason::kWorkerLost,
+                        absl::StrCat("the worker ", how,
+                                     shown ? ", in the middle of the text; ask again" : ", and the one after it too")));
 }
 
 void LoopInferenceRouter::OnResult(const std::string& session, internal::v1::InferenceResult result) {
@@ -94,18 +105,28 @@ void LoopInferenceRouter::OnResult(const std::string& session, internal::v1::Inf
     return OnGivenBack(session, id);
   }
   // A late answer to a call that was dropped or sent elsewhere meanwhile is void.
-  if (!dispatcher_.Complete(id, session, result.input_tokens())) return;
   const auto found = pending_.find(id);
-  if (found != pending_.end()) Finish(id, Checked(found->second.call, std::move(result)));
+  if (found == pending_.end() || !dispatcher_.Complete(id, session, TokensOf(found->second.call, result))) return;
+  Finish(id, Checked(found->second.call, std::move(result)));
   Pump();
+}
+
+void LoopInferenceRouter::OnDelta(const std::string& session, internal::v1::GenerationDelta delta) {
+  const auto found = pending_.find(delta.call_id());
+  if (found == pending_.end() || !found->second.call.on_text || delta.text().empty()) return;
+  if (!dispatcher_.Show(delta.call_id(), session)) return;  // late, of a call that was dropped or sent elsewhere
+  Pending& pending = found->second;
+  if (pending.first_text == absl::InfiniteFuture()) {
+    pending.first_text = parts_.clock->Now();
+    if (parts_.observer != nullptr) parts_.observer->OnFirstText(pending.first_text - pending.start);
+  }
+  pending.call.on_text(std::move(*delta.mutable_text()));
 }
 
 // The worker is going down and has not begun: as good as lost, but known at once.
 void LoopInferenceRouter::OnGivenBack(const std::string& session, uint64_t id) {
   const auto given_back = dispatcher_.GiveBack(id, session);
-  if (given_back == Dispatcher::GivenBack::kForgotten) {
-    Finish(id, TenonError(Reason::kWorkerLost, "the worker went down before it answered, and the one after it too"));
-  }
+  if (given_back == Dispatcher::GivenBack::kForgotten) Lose(id, "went down before it answered");
   Pump();
 }
 
@@ -173,6 +194,15 @@ void LoopInferenceRouter::SendTo(const Dispatcher::Assignment& assignment) {
   }
   request->set_pooling(call.pooling);
   if (call.normalize.has_value()) request->set_normalize(*call.normalize);
+  if (call.kind == internal::v1::INFERENCE_KIND_GENERATE || call.kind == internal::v1::INFERENCE_KIND_SUMMARIZE) {
+    *request->mutable_generation() = call.generation;
+    request->set_max_input_tokens(call.max_input_tokens);
+    request->set_stream(call.on_text != nullptr);
+  }
+  if (call.kind == internal::v1::INFERENCE_KIND_SUMMARIZE) {
+    *request->mutable_extractive() = call.extractive;
+    request->set_combine_chunks(call.combine_chunks);
+  }
   if (parts_.observer != nullptr) parts_.observer->OnDispatched(call.kind, assignment.waited, assignment.attempt);
   workers_.at(assignment.session)(std::move(message));
 }
@@ -191,7 +221,10 @@ void LoopInferenceRouter::Finish(uint64_t id, absl::StatusOr<internal::v1::Infer
   const Pending& pending = node.mapped();
   if (parts_.observer != nullptr) {
     parts_.observer->OnFinished(pending.call.kind, result.status(), static_cast<int64_t>(pending.call.texts.size()),
-                                result.ok() ? result->input_tokens() : 0);
+                                result.ok() ? result->input_tokens() : 0, result.ok() ? result->output_tokens() : 0);
+    if (result.ok() && result->output_tokens() > 1 && pending.first_text != absl::InfiniteFuture()) {
+      parts_.observer->OnStreamEnd((parts_.clock->Now() - pending.first_text) / (result->output_tokens() - 1));
+    }
   }
   pending.done(std::move(result));
 }

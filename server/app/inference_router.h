@@ -24,9 +24,13 @@ class InferenceObserver {
  public:
   virtual ~InferenceObserver() = default;
   virtual void OnDispatched(internal::v1::InferenceKind kind, absl::Duration waited, int attempt) = 0;
-  // `tokens` is the worker's count; 0 on errors.
+  // The tokens are the worker's count; 0 on errors.
   virtual void OnFinished(internal::v1::InferenceKind kind, const absl::Status& status, int64_t rows,
-                          int64_t tokens) = 0;
+                          int64_t input_tokens, int64_t output_tokens) = 0;
+  // A streamed reply began: time from admission to the first text, and ended: time from there to its end, for each
+  // token behind the first (replies of two tokens or more).
+  virtual void OnFirstText(absl::Duration since_admission) = 0;
+  virtual void OnStreamEnd(absl::Duration per_token) = 0;
 };
 
 // Submit and Cancel are thread-safe; all else is called on the loop. Must outlive what is posted: destroy the loop
@@ -49,6 +53,8 @@ class LoopInferenceRouter final : public InferenceRouter {
   void OpenWorker(const std::string& session, int64_t credits, Send send);
   void CloseWorker(const std::string& session);
   void OnResult(const std::string& session, internal::v1::InferenceResult result);
+  // A part of a streamed text.
+  void OnDelta(const std::string& session, internal::v1::GenerationDelta delta);
   // A base became ready or a worker was lost: sends what can be sent, fails what cannot be answered any more.
   void OnFleetChanged();
   // The worker was told to unload the base. OnFleetChanged is to follow.
@@ -70,9 +76,13 @@ class LoopInferenceRouter final : public InferenceRouter {
     InferenceCall call;
     Done done;
     int64_t charge = 0;
+    absl::Time start;
+    absl::Time first_text = absl::InfiniteFuture();  // of a streamed reply that was shown in part
   };
 
   void Start(uint64_t id, Pending pending);
+  // A worker went away with the call, which no other is asked for.
+  void Lose(uint64_t id, const char* how);
   void OnGivenBack(const std::string& session, uint64_t call);
   void Pump();
   void SendTo(const Dispatcher::Assignment& assignment);

@@ -62,6 +62,9 @@ void WorkerLink::OnWork(uint64_t stream, internal::v1::WorkRequest message) {
     if (message.has_result() && !work.session.empty() && work_of_[work.session] == stream) {
       return parts_.router->OnResult(work.session, std::move(*message.mutable_result()));
     }
+    if (message.has_delta() && !work.session.empty() && work_of_[work.session] == stream) {
+      return parts_.router->OnDelta(work.session, std::move(*message.mutable_delta()));
+    }
     if (!message.has_hello() || !work.session.empty()) return;
     const internal::v1::WorkHello& hello = message.hello();
     if (hello.credits() <= 0) {

@@ -7,12 +7,6 @@
 
 namespace tenon::server {
 
-int64_t ChargeOf(const std::vector<std::string>& texts) {
-  int64_t tokens = 0;
-  for (const std::string& text : texts) tokens += std::max<int64_t>(1, static_cast<int64_t>(text.size()) / 4);
-  return std::max<int64_t>(1, tokens);
-}
-
 absl::Status Dispatcher::Admit(const CallTicket& ticket) {
   if (load_.rows + ticket.rows > options_.max_rows || load_.bytes + ticket.bytes > options_.max_bytes) {
     return TenonError(Reason::kQueueFull, absl::StrCat("the queue is full: ", load_.calls, " calls with ", load_.rows,
@@ -83,22 +77,32 @@ std::optional<Dispatcher::Assignment> Dispatcher::Next() {
   return assignment;
 }
 
-bool Dispatcher::Complete(uint64_t id, const std::string& session, int64_t tokens) {
+Dispatcher::Call* Dispatcher::Running(uint64_t id, const std::string& session) {
   const auto found = calls_.find(id);
-  if (found == calls_.end() || found->second.session.empty() || found->second.session != session) return false;
-  const CallTicket& ticket = found->second.ticket;
+  if (found == calls_.end() || session.empty() || found->second.session != session) return nullptr;
+  return &found->second;
+}
+
+bool Dispatcher::Complete(uint64_t id, const std::string& session, int64_t tokens) {
+  const Call* call = Running(id, session);
+  if (call == nullptr) return false;
+  const CallTicket& ticket = call->ticket;
   if (tokens > 0) queue_.Charge(ticket.tenant, ModelOf(ticket), tokens - ticket.charge);
   Forget(id);
   return true;
 }
 
+bool Dispatcher::Show(uint64_t id, const std::string& session) {
+  Call* call = Running(id, session);
+  if (call != nullptr) call->shown = true;
+  return call != nullptr;
+}
+
 Dispatcher::GivenBack Dispatcher::GiveBack(uint64_t id, const std::string& session) {
-  const auto found = calls_.find(id);
-  if (found == calls_.end() || found->second.session.empty() || found->second.session != session) {
-    return GivenBack::kNotThere;
-  }
+  Call* call = Running(id, session);
+  if (call == nullptr) return GivenBack::kNotThere;
   workers_.at(session).going = true;
-  return SendBack(found->second) ? GivenBack::kWaits : GivenBack::kForgotten;
+  return SendBack(*call) ? GivenBack::kWaits : GivenBack::kForgotten;
 }
 
 std::optional<Dispatcher::Dropped> Dispatcher::Cancel(uint64_t id) {
@@ -203,9 +207,9 @@ void Dispatcher::Release(Call& call) {
   call.session.clear();
 }
 
-// A running call waits again, in front; false when it has used up its attempts and is forgotten.
+// A running call waits again, in front; false when it cannot be begun anew and is forgotten.
 bool Dispatcher::SendBack(Call& call) {
-  if (call.attempts >= options_.max_attempts) {
+  if (call.shown || call.attempts >= options_.max_attempts) {
     Forget(call.ticket.id);
     return false;
   }

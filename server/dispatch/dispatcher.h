@@ -26,12 +26,9 @@ struct CallTicket {
   std::string adapter_digest;  // empty: the base alone
   int rows = 0;
   int64_t bytes = 0;
-  int64_t charge = 0;  // tokens: Charge(texts)
+  int64_t charge = 0;  // tokens: ChargeOf(call)
   absl::Time deadline = absl::InfiniteFuture();
 };
-
-// Tokens charged for texts before anybody counted them: bytes / 4, at least one a text and one a call.
-int64_t ChargeOf(const std::vector<std::string>& texts);
 
 // Not thread-safe.
 class Dispatcher {
@@ -70,8 +67,11 @@ class Dispatcher {
   // A worker answered: its credits are free, and the real count replaces the charge. False when the call is not running
   // there.
   bool Complete(uint64_t call, const std::string& session, int64_t tokens);
+  // The client has seen a part of the worker's answer: another worker must not begin it anew. False when the call is
+  // not running there.
+  bool Show(uint64_t call, const std::string& session);
   // A worker gave the call back unanswered, because it is going: it gets nothing more until its stream opens again, and
-  // the call waits again, in front; or it has used up its attempts and is forgotten.
+  // the call waits again, in front; or it has used up its attempts, or was shown in part, and is forgotten.
   enum class GivenBack { kNotThere, kWaits, kForgotten };
   GivenBack GiveBack(uint64_t call, const std::string& session);
   // Forgets the call wherever it is.
@@ -88,8 +88,8 @@ class Dispatcher {
   void AddBase(const std::string& session, const std::string& base_digest);
   // It gets no more calls on the base; those that it has go on.
   void RemoveBase(const std::string& session, const std::string& base_digest);
-  // The stream closed: what ran there waits again, in front, and what has used up its attempts is forgotten and
-  // returned.
+  // The stream closed: what ran there waits again, in front, and what has used up its attempts or was shown in part is
+  // forgotten and returned.
   std::vector<uint64_t> CloseWorker(const std::string& session);
 
   Load load() const;
@@ -100,6 +100,7 @@ class Dispatcher {
     std::string session;  // empty while it waits
     std::string avoid;    // session that it was lost with
     int attempts = 0;
+    bool shown = false;  // in part
     absl::Time since;
   };
   struct Worker {
@@ -114,6 +115,8 @@ class Dispatcher {
     return ticket.adapter_digest.empty() ? ticket.base_digest : ticket.adapter_digest;
   }
   static bool Fits(const Worker& worker, const Call& call);
+  // The call when it is running on that worker, else null.
+  Call* Running(uint64_t id, const std::string& session);
   std::string Choose(const Call& call, std::set<std::string>* reserved) const;
   void Enqueue(Call& call, bool front);
   void Dequeue(const Call& call);

@@ -21,9 +21,21 @@ struct InferenceCall {
   internal::v1::AdapterRef adapter;
   internal::v1::InferenceKind kind = internal::v1::INFERENCE_KIND_EMBED;
   std::vector<std::string> texts;
+  absl::Time deadline = absl::InfiniteFuture();
+
+  // For EMBED.
   v1::Pooling pooling = v1::POOLING_UNSPECIFIED;
   std::optional<bool> normalize;
-  absl::Time deadline = absl::InfiniteFuture();
+
+  // For GENERATE and SUMMARIZE.
+  v1::GenerationConfig generation;
+  int32_t max_input_tokens = 0;  // 0: the model's own limit
+  // For SUMMARIZE.
+  v1::ExtractiveOptions extractive;
+  bool combine_chunks = false;
+  // For GENERATE of one text: what is written is shown while it is written. On the event loop, must be quick; never
+  // after `done` or Cancel. Empty: not streamed.
+  std::function<void(std::string text)> on_text;
 };
 
 // Queues calls fairly and sends them to workers against their credits. Thread-safe.
@@ -32,7 +44,7 @@ class InferenceRouter {
   using Done = std::function<void(absl::StatusOr<internal::v1::InferenceResult>)>;
   virtual ~InferenceRouter() = default;
   // `done` is called exactly once, on the event loop, unless Cancel came first. QUEUE_FULL, NO_WORKER, WORKER_LOST,
-  // DEADLINE_EXCEEDED.
+  // DEADLINE_EXCEEDED. A call whose worker is lost goes to another once, unless a part of its text was shown already.
   virtual uint64_t Submit(InferenceCall call, Done done) = 0;
   // Drops the call from the queue, or stops it on its worker within a slice. `done` is not called afterwards.
   virtual void Cancel(uint64_t call) = 0;

@@ -1,11 +1,13 @@
 // The command tree: what the design promises is there, and every command teaches.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/command.h"
 #include "common/formats/status.h"
+#include "tests/common/formats/temp_folder.h"
 
 namespace tenon::cli {
 namespace {
@@ -48,6 +50,8 @@ TEST_F(CommandsTest, EveryPromisedCommandIsThere) {
                            "jobs cancel",
                            "classify",
                            "embed",
+                           "generate",
+                           "summarize",
                            "collections create",
                            "collections list",
                            "collections delete",
@@ -153,6 +157,30 @@ TEST_F(CommandsTest, CompletionKnowsEveryNounAndVerb) {
   Collect(app_, "", &leaves);
   for (const auto& [path, command] : leaves) EXPECT_NE(script.find("'" + path + "')"), std::string::npos) << path;
   EXPECT_NE(script.find("complete -F _tenon tenon"), std::string::npos);
+}
+
+// The script at work in the shell it is for: what it offers behind `words`.
+std::string Offered(const std::string& script, const std::string& words) {
+  const test::TempFolder folder;
+  const auto file = folder.Write("complete.sh", script + "COMP_WORDS=(" + words +
+                                                    ")\nCOMP_CWORD=$((${#COMP_WORDS[@]}-1))\n_tenon\n"
+                                                    "echo -n \"${COMPREPLY[*]}\"\n");
+  FILE* shell = popen(("bash " + file.string()).c_str(), "r");
+  std::string offered;
+  for (int c = 0; (c = fgetc(shell)) != EOF;) offered += static_cast<char>(c);
+  EXPECT_EQ(pclose(shell), 0);
+  return offered;
+}
+
+TEST_F(CommandsTest, CompletionOffersWhatFitsTheCommand) {
+  testing::internal::CaptureStdout();
+  ASSERT_TRUE(Run({"completion", "bash"}).ok());
+  const std::string script = testing::internal::GetCapturedStdout();
+  EXPECT_EQ(Offered(script, "tenon summarize --method ''"), "mmr centroid lead");
+  EXPECT_EQ(Offered(script, "tenon jobs finetune --method ''"), "lora head");
+  EXPECT_EQ(Offered(script, "tenon generate --early-stopping ''"), "false true never");
+  EXPECT_EQ(Offered(script, "tenon generate --num"), "--num-beams --num-return-sequences");
+  EXPECT_EQ(Offered(script, "tenon sum"), "summarize");
 }
 
 }  // namespace

@@ -64,6 +64,10 @@ TEST(NameRow, TellsTheInputsRow) {
   EXPECT_EQ(GetReason(named), Reason::kTextEmpty);
   EXPECT_EQ(GetField(NameRow(TenonError(Reason::kFieldInvalid, "", "top_k"), rows)), "top_k");
   EXPECT_EQ(GetField(NameRow(TenonError(Reason::kTextEmpty, "", "texts[9]"), rows)), "texts[9]");
+  EXPECT_EQ(GetField(NameRow(TenonError(Reason::kTextEmpty, "", "texts"), rows)), "texts");
+  EXPECT_EQ(GetField(NameRow(TenonError(Reason::kFieldInvalid, "", "generation.stop_strings[0]"), rows)),
+            "generation.stop_strings[0]")
+      << "an option's entry is no row";
 }
 
 TEST(ReadInput, AFolderIsNoEmptyFile) {

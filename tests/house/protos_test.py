@@ -22,6 +22,7 @@ def workspace(tmp_path_factory):
     for name in ("status.proto", "error_details.proto"):
         shutil.copy(source / name, folder / "deps/google/rpc" / name)
     config = tree.text("proto/buf.yaml").replace("  - path: .", "  - path: proto\n  - path: deps\n    lint:\n      ignore:\n        - deps")
+    config = config.replace("      - tenon/", "      - proto/tenon/")  # paths are those of the workspace
     (folder / "buf.yaml").write_text(config)
     return folder
 

@@ -41,6 +41,30 @@ std::optional<InferenceResult> FakeWorker::Scores(const InferenceRequest& reques
   return result;
 }
 
+std::optional<InferenceResult> FakeWorker::Write(const InferenceRequest& request) {
+  InferenceResult result;
+  result.set_call_id(request.call_id());
+  for (const std::string& text : request.texts()) {
+    auto* row = result.add_rows();
+    row->set_input_tokens(4);
+    if (request.kind() == internal::v1::INFERENCE_KIND_SUMMARIZE) {
+      row->mutable_summary()->set_summary(text + "!");
+      row->mutable_summary()->set_kind(v1::Summary::ABSTRACTIVE);
+      row->mutable_summary()->set_input_tokens(4);
+      row->mutable_summary()->set_output_tokens(3);
+    } else {
+      auto* output = row->mutable_generation()->add_outputs();
+      output->set_text(text + "!");
+      output->set_finish_reason(v1::FINISH_REASON_EOS);
+      row->mutable_generation()->set_input_tokens(4);
+      row->mutable_generation()->set_output_tokens(3);
+    }
+  }
+  result.set_input_tokens(4 * request.texts_size());
+  result.set_output_tokens(3 * request.texts_size());
+  return result;
+}
+
 void FakeWorker::RunLink() {
   auto stream = stub_->Link(&link_context_);
   LinkRequest message;
@@ -95,6 +119,14 @@ void FakeWorker::Send(const InferenceResult& result) {
   absl::MutexLock lock(&write_mutex_);
   WorkRequest message;
   *message.mutable_result() = result;
+  work_stream_->Write(message);
+}
+
+void FakeWorker::SendDelta(uint64_t call_id, const std::string& text) {
+  absl::MutexLock lock(&write_mutex_);
+  WorkRequest message;
+  message.mutable_delta()->set_call_id(call_id);
+  message.mutable_delta()->set_text(text);
   work_stream_->Write(message);
 }
 

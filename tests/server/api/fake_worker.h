@@ -34,6 +34,9 @@ class FakeWorker {
   // One row a text: scores .1, .7, .2, and four tokens.
   static std::optional<internal::v1::InferenceResult> Scores(const internal::v1::InferenceRequest& request);
 
+  // One written text a row, `<text>!`, of three tokens, with four read; for SUMMARIZE a summary of that kind.
+  static std::optional<internal::v1::InferenceResult> Write(const internal::v1::InferenceRequest& request);
+
   // Waits for the server's welcome, or the end of the stream; false for the end.
   bool WaitForWelcome();
   // Waits until so many requests came, and returns them all.
@@ -43,6 +46,8 @@ class FakeWorker {
   // How the Link stream ended.
   grpc::Status WaitForEnd();
   void Send(const internal::v1::InferenceResult& result);
+  // A part of a streamed text.
+  void SendDelta(uint64_t call_id, const std::string& text);
   // The process is gone: both streams break.
   void Kill();
 

@@ -8,6 +8,7 @@
 
 #include <future>
 #include <stdexcept>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
@@ -49,11 +50,16 @@ class Catalog final : public v1::CatalogService::CallbackService {
   }
   grpc::ServerWriteReactor<v1::ExportAdapterResponse>* ExportAdapter(grpc::CallbackServerContext* context,
                                                                      const v1::ExportAdapterRequest* request) override {
+    if (push) {
+      return Guarded::AsyncStream<v1::ExportAdapterRequest, v1::ExportAdapterResponse>(
+          runner_, context, request, "tenon.v1.CatalogService/ExportAdapter", push);
+    }
     return Guarded::ServerStream<v1::ExportAdapterRequest, v1::ExportAdapterResponse>(
         runner_, context, request, "tenon.v1.CatalogService/ExportAdapter", download);
   }
   ClientStreamHandler<v1::UploadBaseRequest, v1::Base> upload;
   ServerStreamHandler<v1::ExportAdapterRequest, v1::ExportAdapterResponse> download;
+  AsyncStreamHandler<v1::ExportAdapterRequest, v1::ExportAdapterResponse> push;  // instead of `download`
 
  private:
   CallRunner* runner_;
@@ -328,6 +334,93 @@ TEST_F(GuardedTest, AServerStreamThatWaitsHearsOfTheClientsEnd) {
   context.TryCancel();
   ended.WaitForNotification();
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+using Sink = MessageSink<v1::ExportAdapterResponse>;
+
+void AddName(Sink& sink, const std::string& name) {
+  sink.Add([&name](v1::ExportAdapterResponse* next) { next->mutable_file()->mutable_path()->append(name); });
+}
+
+TEST_F(GuardedTest, WhatWasAddedIsWrittenBeforeTheEnd) {
+  catalog_.push = [](const CallContext&, const v1::ExportAdapterRequest& request, std::shared_ptr<Sink> sink,
+                     std::function<void()>*) {
+    for (const char* part : {"a", "b", "c"}) AddName(*sink, request.name() + part);
+    sink->End(TenonError(Reason::kWorkerLost, "lost"));
+    AddName(*sink, "late");
+    sink->End(absl::OkStatus());
+  };
+  grpc::ClientContext context;
+  v1::ExportAdapterRequest request;
+  request.set_name("x");
+  auto reader = catalog_stub_->ExportAdapter(&context, request);
+  std::string all;
+  v1::ExportAdapterResponse message;
+  while (reader->Read(&message)) all += message.file().path();
+  EXPECT_EQ(all, "xaxbxc");
+  EXPECT_EQ(GetReason(FromGrpcStatus(reader->Finish())), Reason::kWorkerLost);
+  listener_->Shutdown(absl::Seconds(10));
+  EXPECT_TRUE(HasMetric({"grpc_server_handled_total", "Unavailable", "ExportAdapter", "} 1"}));
+}
+
+TEST_F(GuardedTest, AnAsyncStreamThatIsCancelledEndsOnceAndLateWordsAreHarmless) {
+  absl::Notification started, told;
+  std::shared_ptr<Sink> kept;
+  catalog_.push = [&](const CallContext&, const v1::ExportAdapterRequest&, std::shared_ptr<Sink> sink,
+                      std::function<void()>* on_cancel) {
+    kept = std::move(sink);
+    *on_cancel = [&] { told.Notify(); };
+    started.Notify();
+  };
+  grpc::ClientContext context;
+  auto reader = catalog_stub_->ExportAdapter(&context, {});
+  started.WaitForNotification();
+  context.TryCancel();
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  told.WaitForNotification();
+  listener_->Shutdown(absl::Seconds(10));
+  AddName(*kept, "late");
+  kept->End(absl::OkStatus());
+  EXPECT_TRUE(HasMetric({"grpc_server_handled_total", "Canceled", "ExportAdapter", "} 1"}));
+}
+
+TEST_F(GuardedTest, AnExceptionOfAnAsyncStreamIsInternal) {
+  catalog_.push = [](const CallContext&, const v1::ExportAdapterRequest&, std::shared_ptr<Sink>,
+                     std::function<void()>*) { throw std::runtime_error("secret path"); };
+  grpc::ClientContext context;
+  auto reader = catalog_stub_->ExportAdapter(&context, {});
+  v1::ExportAdapterResponse message;
+  EXPECT_FALSE(reader->Read(&message));
+  const absl::Status status = FromGrpcStatus(reader->Finish());
+  EXPECT_EQ(GetReason(status), Reason::kInternal);
+  EXPECT_EQ(std::string(status.message()).find("secret"), std::string::npos);
+}
+
+// A stream's parts come from many threads, faster than they are written.
+TEST_F(GuardedTest, PartsFromManyThreadsAreAllWritten) {
+  constexpr int kThreads = 4, kParts = 500;
+  std::vector<std::thread> threads;
+  absl::Notification all_started;
+  catalog_.push = [&](const CallContext&, const v1::ExportAdapterRequest&, std::shared_ptr<Sink> sink,
+                      std::function<void()>*) {
+    auto left = std::make_shared<std::atomic<int>>(kThreads);
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([sink, left] {
+        for (int part = 0; part < kParts; ++part) AddName(*sink, "x");
+        if (--*left == 0) sink->End(absl::OkStatus());
+      });
+    }
+    all_started.Notify();
+  };
+  grpc::ClientContext context;
+  auto reader = catalog_stub_->ExportAdapter(&context, {});
+  size_t read = 0;
+  v1::ExportAdapterResponse message;
+  while (reader->Read(&message)) read += message.file().path().size();
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(read, size_t{kThreads * kParts});
+  all_started.WaitForNotification();
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST_F(GuardedTest, EveryMethodIsThereBeforeItsFirstCall) {

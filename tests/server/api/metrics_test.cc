@@ -132,5 +132,49 @@ TEST_F(MetricsTest, CallsAreCounted) {
   }
 }
 
+TEST_F(MetricsTest, WhatIsWrittenIsCountedAndTimed) {
+  FakeWorker::Options options;
+  options.answer = [](const internal::v1::InferenceRequest& request) {
+    return request.stream() ? std::nullopt : FakeWorker::Write(request);
+  };
+  FakeWorker worker(server_->ports().workers, options);
+  ASSERT_TRUE(worker.WaitForWelcome());
+  WaitForHealth("tenon.v1.InferenceService", true);
+  v1::GenerateRequest generate;
+  generate.set_base("mini");
+  generate.add_texts("one");
+  generate.add_texts("two");
+  v1::GenerateResponse texts;
+  ASSERT_TRUE(inference_->Generate(Context().get(), generate, &texts).ok());
+  v1::SummarizeRequest summarize;
+  summarize.set_base("mini");
+  summarize.add_texts("one");
+  v1::SummarizeResponse summaries;
+  ASSERT_TRUE(inference_->Summarize(Context().get(), summarize, &summaries).ok());
+
+  v1::StreamGenerateRequest stream;
+  stream.set_base("mini");
+  stream.set_text("one");
+  const auto context = Context();
+  const auto reader = inference_->StreamGenerate(context.get(), stream);
+  const internal::v1::InferenceRequest sent = worker.WaitForRequests(3)[2];
+  worker.SendDelta(sent.call_id(), "one");
+  worker.Send(*FakeWorker::Write(sent));
+  v1::StreamGenerateResponse message;
+  while (reader->Read(&message)) {
+  }
+  ASSERT_TRUE(reader->Finish().ok());
+
+  const std::string page = Scrape(server_->ports().metrics);
+  for (const char* line :
+       {"tenon_requests_total{code=\"OK\",kind=\"generate\"} 2\n", "tenon_request_rows_total{kind=\"generate\"} 3\n",
+        "tenon_requests_total{code=\"OK\",kind=\"summarize\"} 1\n",
+        "tenon_queue_wait_seconds_count{kind=\"generate\"} 2\n", "tenon_tokens_total{direction=\"input\"} 16\n",
+        "tenon_tokens_total{direction=\"output\"} 12\n", "tenon_time_to_first_token_seconds_count 1\n",
+        "tenon_time_per_output_token_seconds_count 1\n"}) {
+    EXPECT_THAT(page, ::testing::HasSubstr(line));
+  }
+}
+
 }  // namespace
 }  // namespace tenon::server

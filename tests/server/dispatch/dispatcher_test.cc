@@ -41,12 +41,6 @@ class DispatcherTest : public ::testing::Test {
   Dispatcher dispatcher_{clock_, Dispatcher::Options()};
 };
 
-TEST(ChargeTest, IsAQuarterOfTheBytesAndAtLeastOneAText) {
-  EXPECT_EQ(ChargeOf({std::string(400, 'x')}), 100);
-  EXPECT_EQ(ChargeOf({"a", "b", "c"}), 3);
-  EXPECT_EQ(ChargeOf({}), 1);
-}
-
 TEST_F(DispatcherTest, WaitsForAWorkerThatHoldsTheBase) {
   Admit(Ticket(1));
   EXPECT_THAT(Send(), IsEmpty());
@@ -234,6 +228,32 @@ TEST_F(DispatcherTest, AWorkerThatIsGoingGivesItsCallToAnotherAndGetsNoMore) {
   Open("w1");  // its stream opened again
   Admit(Ticket(4));
   EXPECT_THAT(Send(), ElementsAre("4@w1"));
+}
+
+TEST_F(DispatcherTest, ACallThatWasShownInPartIsNotBegunAnew) {
+  Open("w1");
+  for (uint64_t id : {1, 2, 3}) Admit(Ticket(id));
+  EXPECT_THAT(Send(), ElementsAre("1@w1", "2@w1", "3@w1"));
+  EXPECT_TRUE(dispatcher_.Show(1, "w1"));
+  EXPECT_TRUE(dispatcher_.Show(2, "w1"));
+  EXPECT_EQ(dispatcher_.GiveBack(2, "w1"), Dispatcher::GivenBack::kForgotten);
+  Open("w2");
+  EXPECT_THAT(dispatcher_.CloseWorker("w1"), ElementsAre(1));
+  EXPECT_THAT(Send(), ElementsAre("3@w2"));
+  EXPECT_EQ(dispatcher_.load().outstanding, 10);
+}
+
+TEST_F(DispatcherTest, OnlyTheWorkerThatRunsACallShowsIt) {
+  Open("w1");
+  Admit(Ticket(1));
+  EXPECT_FALSE(dispatcher_.Show(1, "w1")) << "it waits";
+  EXPECT_FALSE(dispatcher_.Show(1, "")) << "it waits";
+  Send();
+  EXPECT_FALSE(dispatcher_.Show(1, "w2"));
+  EXPECT_FALSE(dispatcher_.Show(7, "w1"));
+  EXPECT_TRUE(dispatcher_.Show(1, "w1"));
+  EXPECT_TRUE(dispatcher_.Complete(1, "w1", 5));
+  EXPECT_FALSE(dispatcher_.Show(1, "w1"));
 }
 
 TEST_F(DispatcherTest, AnswersFromTheWrongWorkerAreVoid) {
