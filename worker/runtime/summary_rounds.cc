@@ -21,9 +21,9 @@ std::vector<std::string> SummaryRounds::Next() {
 }
 
 void SummaryRounds::Take(const std::vector<std::string>& summaries) {
-  text_ = absl::StrJoin(summaries, " ");
+  text_ = absl::StrJoin(summaries, "\n");  // a line's end is a sentence's end, whatever the model wrote
   // Nothing but white space was written: there is nothing to go on with.
-  finished_ = last_ || text_.find_first_not_of(' ') == std::string::npos;
+  finished_ = last_ || text_.find_first_not_of(" \n") == std::string::npos;
 }
 
 // Runs of whole sentences, each as long as the model reads. A sentence that is longer is a piece of its own.

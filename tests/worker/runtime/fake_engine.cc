@@ -46,7 +46,7 @@ class FakeTokenizer final : public GenerativeTokenizer {
   Encoding Encode(const std::string& text, int64_t max_tokens) const override {
     Encoding encoding;
     if (!writer_) encoding.ids.push_back(101);
-    const std::vector<std::string> words = absl::StrSplit(text, ' ', absl::SkipEmpty());
+    const std::vector<std::string> words = absl::StrSplit(text, absl::ByAnyChar(" \n"), absl::SkipEmpty());
     for (const std::string& word : words) {
       if (static_cast<int64_t>(encoding.ids.size()) + 1 >= max_tokens) {
         encoding.truncated = true;
@@ -69,7 +69,7 @@ class FakeTokenizer final : public GenerativeTokenizer {
   }
   std::vector<int32_t> EncodePiece(const std::string& text) const override {
     std::vector<int32_t> ids;
-    const std::vector<std::string> words = absl::StrSplit(text, ' ', absl::SkipEmpty());
+    const std::vector<std::string> words = absl::StrSplit(text, absl::ByAnyChar(" \n"), absl::SkipEmpty());
     for (const std::string& word : words) ids.push_back(Token(word));
     return ids;
   }

@@ -45,7 +45,15 @@ struct GenerationBatch::Running {
       : request(std::move(wanted)),
         reply(Reply(request)),
         endless(std::count(request.source.begin(), request.source.end(), testing::kFakeOn) > 0),
-        search(request.plan, request.prefix, request.detokenize) {}
+        search(request.plan, request.prefix, reads_along() ? request.detokenize : nullptr) {}
+  bool reads_along() const { return request.stream || !request.plan.stop_strings.empty(); }
+  std::vector<GeneratedSequence> Take() {
+    std::vector<GeneratedSequence> sequences = search.Take();
+    for (GeneratedSequence& sequence : sequences) {
+      if (!reads_along()) sequence.text = request.detokenize(sequence.tokens);
+    }
+    return sequences;
+  }
   int32_t NextToken() {
     const size_t place = static_cast<size_t>(written++);
     return place < reply.size() ? reply[place] : endless ? testing::FakeToken(1) : testing::kFakeEos;
@@ -132,7 +140,7 @@ std::vector<GenerationEvent> GenerationBatch::Collect() {
     const std::vector<std::vector<Choice>> choices = {{{one->NextToken(), -0.5f}}};
     one->search.Advance(choices);
     events.push_back({one->request.id, one->search.deltas(), one->search.done(), {}});
-    if (events.back().finished) events.back().sequences = one->search.Take();
+    if (events.back().finished) events.back().sequences = one->Take();
   }
   std::erase_if(running_, [&](const auto& one) {
     if (one->search.done()) Release(*one);

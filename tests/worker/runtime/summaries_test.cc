@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "absl/strings/str_join.h"
 #include "common/formats/status.h"
 #include "tests/worker/runtime/runtime_fixture.h"
@@ -11,7 +13,6 @@ namespace {
 
 using tenon::testing::FakeEngine;
 using tenon::testing::FakeLine;
-using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
@@ -121,7 +122,7 @@ TEST_F(SummariesTest, AChunkIsAsLongAsTheAdapterReads) {
 TEST_F(SummariesTest, AnEncoderChoosesSentences) {
   Start();
   // The fake base's vectors: {4, -1, tokens, first token}.
-  SummaryCall call = Of("base", {"1 one. 2 two. 3 three. 4 four.", "7 only."});
+  SummaryCall call = Of("base", {"1 One. 2 Two. 3 Three. 4 Four.", "7 Only."});
   call.extractive = ExtractiveChoice{.method = ExtractiveChoice::Method::kCentroid, .max_sentences = 2};
   const auto reply = Summarize(call);
   ASSERT_TRUE(reply.ok()) << reply.status();
@@ -131,7 +132,7 @@ TEST_F(SummariesTest, AnEncoderChoosesSentences) {
   EXPECT_LT(reply->rows[0].sentences[0], reply->rows[0].sentences[1]);
   EXPECT_EQ(reply->rows[0].input_tokens, 4 * 4);
   EXPECT_EQ(reply->rows[0].output_tokens, 0);
-  EXPECT_EQ(reply->rows[1].summary, "7 only.");
+  EXPECT_EQ(reply->rows[1].summary, "7 Only.");
   EXPECT_THAT(reply->rows[1].sentences, ElementsAre(0));
   EXPECT_EQ(batched_rows_, 5);
   call.extractive.reset();
@@ -140,11 +141,11 @@ TEST_F(SummariesTest, AnEncoderChoosesSentences) {
 
 TEST_F(SummariesTest, LeadEmbedsNothingButChecksTheAdapter) {
   Start();
-  SummaryCall call = Of("base", {"1 one. 2 two. 3 three. 4 four."});
+  SummaryCall call = Of("base", {"1 One. 2 Two. 3 Three. 4 Four."});
   call.extractive = ExtractiveChoice{.method = ExtractiveChoice::Method::kLead, .max_sentences = 2};
   const auto reply = Summarize(call);
   ASSERT_TRUE(reply.ok()) << reply.status();
-  EXPECT_EQ(reply->rows[0].summary, "1 one. 2 two.");
+  EXPECT_EQ(reply->rows[0].summary, "1 One. 2 Two.");
   EXPECT_THAT(reply->rows[0].sentences, ElementsAre(0, 1));
   EXPECT_EQ(batches_, 0);
   call.adapter_digest = "broken";
@@ -153,7 +154,7 @@ TEST_F(SummariesTest, LeadEmbedsNothingButChecksTheAdapter) {
 
 TEST_F(SummariesTest, WhatIsNotReadIsSaid) {
   Start();
-  SummaryCall call = Of("base", {absl::StrJoin(std::vector<std::string>(5000, "1 x."), " "),
+  SummaryCall call = Of("base", {absl::StrJoin(std::vector<std::string>(5000, "1 Word."), " "),
                                  absl::StrJoin(std::vector<std::string>(300, "word"), " "), "1 x."});
   call.extractive = ExtractiveChoice{.max_sentences = 1};
   const auto reply = Summarize(call);

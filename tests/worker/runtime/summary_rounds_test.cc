@@ -16,7 +16,7 @@ class SummaryRoundsTest : public ::testing::Test {
  protected:
   // A token a word, and two around them.
   static int64_t Count(const std::string& text) {
-    const std::vector<std::string> words = absl::StrSplit(text, ' ', absl::SkipEmpty());
+    const std::vector<std::string> words = absl::StrSplit(text, absl::ByAnyChar(" \n"), absl::SkipEmpty());
     return static_cast<int64_t>(words.size()) + 2;
   }
   SummaryRounds Make(const std::string& text, int64_t max_tokens, bool combine = true) {
@@ -45,7 +45,7 @@ TEST_F(SummaryRoundsTest, ALongTextIsCutBetweenSentencesAndItsSummariesAreSummar
   SummaryRounds rounds = Make("One two three. Four five. Six seven eight. Nine ten.", 7);
   EXPECT_THAT(rounds.Next(), ElementsAre("One two three. Four five.", "Six seven eight. Nine ten."));
   rounds.Take({"Three five.", "Eight ten."});
-  EXPECT_THAT(rounds.Next(), ElementsAre("Three five. Eight ten."));
+  EXPECT_THAT(rounds.Next(), ElementsAre("Three five.\nEight ten."));
   rounds.Take({"All."});
   EXPECT_THAT(rounds.Next(), IsEmpty());
   EXPECT_EQ(rounds.summary(), "All.");
@@ -67,7 +67,7 @@ TEST_F(SummaryRoundsTest, ARoundThatDoesNotShrinkIsTheLast) {
   SummaryRounds rounds = Make("One two three. Four five. Six seven eight. Nine ten.", 7);
   ASSERT_EQ(rounds.Next().size(), 2u);
   rounds.Take({"One two three four five six.", "Seven eight nine ten eleven."});
-  EXPECT_THAT(rounds.Next(), ElementsAre("One two three four five six. Seven eight nine ten eleven."));
+  EXPECT_THAT(rounds.Next(), ElementsAre("One two three four five six.\nSeven eight nine ten eleven."));
   rounds.Take({"Cut."});
   EXPECT_THAT(rounds.Next(), IsEmpty());
 }
@@ -81,7 +81,7 @@ TEST_F(SummaryRoundsTest, EndsAfterItsRounds) {
     ASSERT_LE(++round, SummaryRounds::kMaxRounds + 1);
     // Each round a little shorter.
     std::vector<std::string> summaries(next.begin(), next.end());
-    summaries.back() = "Short.";
+    summaries.back() = "";
     rounds.Take(summaries);
   }
   EXPECT_EQ(round, SummaryRounds::kMaxRounds + 1);
