@@ -46,14 +46,18 @@ class Base {
 
   // Whether it writes texts: Infer() is for bases that do not, NewDecoder() for those that do.
   bool generates() const;
-  // These five are for a base that generates. Its generation_config.json, and what it and this device allow.
+  // These six are for a base that generates. Its generation_config.json, and what it and this device allow.
   const GenerationOptions& generation_defaults() const;
   GenerationLimits generation_limits() const;
   // What `Summarize` puts before a text: config.json's task_specific_params.summarization.prefix, else `summarize: `.
   const std::string& summary_prefix() const;
+  // What config.json's task_specific_params.summarization says of the search (transformers' pipeline takes it, too):
+  // before generation_defaults(), behind the request.
+  const GenerationOptions& summary_defaults() const;
   // Its tokenizer's other half: texts of ids, and ids of a piece of text.
   const GenerativeTokenizer& generative_tokenizer() const;
-  // An empty batch of lines over these weights, in the precision of inference. UNSUPPORTED for a base that only encodes.
+  // An empty batch of lines over these weights, in the precision of inference. UNSUPPORTED for a base that only
+  // encodes.
   absl::StatusOr<std::unique_ptr<Decoder>> NewDecoder() const;
 
   // The network in a precision; loads that copy when it is not there. Engine-internal.

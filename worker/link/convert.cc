@@ -40,6 +40,13 @@ absl::StatusOr<formats::LoraConfig> ToLora(const v1::FinetuneJob& spec) {
   return lora;
 }
 
+// Of tenon.json's task.
+v1::Task ToTask(const std::string& task) {
+  if (task == "feature_extraction") return v1::TASK_FEATURE_EXTRACTION;
+  if (task == "seq2seq") return v1::TASK_SEQ2SEQ;
+  return v1::TASK_SEQUENCE_CLASSIFICATION;
+}
+
 template <typename T>
 std::optional<T> Optional(bool has, T value) {
   return has ? std::optional<T>(value) : std::nullopt;
@@ -112,8 +119,7 @@ internal::v1::InferenceResult ToResult(uint64_t call_id, internal::v1::Inference
     result.mutable_labels()->Add(reply->adapter.labels.begin(), reply->adapter.labels.end());
   }
   if (check) {
-    const bool features = reply->adapter.task == "feature_extraction";
-    result.set_task(features ? v1::TASK_FEATURE_EXTRACTION : v1::TASK_SEQUENCE_CLASSIFICATION);
+    result.set_task(ToTask(reply->adapter.task));
     result.set_method(reply->adapter.method == "head" ? v1::METHOD_HEAD : v1::METHOD_LORA);
   }
   return result;

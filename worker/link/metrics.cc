@@ -62,8 +62,8 @@ class LiveGauges final : public prometheus::Collectable {
       const auto number = [](int64_t value) { return static_cast<double>(value); };
       add("tenon_worker_bases", "Bases in memory.", number(static_cast<int64_t>(runtime_->bases().size())));
       add("tenon_worker_base_bytes", "Device bytes of base weights, all copies counted.", number(stats.base_bytes));
-      add("tenon_worker_queue_rows", "Rows that wait for a batch.", number(stats.queued_rows));
-      add("tenon_worker_queue_tokens", "Tokens that wait for a batch.", number(stats.queued_tokens));
+      add("tenon_worker_queue_rows", "Rows that wait for a batch or a decoder.", number(stats.queued_rows));
+      add("tenon_worker_queue_tokens", "Tokens that wait for a batch or a decoder.", number(stats.queued_tokens));
       add("tenon_worker_adapter_slots", "Places for adapters on the device.", number(stats.adapter_slots));
       add("tenon_worker_adapter_slots_used", "Adapters on the device.", number(stats.adapters_on_device));
       add("tenon_worker_adapters_in_memory", "Adapters in host memory.", number(stats.adapters_in_memory));
@@ -104,7 +104,15 @@ struct Metrics::State {
                                             "Different models in an inference batch; the base alone is one.", kSizes);
   Histogram& batch_seconds =
       MakeHistogram(*registry, "tenon_worker_compute_seconds", "Device time of an inference batch.", kSeconds);
-  Counter& tokens = MakeCounter(*registry, "tenon_worker_inference_tokens_total", "Tokens computed for inference.");
+  Histogram& step_lines =
+      MakeHistogram(*registry, "tenon_worker_step_lines", "Sequences that a decode step wrote on.", kSizes);
+  Histogram& step_adapters = MakeHistogram(*registry, "tenon_worker_step_distinct_adapters",
+                                           "Different models in a decode step; the base alone is one.", kSizes);
+  Histogram& step_seconds =
+      MakeHistogram(*registry, "tenon_worker_step_seconds", "Device time of a decode step, joins included.", kSeconds);
+  Counter& tokens = MakeCounter(*registry, "tenon_worker_inference_tokens_total", "Tokens read for inference.");
+  Counter& written = MakeCounter(*registry, "tenon_worker_generated_tokens_total",
+                                 "Tokens written, those of beams that were dropped included.");
   Counter& train_steps = MakeCounter(*registry, "tenon_worker_train_steps_total", "Optimizer steps done.");
   Counter& disk_reads =
       MakeCounter(*registry, "tenon_worker_adapter_disk_reads_total", "Adapters read from disk into memory.");
@@ -139,7 +147,7 @@ struct Metrics::State {
       Loads(from, false);
       LoadSeconds(from);
     }
-    for (const char* kind : {"inference", "train", "evaluate"}) SliceSeconds(kind);
+    for (const char* kind : {"inference", "generate", "train", "evaluate"}) SliceSeconds(kind);
   }
 };
 
@@ -155,6 +163,13 @@ runtime::RuntimeObserver Metrics::observer() {
     state->batch_adapters.Observe(static_cast<double>(adapters));
     state->batch_seconds.Observe(absl::ToDoubleSeconds(compute));
     state->tokens.Increment(static_cast<double>(tokens));
+  };
+  observer.step = [state](int64_t lines, int64_t read_tokens, int64_t adapters, absl::Duration compute) {
+    state->step_lines.Observe(static_cast<double>(lines));
+    state->step_adapters.Observe(static_cast<double>(adapters));
+    state->step_seconds.Observe(absl::ToDoubleSeconds(compute));
+    state->tokens.Increment(static_cast<double>(read_tokens));
+    state->written.Increment(static_cast<double>(lines));
   };
   observer.adapter_get = [state](const std::string& tier) { state->Gets(tier).Increment(); };
   observer.adapter_eviction = [state](const std::string& tier) { state->Evictions(tier).Increment(); };

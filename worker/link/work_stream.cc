@@ -2,12 +2,14 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "common/formats/status.h"
 #include "worker/link/convert.h"
+#include "worker/link/convert_generation.h"
 
 namespace tenon::link {
 
@@ -18,7 +20,7 @@ void WorkStream::Run() {
   hello.mutable_hello()->set_credits(parts_.credits);
   std::thread writer;
   if (stream_->Write(hello)) {
-    writer = std::thread([this] { WriteResults(); });
+    writer = std::thread([this] { WriteMessages(); });
     internal::v1::WorkResponse response;
     while (stream_->Read(&response)) {
       if (response.has_request()) Take(response.request());
@@ -57,26 +59,46 @@ void WorkStream::Take(const internal::v1::InferenceRequest& request) {
   {
     absl::MutexLock lock(&mutex_);
     refused = draining_;
-    outstanding_[id] = {request.kind(), request.has_adapter(), 0, false};
+    outstanding_[id] = {{request.kind(), request.has_adapter()}, 0};
   }
-  if (refused) return OnDone(id, TenonError(Reason::kShuttingDown, "the worker is going down"));
+  const auto fail = [&](const absl::Status& status) { OnDone(id, absl::StatusOr<runtime::InferenceReply>(status)); };
+  if (refused) return fail(TenonError(Reason::kShuttingDown, "the worker is going down"));
   if (request.has_adapter()) parts_.adapters->Remember(request.adapter());
-  absl::StatusOr<runtime::InferenceCall> call = ToCall(request, parts_.clock->Now());
-  if (!call.ok()) return OnDone(id, call.status());
-  // The runtime may answer after this stream is gone.
-  const uint64_t runtime_call = parts_.runtime->Submit(
-      *std::move(call), [weak = weak_from_this(), id](absl::StatusOr<runtime::InferenceReply> r) {
-        if (const auto self = weak.lock()) self->OnDone(id, std::move(r));
-      });
+  const absl::StatusOr<uint64_t> runtime_call = Submit(request);
+  if (!runtime_call.ok()) return fail(runtime_call.status());
   absl::MutexLock lock(&mutex_);
   const auto found = outstanding_.find(id);
-  if (found != outstanding_.end()) found->second.runtime_call = runtime_call;
+  if (found != outstanding_.end()) found->second.runtime_call = *runtime_call;
+}
+
+absl::StatusOr<uint64_t> WorkStream::Submit(const internal::v1::InferenceRequest& request) {
+  // The runtime may answer after this stream is gone.
+  const auto done = [weak = weak_from_this(), id = request.call_id()](auto reply) {
+    if (const auto self = weak.lock()) self->OnDone(id, std::move(reply));
+  };
+  const absl::Time now = parts_.clock->Now();
+  if (request.kind() == internal::v1::INFERENCE_KIND_GENERATE) {
+    ASSIGN_OR_RETURN(runtime::GenerationCall call, ToGenerationCall(request, now));
+    runtime::GenerationCallbacks callbacks;
+    callbacks.delta = [weak = weak_from_this(), id = request.call_id()](const std::string& text) {
+      if (const auto self = weak.lock()) self->OnDelta(id, text);
+    };
+    callbacks.done = done;
+    return parts_.runtime->SubmitGeneration(std::move(call), std::move(callbacks));
+  }
+  if (request.kind() == internal::v1::INFERENCE_KIND_SUMMARIZE) {
+    ASSIGN_OR_RETURN(runtime::SummaryCall call, ToSummaryCall(request, now));
+    return parts_.runtime->SubmitSummary(std::move(call), done);
+  }
+  ASSIGN_OR_RETURN(runtime::InferenceCall call, ToCall(request, now));
+  return parts_.runtime->Submit(std::move(call), done);
 }
 
 void WorkStream::Drop(uint64_t call_id) {
   uint64_t runtime_call = 0;
   {
     absl::MutexLock lock(&mutex_);
+    outbox_.Drop(call_id);
     const auto found = outstanding_.find(call_id);
     if (found == outstanding_.end()) return;
     runtime_call = found->second.runtime_call;
@@ -85,30 +107,32 @@ void WorkStream::Drop(uint64_t call_id) {
   parts_.runtime->Cancel(runtime_call);
 }
 
-void WorkStream::OnDone(uint64_t call_id, absl::StatusOr<runtime::InferenceReply> reply) {
+void WorkStream::OnDelta(uint64_t call_id, const std::string& text) {
+  absl::MutexLock lock(&mutex_);
+  if (outstanding_.contains(call_id)) outbox_.AddDelta(call_id, text);
+}
+
+void WorkStream::OnDone(uint64_t call_id, Outbox::Reply reply) {
   absl::MutexLock lock(&mutex_);
   const auto found = outstanding_.find(call_id);
   if (found == outstanding_.end()) return;
-  results_.push_back({call_id, found->second.kind, found->second.has_adapter, std::move(reply)});
+  outbox_.AddResult({call_id, found->second.asked, std::move(reply)});
   outstanding_.erase(found);
 }
 
-void WorkStream::WriteResults() {
+void WorkStream::WriteMessages() {
   while (true) {
-    std::deque<Result> results;
+    std::optional<Outbox::Message> message;
     {
       absl::MutexLock lock(&mutex_);
       writing_ = false;
       mutex_.Await(absl::Condition(this, &WorkStream::CanWrite));
       if (ended_) return;
       writing_ = true;
-      results.swap(results_);
+      message = outbox_.Next();
     }
-    for (const Result& result : results) {
-      internal::v1::WorkRequest message;
-      *message.mutable_result() = ToResult(result.call_id, result.kind, result.has_adapter, result.reply);
-      if (!stream_->Write(message)) context_.TryCancel();  // the reader ends, and with it everything
-    }
+    // When it fails, the reader ends, and with it everything.
+    if (!stream_->Write(Outbox::ToRequest(*std::move(message)))) context_.TryCancel();
   }
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -12,6 +11,7 @@
 #include "absl/time/time.h"
 #include "common/clock.h"
 #include "worker/link/adapter_files.h"
+#include "worker/link/outbox.h"
 #include "worker/link/server_client.h"
 #include "worker/runtime/runtime.h"
 
@@ -41,24 +41,20 @@ class WorkStream : public std::enable_shared_from_this<WorkStream> {
 
  private:
   struct Outstanding {
-    internal::v1::InferenceKind kind;
-    bool has_adapter = false;
+    Outbox::Asked asked;
     uint64_t runtime_call = 0;
-    bool cancelled = false;
-  };
-  struct Result {
-    uint64_t call_id = 0;
-    internal::v1::InferenceKind kind;
-    bool has_adapter = false;
-    absl::StatusOr<runtime::InferenceReply> reply;
   };
   void Take(const internal::v1::InferenceRequest& request);
   void Drop(uint64_t call_id);
-  void OnDone(uint64_t call_id, absl::StatusOr<runtime::InferenceReply> reply);
-  void WriteResults();
-  bool CanWrite() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || !results_.empty(); }
+  // Hands a request to the runtime; the runtime's id of it.
+  absl::StatusOr<uint64_t> Submit(const internal::v1::InferenceRequest& request);
+  // On the device thread; never waits for the stream.
+  void OnDelta(uint64_t call_id, const std::string& text);
+  void OnDone(uint64_t call_id, Outbox::Reply reply);
+  void WriteMessages();
+  bool CanWrite() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || !outbox_.empty(); }
   bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return ended_ || (outstanding_.empty() && results_.empty() && !writing_);
+    return ended_ || (outstanding_.empty() && outbox_.empty() && !writing_);
   }
 
   const Parts parts_;
@@ -70,7 +66,7 @@ class WorkStream : public std::enable_shared_from_this<WorkStream> {
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   std::unordered_map<uint64_t, Outstanding> outstanding_ ABSL_GUARDED_BY(mutex_);
-  std::deque<Result> results_ ABSL_GUARDED_BY(mutex_);
+  Outbox outbox_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tenon::link

@@ -70,6 +70,11 @@ void AdapterLoader::Touch(AdapterId id) {
   residency_.Touch(id);
 }
 
+bool AdapterLoader::MustYield(AdapterId id, absl::Time now) const {
+  absl::MutexLock lock(&mutex_);
+  return residency_.MustYield(id, now);
+}
+
 void AdapterLoader::Pump() {
   while (true) {
     std::optional<Residency::Load> load;

@@ -37,6 +37,7 @@ class AdapterLoader {
   Residency::Device DeviceHandle(AdapterId id) const;
   bool OnDevice(AdapterId id) const;
   void Touch(AdapterId id);
+  bool MustYield(AdapterId id, absl::Time now) const;
 
   // Starts what can be started. Somebody may be waiting for a slot: called again after handles were let go, by the
   // device loop before every slice.

@@ -90,9 +90,9 @@ bool DeviceLoop::RunOne() {
   const SlicePolicy::Choice choice = policy_.Next(inference_ready, ready);
   if (choice.kind == SlicePolicy::Kind::kNone) return false;
 
-  std::string kind = "inference";
+  std::string kind;
   if (choice.kind == SlicePolicy::Kind::kInference) {
-    foreground_->RunSlice();
+    kind = foreground_->RunSlice();
   } else {
     const auto job =
         std::find_if(jobs_.begin(), jobs_.end(), [&](const auto& entry) { return entry.first == choice.job; });

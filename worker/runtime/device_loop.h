@@ -21,9 +21,10 @@ namespace tenon::runtime {
 class ForegroundWork {
  public:
   virtual ~ForegroundWork() = default;
-  // Whether a batch could run now.
+  // Whether a slice could run now.
   virtual bool Ready(absl::Time now) = 0;
-  virtual void RunSlice() = 0;
+  // Runs it; its kind: `inference` (an encoder batch), `generate` (a decode step).
+  virtual const char* RunSlice() = 0;
   // When Ready must be asked again although nobody called Wake.
   virtual absl::Time NextWake(absl::Time now) = 0;
 };

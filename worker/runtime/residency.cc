@@ -1,6 +1,7 @@
 #include "worker/runtime/residency.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace tenon::runtime {
@@ -174,6 +175,24 @@ void Residency::Touch(AdapterId id) {
   if (found == entries_.end()) return;
   found->second.used = ++tick_;
   found->second.served = true;
+}
+
+bool Residency::MustYield(AdapterId id, absl::Time now) const {
+  if (slots_used_ < options_.device_slots) return false;
+  const auto waits = [this](AdapterId other) {
+    const Entry& entry = entries_.at(other);
+    return entry.wants > 0 && entry.device == nullptr && entry.host != nullptr;
+  };
+  if (!std::any_of(queue_.begin(), queue_.end(), waits)) return false;
+  const Entry* longest = nullptr;
+  for (const auto& [other, entry] : entries_) {
+    if (entry.device == nullptr || !entry.served || now - entry.since < options_.quantum) continue;
+    if (longest == nullptr || std::tie(entry.since, entry.used) < std::tie(longest->since, longest->used)) {
+      longest = &entry;
+    }
+  }
+  const auto found = entries_.find(id);
+  return found != entries_.end() && &found->second == longest;
 }
 
 absl::Time Residency::NextRotation(absl::Time now) const {

@@ -72,8 +72,12 @@ class Residency {
   Host HostHandle(AdapterId id) const;
   Device DeviceHandle(AdapterId id) const;
   bool OnDevice(AdapterId id) const;
-  // It served a batch.
+  // It served a batch, or a row that joined a decoder.
   void Touch(AdapterId id);
+  // Whether whoever holds it row by row must take no more rows: somebody waits for a slot, all slots are held, and this
+  // adapter is the one that has had its own longest, for `quantum` at least. Else a long call that always has a row
+  // running would keep its slot for good.
+  bool MustYield(AdapterId id, absl::Time now) const;
 
   // Handles that left, and the tiers they left, since the last call: to be destroyed outside the lock.
   struct Evicted {

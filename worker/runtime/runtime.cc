@@ -14,7 +14,10 @@
 #include "worker/runtime/adapter_loader.h"
 #include "worker/runtime/device_loop.h"
 #include "worker/runtime/evaluation_run.h"
+#include "worker/runtime/fair_foreground.h"
+#include "worker/runtime/generation_queue.h"
 #include "worker/runtime/inference_queue.h"
+#include "worker/runtime/summaries.h"
 #include "worker/runtime/task_pool.h"
 #include "worker/runtime/training_run.h"
 
@@ -31,14 +34,18 @@ int AvailableCores() {
 
 class RuntimeImpl final : public Runtime {
  public:
-  RuntimeImpl(const Options& options, AdapterSource* source, const RuntimeObserver& observer)
+  RuntimeImpl(const Options& options, AdapterSource* source, const RuntimeObserver& observer,
+              engine::SentenceSplitter splitter)
       : options_(options),
         tokenizers_(std::clamp(options.threads / 2, 1, 4)),
         loop_(options.training_floor, options.clock, observer.slice),
         adapters_({.device_slots = options.device_adapters, .host_bytes = options.host_adapter_bytes}, source,
                   options.clock, observer, [this](AdapterId id, const absl::Status& status) { OnAdapter(id, status); }),
-        inference_(options, {&adapters_, &loop_, &tokenizers_, options.clock}, observer) {
-    loop_.Start(&inference_);
+        inference_(options, queue_parts(), observer),
+        generation_(options, queue_parts(), observer),
+        summaries_({&inference_, &generation_, &loop_, &tokenizers_, &next_call_, options.max_queued_tokens},
+                   std::move(splitter)) {
+    loop_.Start(&foreground_);
   }
 
   ~RuntimeImpl() override {
@@ -68,6 +75,8 @@ class RuntimeImpl final : public Runtime {
     RETURN_IF_ERROR(warm);
     adapters_.AddBase(digest, base);
     inference_.AddBase(digest, base);
+    generation_.AddBase(digest, base);
+    summaries_.AddBase(digest, base);
     absl::MutexLock lock(&mutex_);
     bases_[digest] = std::move(base);
     return absl::OkStatus();
@@ -83,6 +92,9 @@ class RuntimeImpl final : public Runtime {
   void UnloadBase(const std::string& digest) override {
     std::shared_ptr<const engine::Base> base;  // destroyed outside the lock
     inference_.RemoveBase(digest);
+    generation_.RemoveBase(digest);
+    summaries_.RemoveBase(digest);
+    loop_.Post([this] { generation_.DropIdleLanes(); });
     absl::MutexLock lock(&mutex_);
     const auto found = bases_.find(digest);
     if (found == bases_.end()) return;
@@ -104,7 +116,18 @@ class RuntimeImpl final : public Runtime {
   uint64_t Submit(InferenceCall call, InferenceQueue::Done done) override {
     return inference_.Submit(std::move(call), std::move(done));
   }
-  void Cancel(uint64_t call) override { inference_.Cancel(call); }
+  uint64_t SubmitGeneration(GenerationCall call, GenerationCallbacks callbacks) override {
+    return generation_.Submit(std::move(call), std::move(callbacks));
+  }
+  uint64_t SubmitSummary(SummaryCall call, Summaries::Done done) override {
+    return summaries_.Submit(std::move(call), std::move(done));
+  }
+  // An id is one queue's alone.
+  void Cancel(uint64_t call) override {
+    inference_.Cancel(call);
+    generation_.Cancel(call);
+    summaries_.Cancel(call);
+  }
 
   absl::Status StartTraining(TrainJob job, TrainCallbacks callbacks) override {
     absl::MutexLock lock(&mutex_);
@@ -161,8 +184,8 @@ class RuntimeImpl final : public Runtime {
     stats.device_adapter_bytes = counts.device_bytes;
     stats.host_adapter_bytes = counts.host_bytes;
     stats.adapter_slots = options_.device_adapters;
-    stats.queued_rows = inference_.queued_rows();
-    stats.queued_tokens = inference_.queued_tokens();
+    stats.queued_rows = inference_.queued_rows() + generation_.queued_rows();
+    stats.queued_tokens = inference_.queued_tokens() + generation_.queued_tokens();
     absl::MutexLock lock(&mutex_);
     for (const auto& [digest, base] : bases_) stats.base_bytes += base->ResidentBytes();
     for (const auto& [digest, unloading] : unloading_) {
@@ -180,8 +203,11 @@ class RuntimeImpl final : public Runtime {
     return found->second;
   }
 
+  CallQueue::Parts queue_parts() { return {&adapters_, &loop_, &tokenizers_, options_.clock, &next_call_}; }
+
   void OnAdapter(AdapterId id, const absl::Status& status) {
     inference_.OnAdapter(id, status);
+    generation_.OnAdapter(id, status);
     std::map<std::string, std::shared_ptr<EvaluationRun>> runs;
     {
       absl::MutexLock lock(&mutex_);
@@ -213,7 +239,11 @@ class RuntimeImpl final : public Runtime {
   TaskPool publisher_{1};
   DeviceLoop loop_;
   AdapterLoader adapters_;
+  std::atomic<uint64_t> next_call_{1};
   InferenceQueue inference_;
+  GenerationQueue generation_;
+  FairForeground foreground_{{&inference_, &generation_}, options_.clock};
+  Summaries summaries_;
 };
 
 }  // namespace
@@ -225,6 +255,9 @@ absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Create(const Options& options,
   if (filled.max_batch_tokens < 1 || filled.max_batch_rows < 1 || filled.device_adapters < 1) {
     return TenonError(Reason::kOptionInvalid, "batch tokens, batch rows and adapter slots must be at least 1");
   }
+  if (filled.max_decoder_lines < 1 || filled.max_decoder_tokens < 1) {
+    return TenonError(Reason::kOptionInvalid, "a decoder's lines and tokens must be at least 1");
+  }
   std::error_code error;
   std::filesystem::remove_all(filled.scratch, error);
   std::filesystem::create_directories(filled.scratch, error);
@@ -232,8 +265,9 @@ absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Create(const Options& options,
     return TenonError(Reason::kOptionInvalid,
                       absl::StrCat("cannot use the scratch folder ", filled.scratch.string(), ": ", error.message()));
   }
+  ASSIGN_OR_RETURN(engine::SentenceSplitter splitter, engine::SentenceSplitter::Make());
   engine::SetThreads(filled.threads);
-  return std::make_unique<RuntimeImpl>(filled, source, observer);
+  return std::make_unique<RuntimeImpl>(filled, source, observer, std::move(splitter));
 }
 
 }  // namespace tenon::runtime

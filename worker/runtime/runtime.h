@@ -20,6 +20,7 @@
 #include "worker/engine/generate/sequence.h"
 #include "worker/engine/infer.h"
 #include "worker/engine/train/trainer.h"
+#include "worker/runtime/summary.h"
 
 namespace tenon::runtime {
 
@@ -60,7 +61,8 @@ struct GenerationCall {
   std::string base_digest;
   std::string adapter_digest;  // empty: the base alone
   std::vector<std::string> texts;
-  engine::GenerationOptions options;   // the request's own; the base's defaults are added
+  engine::GenerationOptions options;   // the request's own
+  engine::GenerationOptions defaults;  // behind them, and before the base's own
   std::vector<std::string> bad_words;  // texts that no reply may hold; become options.bad_words
   int64_t max_input_tokens = 0;        // 0: the adapter's or the base's own
   bool stream = false;                 // one text, shown while it is written
@@ -128,7 +130,7 @@ struct RuntimeStats {
   int64_t adapters_on_device = 0, adapters_in_memory = 0, adapter_slots = 0;
   int64_t device_adapter_bytes = 0, host_adapter_bytes = 0;
   int64_t base_bytes = 0;
-  int64_t queued_rows = 0, queued_tokens = 0;
+  int64_t queued_rows = 0, queued_tokens = 0;  // that wait for a batch, or to join a decoder
 };
 
 // Hooks for metrics; all optional, called on the device or loader thread, must be quick.
@@ -138,7 +140,10 @@ struct RuntimeObserver {
   std::function<void(const std::string& tier)> adapter_get;
   std::function<void(const std::string& from, absl::Duration took, bool ok)> adapter_load;
   std::function<void(const std::string& tier)> adapter_eviction;
-  std::function<void(const std::string& kind, absl::Duration took)> slice;  // `inference`, `train`, `evaluate`
+  // A decode step: sequences that got a token, source tokens read by those that joined with it, different models.
+  std::function<void(int64_t lines, int64_t read_tokens, int64_t distinct_adapters, absl::Duration compute)> step;
+  // kind: `inference`, `generate`, `train`, `evaluate`.
+  std::function<void(const std::string& kind, absl::Duration took)> slice;
 };
 
 // Thread-safe. Destruction waits for the slice and the loads that run; calls and jobs that are not done then are
@@ -151,7 +156,9 @@ class Runtime {
     int threads = 0;                  // 0: the cores this process may use
     int64_t max_batch_tokens = 4096;  // of one inference batch, padding not counted
     int64_t max_batch_rows = 256;
-    int64_t max_queued_tokens = 1 << 20;  // beyond: QUEUE_FULL
+    int64_t max_queued_tokens = 1 << 20;  // of a kind of inference; beyond: QUEUE_FULL
+    int64_t max_decoder_lines = 64;       // sequences that a base writes at once, beams counted
+    int64_t max_decoder_tokens = 65536;   // over lines, of source and longest sequence: what a decoder may have to keep
     int64_t device_adapters = 256;        // slots; an adapter in use is never evicted
     int64_t host_adapter_bytes = int64_t{2} << 30;
     double training_floor = 0.1;    // share of device time a waiting training job gets at least
@@ -178,8 +185,10 @@ class Runtime {
   // The same for generation: rows of all calls on a base share its decoder's steps. NOT_GENERATIVE when the base only
   // encodes; FIELD_INVALID and UNSUPPORTED name the option at fault.
   virtual uint64_t SubmitGeneration(GenerationCall call, GenerationCallbacks callbacks) = 0;
-  // Drops what is queued of a call; a slice that runs is not interrupted, the next one is without its rows. `done` is not
-  // called afterwards.
+  // The same for summaries: rows of encoder batches, or of decode steps.
+  virtual uint64_t SubmitSummary(SummaryCall call, std::function<void(absl::StatusOr<SummaryReply>)> done) = 0;
+  // Drops what is queued of a call; a slice that runs is not interrupted, the next one is without its rows. `done` is
+  // not called afterwards.
   virtual void Cancel(uint64_t call) = 0;
 
   // An id that runs already is ALREADY_EXISTS, a base that is not loaded NO_WORKER. What is wrong with the job itself,

@@ -22,7 +22,8 @@ TEST(Metrics, EverySeriesExistsFromTheStart) {
         "tenon_worker_batch_distinct_adapters_count 0", "tenon_worker_adapter_gets_total{tier=\"device\"} 0",
         "tenon_worker_adapter_evictions_total{tier=\"memory\"} 0",
         "tenon_worker_adapter_loads_total{from=\"disk\",result=\"error\"} 0",
-        "tenon_worker_slice_seconds_count{kind=\"train\"} 0", "process_resident_memory_bytes"}) {
+        "tenon_worker_slice_seconds_count{kind=\"train\"} 0", "tenon_worker_slice_seconds_count{kind=\"generate\"} 0",
+        "tenon_worker_step_lines_count 0", "tenon_worker_generated_tokens_total 0", "process_resident_memory_bytes"}) {
     EXPECT_THAT(page, HasSubstr(line));
   }
 }
@@ -31,6 +32,8 @@ TEST(Metrics, CountsWhatTheRuntimeDoes) {
   Metrics metrics;
   const runtime::RuntimeObserver observer = metrics.observer();
   observer.batch(32, 900, 17, absl::Milliseconds(40));
+  observer.step(12, 60, 3, absl::Milliseconds(9));
+  observer.step(11, 0, 3, absl::Milliseconds(7));
   observer.adapter_get("memory");
   observer.adapter_load("disk", absl::Milliseconds(3), true);
   observer.adapter_load("memory", absl::Milliseconds(1), false);
@@ -41,7 +44,9 @@ TEST(Metrics, CountsWhatTheRuntimeDoes) {
   for (const char* line :
        {"tenon_worker_batch_rows_sum 32", "tenon_worker_batch_tokens_sum 900",
         "tenon_worker_batch_distinct_adapters_bucket{le=\"16\"} 0",
-        "tenon_worker_batch_distinct_adapters_bucket{le=\"24\"} 1", "tenon_worker_inference_tokens_total 900",
+        "tenon_worker_batch_distinct_adapters_bucket{le=\"24\"} 1", "tenon_worker_inference_tokens_total 960",
+        "tenon_worker_step_lines_sum 23", "tenon_worker_step_distinct_adapters_count 2",
+        "tenon_worker_step_seconds_bucket{le=\"0.01\"} 2", "tenon_worker_generated_tokens_total 23",
         "tenon_worker_adapter_gets_total{tier=\"memory\"} 1", "tenon_worker_adapter_disk_reads_total 1",
         "tenon_worker_adapter_loads_total{from=\"memory\",result=\"error\"} 1",
         "tenon_worker_adapter_evictions_total{tier=\"device\"} 1",

@@ -26,6 +26,16 @@ class RecordedRuntime final : public runtime::Runtime {
     runtime::InferenceCall in;
     Done done;
   };
+  struct Generation {
+    uint64_t id = 0;
+    runtime::GenerationCall in;
+    runtime::GenerationCallbacks callbacks;
+  };
+  struct Summary {
+    uint64_t id = 0;
+    runtime::SummaryCall in;
+    std::function<void(absl::StatusOr<runtime::SummaryReply>)> done;
+  };
   struct Training {
     runtime::TrainJob job;
     runtime::TrainCallbacks callbacks;
@@ -59,6 +69,17 @@ class RecordedRuntime final : public runtime::Runtime {
     absl::MutexLock lock(&mutex_);
     calls_.push_back({next_++, std::move(call), std::move(done)});
     return calls_.back().id;
+  }
+  uint64_t SubmitGeneration(runtime::GenerationCall call, runtime::GenerationCallbacks callbacks) override {
+    absl::MutexLock lock(&mutex_);
+    generations_.push_back({next_++, std::move(call), std::move(callbacks)});
+    return generations_.back().id;
+  }
+  uint64_t SubmitSummary(runtime::SummaryCall call,
+                         std::function<void(absl::StatusOr<runtime::SummaryReply>)> done) override {
+    absl::MutexLock lock(&mutex_);
+    summaries_.push_back({next_++, std::move(call), std::move(done)});
+    return summaries_.back().id;
   }
   void Cancel(uint64_t call) override {
     absl::MutexLock lock(&mutex_);
@@ -105,14 +126,9 @@ class RecordedRuntime final : public runtime::Runtime {
     absl::MutexLock lock(&mutex_);
     return folders_[digest];
   }
-  Call TakeCall() {
-    absl::MutexLock lock(&mutex_);
-    const auto here = [this] { return !calls_.empty(); };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&here), absl::Seconds(30))) return {};
-    Call call = std::move(calls_.front());
-    calls_.erase(calls_.begin());
-    return call;
-  }
+  Call TakeCall() { return Take(calls_); }
+  Generation TakeGeneration() { return Take(generations_); }
+  Summary TakeSummary() { return Take(summaries_); }
   bool WaitForCancelled(uint64_t call) {
     absl::MutexLock lock(&mutex_);
     const auto here = [&] { return std::find(cancelled_.begin(), cancelled_.end(), call) != cancelled_.end(); };
@@ -142,16 +158,30 @@ class RecordedRuntime final : public runtime::Runtime {
     trainings_.clear();
     evaluations_.clear();
     calls_.clear();
+    generations_.clear();
+    summaries_.clear();
   }
 
  private:
+  template <typename T>
+  T Take(std::vector<T>& calls) {
+    absl::MutexLock lock(&mutex_);
+    const auto here = [&] { return !calls.empty(); };
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&here), absl::Seconds(30))) return {};
+    T call = std::move(calls.front());
+    calls.erase(calls.begin());
+    return call;
+  }
+
   mutable std::atomic<int> looks_ = 0;
   mutable absl::Mutex mutex_;
   absl::Status load_error_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::filesystem::path> folders_ ABSL_GUARDED_BY(mutex_);
   bool in_use_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::string> unloading_ ABSL_GUARDED_BY(mutex_);
-  std::vector<Call> calls_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Call> calls_;  // these three: guarded by mutex_
+  std::vector<Generation> generations_;
+  std::vector<Summary> summaries_;
   std::vector<uint64_t> cancelled_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Training> trainings_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Evaluation> evaluations_ ABSL_GUARDED_BY(mutex_);

@@ -153,13 +153,18 @@ pb::LinkRequest ScriptedServer::TakeLink() {
   return message;
 }
 
-pb::InferenceResult ScriptedServer::TakeResult() {
+pb::WorkRequest ScriptedServer::TakeWork() {
   absl::MutexLock lock(&mutex_);
-  const auto heard = [this] { return !results_.empty(); };
+  const auto heard = [this] { return !work_messages_.empty(); };
   if (!mutex_.AwaitWithTimeout(absl::Condition(&heard), kPatience)) return {};
-  pb::InferenceResult result = results_.front();
-  results_.erase(results_.begin());
-  return result;
+  pb::WorkRequest message = work_messages_.front();
+  work_messages_.erase(work_messages_.begin());
+  return message;
+}
+
+void ScriptedServer::StallWork(bool stalled) {
+  absl::MutexLock lock(&mutex_);
+  work_stalled_ = stalled;
 }
 
 pb::ReportJobRequest ScriptedServer::WaitForReport(const std::function<bool(const pb::ReportJobRequest&)>& fits) {
@@ -217,7 +222,9 @@ grpc::Status ScriptedServer::Work(grpc::ServerContext*,
   }
   while (stream->Read(&message)) {
     absl::MutexLock lock(&mutex_);
-    results_.push_back(message.result());
+    work_messages_.push_back(message);
+    const auto go_on = [this] { return !work_stalled_; };
+    mutex_.Await(absl::Condition(&go_on));
   }
   absl::MutexLock lock(&mutex_);
   if (work_ == stream) work_ = nullptr;

@@ -47,6 +47,8 @@ class ScriptedServer final : public pb::WorkerLinkService::Service {
   // Sends on the stream that is open; waits for one.
   void SendLink(const pb::LinkResponse& message);
   void SendWork(const pb::WorkResponse& message);
+  // The Work stream is not read while it is stalled.
+  void StallWork(bool stalled);
   // Ends the open Link stream.
   void CloseLink();
 
@@ -68,7 +70,9 @@ class ScriptedServer final : public pb::WorkerLinkService::Service {
   bool WaitForWork(bool open) const;
   // The next message of the kind that was not taken yet.
   pb::LinkRequest TakeLink();
-  pb::InferenceResult TakeResult();
+  // Deltas and results, in the order in which they came.
+  pb::WorkRequest TakeWork();
+  pb::InferenceResult TakeResult() { return TakeWork().result(); }
   // The first report that fits.
   pb::ReportJobRequest WaitForReport(const std::function<bool(const pb::ReportJobRequest&)>& fits);
 
@@ -97,7 +101,8 @@ class ScriptedServer final : public pb::WorkerLinkService::Service {
   std::string hanging_ ABSL_GUARDED_BY(mutex_);
   std::vector<pb::Hello> hellos_ ABSL_GUARDED_BY(mutex_);
   std::vector<pb::LinkRequest> link_messages_ ABSL_GUARDED_BY(mutex_);
-  std::vector<pb::InferenceResult> results_ ABSL_GUARDED_BY(mutex_);
+  std::vector<pb::WorkRequest> work_messages_ ABSL_GUARDED_BY(mutex_);
+  bool work_stalled_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<pb::ReportJobRequest> reports_ ABSL_GUARDED_BY(mutex_);
   std::vector<pb::JobHold> drops_ ABSL_GUARDED_BY(mutex_);
   std::function<absl::Status(const pb::ReportJobRequest&)> on_report_ ABSL_GUARDED_BY(mutex_);

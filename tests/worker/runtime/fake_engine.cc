@@ -9,7 +9,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "common/formats/status.h"
 
 namespace tenon {
@@ -22,8 +24,11 @@ FakeEngine& FakeEngine::Get() {
 
 void FakeEngine::Reset() {
   host_loads = device_places = most_device_live = trainer_slices = 0;
+  steps = joins = 0;
   on_infer = nullptr;
   on_load = nullptr;
+  on_join = nullptr;
+  on_step = nullptr;
   on_slice = nullptr;
   notice.clear();
 }
@@ -36,32 +41,61 @@ using testing::FakeEngine;
 
 namespace {
 
-// [CLS] word word ... [SEP]; a word that is a number n is token 1000 + n.
-class FakeTokenizer final : public Tokenizer {
+// [CLS] word word ... [SEP], without [CLS] for a writer; a word that is a number n is token 1000 + n.
+class FakeTokenizer final : public GenerativeTokenizer {
  public:
+  explicit FakeTokenizer(bool writer) : writer_(writer) {}
   Encoding Encode(const std::string& text, int64_t max_tokens) const override {
-    Encoding encoding{{101}, false};
-    const std::vector<std::string> words = absl::StrSplit(text, ' ', absl::SkipEmpty());
+    Encoding encoding;
+    if (!writer_) encoding.ids.push_back(101);
+    const std::vector<std::string> words = absl::StrSplit(text, absl::ByAnyChar(" \n"), absl::SkipEmpty());
     for (const std::string& word : words) {
       if (static_cast<int64_t>(encoding.ids.size()) + 1 >= max_tokens) {
         encoding.truncated = true;
         break;
       }
-      int32_t number = 0;
-      encoding.ids.push_back(absl::SimpleAtoi(word, &number) ? testing::FakeToken(number) : 1);
+      encoding.ids.push_back(Token(word));
     }
     encoding.ids.push_back(102);
     return encoding;
   }
   int64_t vocab_size() const override { return 100'000; }
+  // Numbers, and what a toy decoder may write, with blanks between.
+  std::string Decode(absl::Span<const int32_t> ids) const override {
+    std::vector<std::string> words;
+    for (const int32_t id : ids) {
+      if (id >= 1000) words.push_back(absl::StrCat(id - 1000));
+      if (id > testing::kFakeEos && id < 100) words.push_back(absl::StrCat("t", id));
+    }
+    return absl::StrJoin(words, " ");
+  }
+  std::vector<int32_t> EncodePiece(const std::string& text) const override {
+    std::vector<int32_t> ids;
+    const std::vector<std::string> words = absl::StrSplit(text, absl::ByAnyChar(" \n"), absl::SkipEmpty());
+    for (const std::string& word : words) ids.push_back(Token(word));
+    return ids;
+  }
+
+ private:
+  // A full stop behind a number is not read.
+  static int32_t Token(const std::string& word) {
+    int32_t number = 0;
+    if (absl::SimpleAtoi(absl::StripSuffix(word, "."), &number)) return testing::FakeToken(number);
+    return word == "on" ? testing::kFakeOn : 1;
+  }
+  const bool writer_;
 };
 
 }  // namespace
 
 struct Base::State {
+  explicit State(bool writes) : writer(writes), tokenizer(writes) {}
   formats::BertConfig config;
+  bool writer;
   FakeTokenizer tokenizer;
   Options options;
+  GenerationOptions generation, summary;
+  std::string prefix = "summarize: ";
 };
 
 class Encoder {};
@@ -71,8 +105,11 @@ Base::~Base() = default;
 absl::StatusOr<std::shared_ptr<const Base>> Base::Load(const std::filesystem::path& folder, const Options& options) {
   const std::string name = folder.filename().string();
   if (name == "broken") return TenonError(Reason::kBaseInvalid, "config.json is missing");
-  auto state = std::make_unique<State>();
+  auto state = std::make_unique<State>(absl::StrContains(name, "writer"));
   state->options = options;
+  state->generation.eos_token_ids = {testing::kFakeEos};
+  state->generation.decoder_start_token_id = 0;
+  state->summary.max_length = 5;
   if (absl::StrContains(name, "classifier")) state->config.labels = {"a", "b"};
   return std::shared_ptr<const Base>(new Base(std::move(state)));
 }
@@ -82,6 +119,12 @@ const std::string& Base::digest() const { return state_->options.digest; }
 const Device& Base::device() const { return state_->options.device; }
 Precision Base::precision() const { return state_->options.precision; }
 int64_t Base::default_max_tokens() const { return 128; }
+bool Base::generates() const { return state_->writer; }
+const GenerationOptions& Base::generation_defaults() const { return state_->generation; }
+GenerationLimits Base::generation_limits() const { return {.vocab_size = 100'000}; }
+const std::string& Base::summary_prefix() const { return state_->prefix; }
+const GenerationOptions& Base::summary_defaults() const { return state_->summary; }
+const GenerativeTokenizer& Base::generative_tokenizer() const { return state_->tokenizer; }
 int64_t Base::ResidentBytes() const { return 1000; }
 absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision) const {
   return std::make_shared<const Encoder>();
@@ -107,6 +150,7 @@ absl::StatusOr<std::shared_ptr<const HostAdapter>> HostAdapter::Load(const std::
   const std::vector<std::string> parts = absl::StrSplit(name, '-');
   if (parts.size() == 2 && absl::SimpleAtoi(parts[1], &tensors->answer)) {
     tensors->labels = testing::kFakeLabels;
+    if (parts[0] == "limit") tensors->config.max_input_tokens = tensors->answer;
     for (int64_t i = 0; i < tensors->labels; ++i) tensors->config.labels.push_back(absl::StrCat("label-", i));
   }
   return std::make_shared<const HostAdapter>(std::move(tensors));
@@ -132,6 +176,10 @@ absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::s
 DeviceAdapter::~DeviceAdapter() { --FakeEngine::Get().device_live; }
 int64_t DeviceAdapter::bytes() const { return tensors_->bytes; }
 const AdapterTensors& DeviceAdapter::tensors() const { return *tensors_; }
+
+}  // namespace engine
+int64_t testing::FakeAnswer(const engine::DeviceAdapter& adapter) { return adapter.tensors().answer; }
+namespace engine {
 
 absl::StatusOr<std::vector<std::vector<float>>> Infer(const Base& base, absl::Span<const InferRow> rows) {
   FakeEngine& fake = FakeEngine::Get();

@@ -14,6 +14,14 @@
 
 namespace tenon::testing {
 
+// A sequence that a fake decoder writes.
+struct FakeLine {
+  std::string base;          // digest
+  int64_t answer = -1;       // the adapter's, -1 for none
+  std::vector<int32_t> ids;  // source
+  int64_t written = 0;       // tokens, before this step
+};
+
 // What the fake engine did and is told to do; one test at a time.
 struct FakeEngine {
   std::atomic<int64_t> host_loads{0}, device_places{0}, device_live{0}, most_device_live{0};
@@ -22,6 +30,12 @@ struct FakeEngine {
   std::function<absl::Status(const std::vector<engine::InferRow>&)> on_infer;
   // Asked before each adapter is read, on a loader thread; may block.
   std::function<absl::Status(const std::string& name)> on_load;
+  // Of decoders: how many exist, and what they did.
+  std::atomic<int64_t> decoders_live{0}, steps{0}, joins{0};
+  // Asked before sources join a decoder, with how many lines it has, and before each step; on the device thread, may
+  // block.
+  std::function<absl::Status(int64_t lines, const std::vector<FakeLine>& joining)> on_join;
+  std::function<absl::Status(const std::vector<FakeLine>& lines)> on_step;
   // Asked before each training slice.
   std::function<absl::Status(int64_t slice)> on_slice;
   // Of trainers that go on from a checkpoint.
@@ -32,7 +46,11 @@ struct FakeEngine {
   void Reset();
 };
 
-// An adapter's folder is its name. `head-N` answers label N of 64, `plain` has no head, `large` takes 1 MB.
+// An adapter's folder is its name. `head-N` answers label N of 64, `limit-N` does and reads N tokens at most, `plain`
+// has no head, `large` takes 1 MB. A base's folder: `classifier` has labels a and b; one that holds `writer` generates.
+//
+// A writer's reply is the numbers of its source in order, behind 900 + N with the adapter `head-N`; sampling puts
+// seed mod 100 before all. A source with the word `on` is written on with 1 for as long as is allowed.
 // Row values: a label row is one-hot over 64 labels; an embedding is {base number, adapter number or -1, tokens, first
 // token}.
 inline constexpr int64_t kFakeLabels = 64;
@@ -43,5 +61,10 @@ inline constexpr int32_t kFakeOverflow = 999;
 
 // First token id of a text that starts with the number `n`.
 inline int32_t FakeToken(int32_t n) { return 1000 + n; }
+
+inline constexpr int32_t kFakeOn = 2, kFakeEos = 3;  // tokens of `on`, and of a reply's end
+
+// N of the adapter `head-N`.
+int64_t FakeAnswer(const engine::DeviceAdapter& adapter);
 
 }  // namespace tenon::testing

@@ -214,5 +214,42 @@ TEST_F(ResidencyTest, TheSameAdapterOnTwoBasesIsTwo) {
   EXPECT_NE(one, other);
 }
 
+TEST_F(ResidencyTest, WhoHoldsItsSlotLongestYieldsWhenAnotherWaits) {
+  const AdapterId one = Want(1);
+  Settle();
+  clock_.Advance(absl::Milliseconds(10));
+  const AdapterId two = Want(2);
+  Settle();
+  Residency::Device held_one = residency_.DeviceHandle(one), held_two = residency_.DeviceHandle(two);
+  residency_.Touch(one);
+  residency_.Touch(two);
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_FALSE(residency_.MustYield(one, clock_.Now())) << "nobody waits";
+  const AdapterId three = Want(3);
+  Settle();
+  EXPECT_FALSE(residency_.OnDevice(three));
+  EXPECT_TRUE(residency_.MustYield(one, clock_.Now()));
+  EXPECT_FALSE(residency_.MustYield(two, clock_.Now())) << "one slot is asked for";
+  EXPECT_FALSE(residency_.MustYield(three, clock_.Now()));
+  EXPECT_FALSE(residency_.MustYield(999, clock_.Now()));
+  held_one.reset();
+  Settle();
+  EXPECT_TRUE(residency_.OnDevice(three));
+  EXPECT_FALSE(residency_.OnDevice(one));
+}
+
+TEST_F(ResidencyTest, NobodyYieldsBeforeItsQuantumOrBeforeItServed) {
+  const AdapterId one = Want(1), two = Want(2);
+  Settle();
+  Residency::Device held_one = residency_.DeviceHandle(one), held_two = residency_.DeviceHandle(two);
+  Want(3);
+  Settle();
+  clock_.Advance(absl::Milliseconds(200));
+  EXPECT_FALSE(residency_.MustYield(one, clock_.Now()) || residency_.MustYield(two, clock_.Now())) << "not served";
+  residency_.Touch(one);
+  EXPECT_TRUE(residency_.MustYield(one, clock_.Now()));
+  EXPECT_FALSE(residency_.MustYield(one, clock_.Now() - absl::Milliseconds(150)));
+}
+
 }  // namespace
 }  // namespace tenon::runtime

@@ -43,6 +43,12 @@ class RuntimeFixture : public ::testing::Test, protected AdapterSource {
     ASSERT_TRUE(runtime_->LoadBase("base", "/fake/base").ok());
   }
 
+  // Beside `base`, a base that generates.
+  void StartWriter() {
+    Start();
+    ASSERT_TRUE(runtime_->LoadBase("writer", "/fake/writer").ok());
+  }
+
   absl::StatusOr<std::filesystem::path> Fetch(const std::string& digest) override {
     return std::filesystem::path("/fake") / digest;
   }
@@ -65,6 +71,41 @@ class RuntimeFixture : public ::testing::Test, protected AdapterSource {
     });
     done.WaitForNotification();
     return result;
+  }
+  static GenerationCall Write(const std::string& adapter, std::vector<std::string> texts, int64_t max_new_tokens = 20) {
+    GenerationCall call{.base_digest = "writer", .adapter_digest = adapter, .texts = std::move(texts)};
+    call.options.max_new_tokens = max_new_tokens;
+    return call;
+  }
+  // A generation call and what came of it. Must outlive its answer, or the runtime.
+  struct Pending {
+    uint64_t id = 0;
+    absl::StatusOr<GenerationReply> reply = absl::UnknownError("");
+    std::vector<std::string> deltas;
+    absl::Notification done;
+  };
+  void Submit(GenerationCall call, Pending& pending) {
+    GenerationCallbacks callbacks;
+    callbacks.delta = [&pending](const std::string& text) {
+      EXPECT_FALSE(pending.done.HasBeenNotified());
+      pending.deltas.push_back(text);
+    };
+    callbacks.done = [&pending](absl::StatusOr<GenerationReply> reply) {
+      pending.reply = std::move(reply);
+      pending.done.Notify();
+    };
+    pending.id = runtime_->SubmitGeneration(std::move(call), std::move(callbacks));
+  }
+  absl::StatusOr<GenerationReply> Generate(GenerationCall call) {
+    Pending pending;
+    Submit(std::move(call), pending);
+    pending.done.WaitForNotification();
+    return pending.reply;
+  }
+  static std::vector<std::string> Texts(const GenerationReply& reply) {
+    std::vector<std::string> texts;
+    for (const GenerationRow& row : reply.rows) texts.push_back(row.sequences.at(0).text);
+    return texts;
   }
   // The label that a row of the fake engine answers.
   static int64_t Label(const InferenceRow& row) {

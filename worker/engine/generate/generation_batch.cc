@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
+#include "worker/engine/base.h"
 #include "worker/engine/generate/beam_search.h"
 #include "worker/engine/generate/choose.h"
 #include "worker/engine/generate/decoder.h"
@@ -66,9 +67,20 @@ GenerationBatch::~GenerationBatch() = default;
 
 int64_t GenerationBatch::lines() const { return decoder_->lines(); }
 
-bool GenerationBatch::CanJoin(const GenerationPlan& plan, int64_t source_tokens) const {
-  return reserved_lines_ + plan.max_lines() <= options_.max_lines &&
-         reserved_tokens_ + TokensOf(plan, source_tokens) <= options_.max_tokens;
+absl::StatusOr<std::unique_ptr<GenerationBatch>> GenerationBatch::Open(const Base& base, const Options& options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Decoder> decoder, base.NewDecoder());
+  return std::make_unique<GenerationBatch>(std::move(decoder), options);
+}
+
+bool GenerationBatch::CanJoin(const GenerationPlan& plan, int64_t source_tokens,
+                              absl::Span<const GenerationRequest> with) const {
+  int64_t lines = reserved_lines_ + plan.max_lines();
+  int64_t tokens = reserved_tokens_ + TokensOf(plan, source_tokens);
+  for (const GenerationRequest& other : with) {
+    lines += other.plan.max_lines();
+    tokens += TokensOf(other.plan, static_cast<int64_t>(other.source.size()));
+  }
+  return lines <= options_.max_lines && tokens <= options_.max_tokens;
 }
 
 absl::Status GenerationBatch::CheckFits(const GenerationPlan& plan, int64_t source_tokens) const {

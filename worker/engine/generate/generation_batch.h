@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "worker/engine/adapter/adapter.h"
 #include "worker/engine/generate/line_search.h"
 #include "worker/engine/generate/plan.h"
@@ -14,6 +15,7 @@
 
 namespace tenon::engine {
 
+class Base;
 class Decoder;  // worker/engine/generate/decoder.h, torch inside
 
 struct GenerationRequest {
@@ -44,10 +46,12 @@ class GenerationBatch {
   };
 
   GenerationBatch(std::unique_ptr<Decoder> decoder, const Options& options);
+  // An empty batch over a decoder of the base's own.
+  static absl::StatusOr<std::unique_ptr<GenerationBatch>> Open(const Base& base, const Options& options);
   ~GenerationBatch();
 
-  // Whether a request fits beside those that are there, at its longest.
-  bool CanJoin(const GenerationPlan& plan, int64_t source_tokens) const;
+  // Whether a request fits beside those that are there, and those that are to join with it, at its longest.
+  bool CanJoin(const GenerationPlan& plan, int64_t source_tokens, absl::Span<const GenerationRequest> with = {}) const;
   // FIELD_INVALID when it would not fit an empty batch.
   absl::Status CheckFits(const GenerationPlan& plan, int64_t source_tokens) const;
 

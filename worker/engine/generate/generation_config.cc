@@ -116,10 +116,7 @@ absl::StatusOr<json> ParseObject(const std::string& text, const std::string& fil
   return parsed;
 }
 
-}  // namespace
-
-absl::StatusOr<GenerationOptions> ParseGenerationConfig(const std::string& text, const std::string& file) {
-  ASSIGN_OR_RETURN(const json object, ParseObject(text, file));
+absl::StatusOr<GenerationOptions> ReadOptions(const json& object, const std::string& file) {
   GenerationOptions options;
   Reader reader(object, file);
   ReadTokens(reader, options);
@@ -144,6 +141,35 @@ absl::StatusOr<GenerationOptions> ParseGenerationConfig(const std::string& text,
   reader.Refuse();
   RETURN_IF_ERROR(reader.status());
   return options;
+}
+
+}  // namespace
+
+absl::StatusOr<GenerationOptions> ParseGenerationConfig(const std::string& text, const std::string& file) {
+  ASSIGN_OR_RETURN(const json object, ParseObject(text, file));
+  return ReadOptions(object, file);
+}
+
+absl::StatusOr<GenerationOptions> ParseTaskConfig(const std::string& config_json, const std::string& task) {
+  ASSIGN_OR_RETURN(const json object, ParseObject(config_json, "config.json"));
+  const json* at = &object;
+  std::string path;
+  for (const std::string& key : {std::string("task_specific_params"), task}) {
+    const auto found = at->find(key);
+    if (found == at->end() || found->is_null()) return GenerationOptions();
+    absl::StrAppend(&path, path.empty() ? "" : ".", key);
+    if (!found->is_object()) {
+      return TenonError(Reason::kBaseInvalid, absl::StrCat("config.json: ", path, " must be an object"), path);
+    }
+    at = &*found;
+  }
+  return ReadOptions(*at, absl::StrCat("config.json, ", path));
+}
+
+absl::StatusOr<GenerationOptions> ReadTaskConfig(const std::filesystem::path& folder, const std::string& task) {
+  ASSIGN_OR_RETURN(const std::string text,
+                   formats::ReadFile(folder / "config.json", kMaxFileBytes, Reason::kBaseInvalid));
+  return ParseTaskConfig(text, task);
 }
 
 absl::StatusOr<GenerationOptions> ReadGenerationConfig(const std::filesystem::path& folder) {

@@ -16,4 +16,9 @@ absl::StatusOr<GenerationOptions> ParseGenerationConfig(const std::string& json,
 // Of a Hugging Face folder.
 absl::StatusOr<GenerationOptions> ReadGenerationConfig(const std::filesystem::path& folder);
 
+// A base's defaults for one task: config.json's task_specific_params, such as `summarization`; nothing set where it
+// says nothing of the task. Errors as above.
+absl::StatusOr<GenerationOptions> ParseTaskConfig(const std::string& config_json, const std::string& task);
+absl::StatusOr<GenerationOptions> ReadTaskConfig(const std::filesystem::path& folder, const std::string& task);
+
 }  // namespace tenon::engine

@@ -201,6 +201,8 @@ TEST_F(GenerationBatchTest, KeepsToItsBudget) {
   EXPECT_FALSE(batch.CanJoin(plan, 2));  // lines
   EXPECT_TRUE(batch.CanJoin(Samples(2, 1), 2));
   EXPECT_FALSE(batch.CanJoin(Samples(2, 1), 100));  // tokens
+  EXPECT_TRUE(batch.CanJoin(Greedy(), 2, {Request(2, Greedy())}));
+  EXPECT_FALSE(batch.CanJoin(Samples(2, 1), 2, {Request(2, Greedy())}));  // lines, with the other
   EXPECT_EQ(GetReason(batch.Join({Request(2, plan)})), Reason::kOutOfMemory);
   EXPECT_EQ(batch.requests(), 1u);
   EXPECT_TRUE(batch.CheckFits(plan, 2).ok());

@@ -89,5 +89,47 @@ TEST(GenerationConfig, FallsBackOnTheTokenIdsOfTheModelsConfig) {
   EXPECT_THAT(options->eos_token_ids, ElementsAre(5));
 }
 
+// As the published t5-small and flan-t5-small say it.
+TEST(TaskConfig, ReadsWhatTheModelsConfigSaysOfOneTask) {
+  const std::string config = R"({"model_type": "t5", "num_beams": 9, "task_specific_params": {
+      "summarization": {"early_stopping": true, "length_penalty": 2.0, "max_length": 200, "min_length": 30,
+                        "no_repeat_ngram_size": 3, "num_beams": 4, "prefix": "summarize: "},
+      "translation_en_to_de": {"num_beams": 2}}})";
+  const auto options = ParseTaskConfig(config, "summarization");
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->early_stopping, EarlyStopping::kTrue);
+  EXPECT_EQ(options->length_penalty, 2);
+  EXPECT_EQ(options->max_length, 200);
+  EXPECT_EQ(options->min_length, 30);
+  EXPECT_EQ(options->no_repeat_ngram_size, 3);
+  EXPECT_EQ(options->num_beams, 4);
+  EXPECT_EQ(ParseTaskConfig(config, "translation_en_to_de")->num_beams, 2);
+  const auto other = ParseTaskConfig(config, "translation_en_to_fr");
+  ASSERT_TRUE(other.ok());
+  EXPECT_FALSE(other->num_beams.has_value()) << "nothing set";
+  EXPECT_FALSE(ParseTaskConfig("{}", "summarization")->num_beams.has_value());
+  EXPECT_FALSE(ParseTaskConfig(R"({"task_specific_params": null})", "summarization")->num_beams.has_value());
+}
+
+TEST(TaskConfig, NamesWhatIsWrong) {
+  const auto list = ParseTaskConfig(R"({"task_specific_params": []})", "summarization").status();
+  EXPECT_EQ(GetReason(list), Reason::kBaseInvalid);
+  EXPECT_EQ(GetField(list), "task_specific_params");
+  EXPECT_EQ(GetField(ParseTaskConfig(R"({"task_specific_params": {"summarization": 3}})", "summarization").status()),
+            "task_specific_params.summarization");
+  const auto beams =
+      ParseTaskConfig(R"({"task_specific_params": {"summarization": {"num_beams": 0}}})", "summarization").status();
+  EXPECT_EQ(GetField(beams), "num_beams");
+  EXPECT_THAT(std::string(beams.message()), HasSubstr("task_specific_params.summarization"));
+  EXPECT_EQ(GetReason(ParseTaskConfig("[", "summarization").status()), Reason::kBaseInvalid);
+}
+
+TEST(TaskConfig, ReadsAFolder) {
+  const test::TempFolder folder;
+  std::ofstream(folder / "config.json") << R"({"task_specific_params": {"summarization": {"max_length": 60}}})";
+  EXPECT_EQ(ReadTaskConfig(folder / "", "summarization")->max_length, 60);
+  EXPECT_FALSE(ReadTaskConfig(folder / "missing", "summarization").ok());
+}
+
 }  // namespace
 }  // namespace tenon::engine

@@ -1,0 +1,266 @@
+// Summaries through the runtime, over the fake engine.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "absl/strings/str_join.h"
+#include "common/formats/status.h"
+#include "tests/worker/runtime/runtime_fixture.h"
+
+namespace tenon::runtime {
+namespace {
+
+using tenon::testing::FakeEngine;
+using tenon::testing::FakeLine;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+class SummariesTest : public RuntimeFixture {
+ protected:
+  static SummaryCall Of(const std::string& base, std::vector<std::string> texts) {
+    return {.base_digest = base, .texts = std::move(texts)};
+  }
+  absl::StatusOr<SummaryReply> Summarize(SummaryCall call) {
+    absl::Notification done;
+    absl::StatusOr<SummaryReply> result = absl::UnknownError("");
+    runtime_->SubmitSummary(std::move(call), [&](absl::StatusOr<SummaryReply> reply) {
+      result = std::move(reply);
+      done.Notify();
+    });
+    done.WaitForNotification();
+    return result;
+  }
+  // `count` sentences, `1 1 1.` and so on; six tokens each for the fake base.
+  static std::string Sentences(int count) {
+    std::vector<std::string> sentences;
+    for (int i = 1; i <= count; ++i) sentences.push_back(absl::StrCat(i, " ", i, " Word word ", i, "."));
+    return absl::StrJoin(sentences, " ");
+  }
+};
+
+TEST_F(SummariesTest, AWriterWritesThemWithItsPrefixAndItsDefaults) {
+  std::vector<int32_t> source;
+  FakeEngine::Get().on_step = [&](const std::vector<FakeLine>& lines) {
+    source = lines[0].ids;
+    return absl::OkStatus();
+  };
+  StartWriter();
+  const auto reply = Summarize(Of("writer", {"5 6 7 8 9 10"}));
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_FALSE(reply->extractive);
+  ASSERT_THAT(reply->rows, SizeIs(1));
+  EXPECT_EQ(reply->rows[0].summary, "5 6 7 8") << "four tokens: the base's own limit for summaries";
+  EXPECT_EQ(reply->rows[0].input_tokens, 8);
+  EXPECT_EQ(reply->rows[0].output_tokens, 4);
+  EXPECT_FALSE(reply->rows[0].truncated);
+  ASSERT_FALSE(source.empty());
+  EXPECT_EQ(source[0], 1) << "`summarize:`";
+  SummaryCall asked = Of("writer", {"5 6 7 8 9 10", "x"});
+  asked.adapter_digest = "head-3";
+  asked.options.emplace().max_new_tokens = 2;
+  const auto other = Summarize(asked);
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ(other->rows[0].summary, "903 5");
+  EXPECT_EQ(other->rows[1].summary, "903");
+}
+
+TEST_F(SummariesTest, WithoutChunksALongTextIsCutAndTheReplySaysSo) {
+  StartWriter();
+  SummaryCall call = Of("writer", {Sentences(20), "5"});
+  call.max_input_tokens = 20;
+  const auto reply = Summarize(call);
+  ASSERT_TRUE(reply.ok());
+  EXPECT_EQ(reply->rows[0].input_tokens, 20);
+  EXPECT_TRUE(reply->rows[0].truncated);
+  EXPECT_FALSE(reply->rows[1].truncated);
+}
+
+TEST_F(SummariesTest, ChunksReadAllOfALongText) {
+  std::set<int32_t> read;
+  FakeEngine::Get().on_step = [&](const std::vector<FakeLine>& lines) {
+    for (const FakeLine& line : lines) {
+      EXPECT_LE(line.ids.size(), 20u);
+      read.insert(line.ids.begin(), line.ids.end());
+    }
+    return absl::OkStatus();
+  };
+  StartWriter();
+  SummaryCall call = Of("writer", {Sentences(20), "5 6"});
+  call.max_input_tokens = 20;
+  call.combine_chunks = true;
+  const auto reply = Summarize(call);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_FALSE(reply->rows[0].truncated);
+  for (int i = 1; i <= 20; ++i) EXPECT_TRUE(read.count(tenon::testing::FakeToken(i))) << i;
+  EXPECT_GT(reply->rows[0].input_tokens, 20 * 5) << "all rounds count";
+  EXPECT_GT(reply->rows[0].output_tokens, 4 * 7);
+  EXPECT_EQ(reply->rows[1].summary, "5 6");
+  EXPECT_EQ(reply->rows[1].input_tokens, 4) << "it was read once";
+}
+
+TEST_F(SummariesTest, AChunkIsAsLongAsTheAdapterReads) {
+  std::atomic<size_t> longest{0};
+  FakeEngine::Get().on_step = [&](const std::vector<FakeLine>& lines) {
+    for (const FakeLine& line : lines) longest = std::max<size_t>(longest, line.ids.size());
+    return absl::OkStatus();
+  };
+  StartWriter();
+  SummaryCall call = Of("writer", {Sentences(20)});
+  call.adapter_digest = "limit-25";
+  call.combine_chunks = true;
+  const auto reply = Summarize(call);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_FALSE(reply->rows[0].truncated);
+  EXPECT_LE(longest, 25u);
+  EXPECT_GT(longest, 20u);
+  call.adapter_digest = "broken";
+  EXPECT_EQ(GetReason(Summarize(call).status()), Reason::kAdapterInvalid);
+}
+
+TEST_F(SummariesTest, AnEncoderChoosesSentences) {
+  Start();
+  // The fake base's vectors: {4, -1, tokens, first token}.
+  SummaryCall call = Of("base", {"1 One. 2 Two. 3 Three. 4 Four.", "7 Only."});
+  call.extractive = ExtractiveChoice{.method = ExtractiveChoice::Method::kCentroid, .max_sentences = 2};
+  const auto reply = Summarize(call);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_TRUE(reply->extractive);
+  ASSERT_THAT(reply->rows, SizeIs(2));
+  ASSERT_THAT(reply->rows[0].sentences, SizeIs(2));
+  EXPECT_LT(reply->rows[0].sentences[0], reply->rows[0].sentences[1]);
+  EXPECT_EQ(reply->rows[0].input_tokens, 4 * 4);
+  EXPECT_EQ(reply->rows[0].output_tokens, 0);
+  EXPECT_EQ(reply->rows[1].summary, "7 Only.");
+  EXPECT_THAT(reply->rows[1].sentences, ElementsAre(0));
+  EXPECT_EQ(batched_rows_, 5);
+  call.extractive.reset();
+  EXPECT_THAT(Summarize(call)->rows[0].sentences, SizeIs(3)) << "the default";
+}
+
+TEST_F(SummariesTest, LeadEmbedsNothingButChecksTheAdapter) {
+  Start();
+  SummaryCall call = Of("base", {"1 One. 2 Two. 3 Three. 4 Four."});
+  call.extractive = ExtractiveChoice{.method = ExtractiveChoice::Method::kLead, .max_sentences = 2};
+  const auto reply = Summarize(call);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_EQ(reply->rows[0].summary, "1 One. 2 Two.");
+  EXPECT_THAT(reply->rows[0].sentences, ElementsAre(0, 1));
+  EXPECT_EQ(batches_, 0);
+  call.adapter_digest = "broken";
+  EXPECT_EQ(GetReason(Summarize(call).status()), Reason::kAdapterInvalid);
+}
+
+TEST_F(SummariesTest, WhatIsNotReadIsSaid) {
+  Start();
+  SummaryCall call = Of("base", {absl::StrJoin(std::vector<std::string>(5000, "1 Word."), " "),
+                                 absl::StrJoin(std::vector<std::string>(300, "word"), " "), "1 x."});
+  call.extractive = ExtractiveChoice{.max_sentences = 1};
+  const auto reply = Summarize(call);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_TRUE(reply->rows[0].truncated);
+  EXPECT_EQ(reply->rows[0].input_tokens, 4096 * 4);
+  EXPECT_TRUE(reply->rows[1].truncated) << "the sentence is longer than the encoder reads";
+  EXPECT_THAT(reply->rows[1].summary, HasSubstr("word word"));
+  EXPECT_EQ(reply->rows[1].summary.size(), 300 * 5 - 1u) << "but it is not cut in the summary";
+  EXPECT_FALSE(reply->rows[2].truncated);
+}
+
+TEST_F(SummariesTest, OptionsOfTheOtherKindAreNamed) {
+  StartWriter();
+  SummaryCall call = Of("base", {"1 x."});
+  call.options.emplace();
+  call.combine_chunks = true;
+  call.max_input_tokens = 5;
+  EXPECT_THAT(Summarize(call)->ignored_options, ElementsAre("generation", "max_input_tokens", "combine_chunks"));
+  SummaryCall write = Of("writer", {"1 x."});
+  write.extractive.emplace();
+  write.options.emplace().temperature = 0.5;
+  write.options->return_scores = true;
+  EXPECT_THAT(Summarize(write)->ignored_options, ElementsAre("extractive", "return_scores", "temperature"));
+}
+
+TEST_F(SummariesTest, RefusesWhatItCannotDo) {
+  StartWriter();
+  EXPECT_EQ(GetReason(Summarize(Of("nowhere", {"1"})).status()), Reason::kNoWorker);
+  const auto blank = Summarize(Of("base", {"1 x.", " \n "})).status();
+  EXPECT_EQ(GetReason(blank), Reason::kTextEmpty);
+  EXPECT_EQ(GetField(blank), "texts[1]");
+  SummaryCall several = Of("writer", {"1"});
+  several.options.emplace().num_return_sequences = 2;
+  EXPECT_EQ(GetField(Summarize(several).status()), "num_return_sequences");
+  SummaryCall wrong = Of("writer", {"1"});
+  wrong.options.emplace().top_p = 3;
+  EXPECT_EQ(GetField(Summarize(wrong).status()), "top_p");
+}
+
+TEST_F(SummariesTest, ACancelledSummaryIsDroppedInAnyRound) {
+  Gate gate;
+  FakeEngine::Get().on_step = [&](const auto&) {
+    gate.Pass();
+    return absl::OkStatus();
+  };
+  StartWriter();
+  SummaryCall call = Of("writer", {Sentences(40)});
+  call.combine_chunks = true;
+  call.max_input_tokens = 20;
+  std::atomic<int> answered{0};
+  const uint64_t id = runtime_->SubmitSummary(call, [&](const auto&) { ++answered; });
+  gate.WaitUntilReached();
+  runtime_->Cancel(id);
+  gate.Open();
+  EXPECT_TRUE(Summarize(Of("writer", {"5"})).ok());
+  EXPECT_EQ(answered, 0);
+  EXPECT_EQ(runtime_->stats().queued_rows, 0);
+  // Cancelled right away: before its text is cut.
+  for (int i = 0; i < 50; ++i) runtime_->Cancel(runtime_->SubmitSummary(call, [&](const auto&) { ++answered; }));
+  EXPECT_TRUE(Summarize(Of("writer", {"5"})).ok());
+  EXPECT_EQ(answered, 0);
+}
+
+TEST_F(SummariesTest, ADeadlineEndsIt) {
+  ManualClock clock;
+  options_.clock = &clock;
+  FakeEngine::Get().on_step = [&](const auto&) {
+    clock.Advance(absl::Seconds(1));
+    return absl::OkStatus();
+  };
+  StartWriter();
+  SummaryCall call = Of("writer", {Sentences(40)});
+  call.combine_chunks = true;
+  call.max_input_tokens = 20;
+  call.deadline = clock.Now() + absl::Milliseconds(5500);
+  EXPECT_EQ(GetReason(Summarize(call).status()), Reason::kDeadlineExceeded);
+  EXPECT_LE(FakeEngine::Get().steps, 7);
+}
+
+TEST_F(SummariesTest, AFullWorkerRefuses) {
+  Gate gate;
+  FakeEngine::Get().on_step = [&](const auto&) {
+    gate.Pass();
+    return absl::OkStatus();
+  };
+  options_.max_queued_tokens = 100;
+  StartWriter();
+  std::atomic<int> answered{0};
+  runtime_->SubmitSummary(Of("writer", {std::string(800, 'x')}), [&](const auto&) { ++answered; });
+  gate.WaitUntilReached();
+  EXPECT_EQ(GetReason([&] {
+              absl::Notification done;
+              absl::Status status;
+              runtime_->SubmitSummary(Of("writer", {"5"}), [&](const absl::StatusOr<SummaryReply>& reply) {
+                status = reply.status();
+                done.Notify();
+              });
+              gate.Open();
+              done.WaitForNotification();
+              return status;
+            }()),
+            Reason::kQueueFull);
+  while (answered == 0) std::this_thread::yield();
+  EXPECT_TRUE(Summarize(Of("writer", {"5"})).ok());
+}
+
+}  // namespace
+}  // namespace tenon::runtime

@@ -1,0 +1,228 @@
+#include "worker/runtime/summaries.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/formats/status.h"
+#include "worker/runtime/extractive_summary.h"
+#include "worker/runtime/summary_rounds.h"
+
+namespace tenon::runtime {
+
+struct Summaries::Call {
+  uint64_t id = 0;
+  SummaryCall in;
+  Done done;
+  std::shared_ptr<const engine::Base> base;
+  int64_t estimate = 0;
+  uint64_t part = 0;  // the call to another queue that it waits for
+  std::vector<ExtractiveSummary> extractive;
+  std::vector<SummaryRounds> rounds;
+  std::vector<size_t> asked;  // pieces of each text in this round
+  SummaryReply reply;
+};
+
+void Summaries::AddBase(const std::string& digest, std::shared_ptr<const engine::Base> base) {
+  absl::MutexLock lock(&mutex_);
+  bases_[digest] = std::move(base);
+}
+
+void Summaries::RemoveBase(const std::string& digest) {
+  absl::MutexLock lock(&mutex_);
+  bases_.erase(digest);
+}
+
+uint64_t Summaries::Submit(SummaryCall in, Done done) {
+  const auto call = std::make_shared<Call>();
+  call->id = (*parts_.next_call)++;
+  call->in = std::move(in);
+  call->done = std::move(done);
+  absl::MutexLock lock(&mutex_);
+  calls_[call->id] = call;
+  if (const absl::Status status = Admit(*call); !status.ok()) {
+    End(call, status);
+    return call->id;
+  }
+  parts_.workers->Post([this, call] { Begin(call); });
+  return call->id;
+}
+
+absl::Status Summaries::Admit(Call& call) {
+  const auto base = bases_.find(call.in.base_digest);
+  if (base == bases_.end()) return TenonError(Reason::kNoWorker, "this worker does not hold the base", "base");
+  call.base = base->second;
+  call.reply.extractive = !call.base->generates();
+  if (call.in.options.has_value() && call.in.options->num_return_sequences.value_or(1) > 1) {
+    return TenonError(Reason::kFieldInvalid, "a text has one summary", "num_return_sequences");
+  }
+  int64_t estimate = 0;
+  for (const std::string& text : call.in.texts) estimate += 1 + static_cast<int64_t>(text.size() / 4);
+  if (tokens_ > 0 && tokens_ + estimate > parts_.max_queued_tokens) {
+    return TenonError(Reason::kQueueFull, absl::StrCat("the worker has ", tokens_, " tokens to summarize"));
+  }
+  call.estimate = estimate;
+  tokens_ += estimate;
+  return absl::OkStatus();
+}
+
+void Summaries::Cancel(uint64_t id) {
+  uint64_t part = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto found = calls_.find(id);
+    if (found == calls_.end()) return;
+    part = found->second->part;
+    tokens_ -= found->second->estimate;
+    calls_.erase(found);
+  }
+  parts_.inference->Cancel(part);
+  parts_.generation->Cancel(part);
+}
+
+void Summaries::End(const CallPtr& call, const absl::Status& status) {
+  parts_.loop->Post([this, call, status] {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (calls_.erase(call->id) == 0) return;
+      tokens_ -= call->estimate;
+    }
+    if (!status.ok()) return call->done(status);
+    call->done(std::move(call->reply));
+  });
+}
+
+void Summaries::Begin(const CallPtr& call) {
+  std::vector<std::string>& ignored = call->reply.ignored_options;
+  if (call->reply.extractive) {
+    if (call->in.options.has_value()) ignored.push_back("generation");
+    if (call->in.max_input_tokens > 0) ignored.push_back("max_input_tokens");
+    if (call->in.combine_chunks) ignored.push_back("combine_chunks");
+    return BeginExtractive(call);
+  }
+  if (call->in.extractive.has_value()) ignored.push_back("extractive");
+  if (call->in.options.has_value() && call->in.options->return_scores) ignored.push_back("return_scores");
+  if (!call->in.combine_chunks) return BeginRounds(call, 0);
+  if (call->in.max_input_tokens > 0) return BeginRounds(call, call->in.max_input_tokens);
+  AskAdapter(call);
+}
+
+void Summaries::Ask(const CallPtr& call, InferenceCall part,
+                    std::function<void(const absl::StatusOr<InferenceReply>&)> then) {
+  part.base_digest = call->in.base_digest;
+  part.adapter_digest = call->in.adapter_digest;
+  part.deadline = call->in.deadline;
+  absl::MutexLock lock(&mutex_);
+  if (!calls_.contains(call->id)) return;
+  call->part =
+      parts_.inference->Submit(std::move(part), [this, then = std::move(then)](absl::StatusOr<InferenceReply> reply) {
+        parts_.workers->Post([then, reply = std::move(reply)] { then(reply); });
+      });
+}
+
+void Summaries::BeginExtractive(const CallPtr& call) {
+  InferenceCall part{.output = engine::Output::kEmbedding};
+  for (size_t i = 0; i < call->in.texts.size(); ++i) {
+    auto one = ExtractiveSummary::Make(call->in.texts[i], call->in.extractive.value_or(ExtractiveChoice()), splitter_);
+    if (!one.ok())
+      return End(call, TenonError(GetReason(one.status()), std::string(one.status().message()),
+                                  absl::StrCat("texts[", i, "]")));
+    for (std::string& sentence : one->Inputs()) part.texts.push_back(std::move(sentence));
+    call->extractive.push_back(*std::move(one));
+  }
+  // Without sentences to embed, this only makes sure of the adapter.
+  Ask(call, std::move(part), [this, call](const absl::StatusOr<InferenceReply>& reply) { Choose(call, reply); });
+}
+
+void Summaries::Choose(const CallPtr& call, const absl::StatusOr<InferenceReply>& reply) {
+  if (!reply.ok()) return End(call, reply.status());
+  absl::Span<const InferenceRow> rows = reply->rows;
+  for (const ExtractiveSummary& one : call->extractive) {
+    const size_t inputs = one.Inputs().size();
+    absl::StatusOr<SummaryRow> row = one.Choose(rows.subspan(0, inputs));
+    if (!row.ok()) return End(call, row.status());
+    call->reply.rows.push_back(*std::move(row));
+    rows.remove_prefix(inputs);
+  }
+  call->reply.queue_time = reply->queue_time;
+  call->reply.compute_time = reply->compute_time;
+  End(call, absl::OkStatus());
+}
+
+// How long a text may be is the adapter's to say.
+void Summaries::AskAdapter(const CallPtr& call) {
+  Ask(call, InferenceCall(), [this, call](const absl::StatusOr<InferenceReply>& reply) {
+    if (!reply.ok()) return End(call, reply.status());
+    const int64_t own = reply->adapter.max_input_tokens;
+    BeginRounds(call, own > 0 ? own : call->base->default_max_tokens());
+  });
+}
+
+void Summaries::BeginRounds(const CallPtr& call, int64_t max_tokens) {
+  const auto count = [base = call->base](const std::string& text) {
+    const engine::Encoding encoding = base->generative_tokenizer().Encode(absl::StrCat(base->summary_prefix(), text),
+                                                                          std::numeric_limits<int32_t>::max());
+    return static_cast<int64_t>(encoding.ids.size());
+  };
+  for (const std::string& text : call->in.texts) {
+    call->rounds.emplace_back(
+        text, SummaryRounds::Options{.max_tokens = max_tokens, .combine = call->in.combine_chunks}, count, &splitter_);
+  }
+  call->reply.rows.resize(call->in.texts.size());
+  NextRound(call);
+}
+
+void Summaries::NextRound(const CallPtr& call) {
+  GenerationCall part{.base_digest = call->in.base_digest,
+                      .adapter_digest = call->in.adapter_digest,
+                      .options = call->in.options.value_or(engine::GenerationOptions()),
+                      .defaults = call->base->summary_defaults(),
+                      .bad_words = call->in.bad_words,
+                      .max_input_tokens = call->in.max_input_tokens,
+                      .deadline = call->in.deadline};
+  part.options.num_return_sequences = 1;
+  part.options.return_scores = false;
+  call->asked.clear();
+  for (SummaryRounds& one : call->rounds) {
+    const std::vector<std::string> pieces = one.Next();
+    call->asked.push_back(pieces.size());
+    for (const std::string& piece : pieces) part.texts.push_back(absl::StrCat(call->base->summary_prefix(), piece));
+  }
+  if (part.texts.empty()) {
+    for (size_t i = 0; i < call->rounds.size(); ++i) call->reply.rows[i].summary = call->rounds[i].summary();
+    return End(call, absl::OkStatus());
+  }
+  GenerationCallbacks callbacks;
+  callbacks.done = [this, call](absl::StatusOr<GenerationReply> reply) {
+    parts_.workers->Post([this, call, reply = std::move(reply)] { TakeRound(call, reply); });
+  };
+  absl::MutexLock lock(&mutex_);
+  if (calls_.contains(call->id)) call->part = parts_.generation->Submit(std::move(part), std::move(callbacks));
+}
+
+void Summaries::TakeRound(const CallPtr& call, const absl::StatusOr<GenerationReply>& reply) {
+  if (!reply.ok()) return End(call, reply.status());
+  auto from = reply->rows.begin();
+  for (size_t i = 0; i < call->rounds.size(); ++i) {
+    SummaryRow& row = call->reply.rows[i];
+    std::vector<std::string> summaries;
+    for (size_t piece = 0; piece < call->asked[i]; ++piece, ++from) {
+      summaries.push_back(from->sequences.empty() ? "" : from->sequences.front().text);
+      row.input_tokens += from->input_tokens;
+      row.output_tokens += from->output_tokens;
+      row.truncated = row.truncated || from->truncated;
+    }
+    if (!summaries.empty()) call->rounds[i].Take(summaries);
+  }
+  for (const std::string& name : reply->ignored_options) {  // every round says the same
+    std::vector<std::string>& all = call->reply.ignored_options;
+    if (std::find(all.begin(), all.end(), name) == all.end()) all.push_back(name);
+  }
+  call->reply.queue_time += reply->queue_time;
+  call->reply.compute_time += reply->compute_time;
+  NextRound(call);
+}
+
+}  // namespace tenon::runtime
