@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <functional>
 #include <map>
 #include <utility>
 
@@ -135,12 +134,7 @@ void Batch::Order() {
 
 void Batch::Forward() {
   const MixedAdapters mixed(segments_);
-  ForwardHooks hooks;
-  hooks.inference = true;
-  if (mixed.any()) {
-    hooks.linear = std::cref(mixed);
-    hooks.adapts = [&mixed](const std::string& module) { return mixed.Has(module); };
-  }
+  const ForwardHooks hooks = mixed.Hooks();
   const int64_t last = encoder_.config().num_hidden_layers - 1;
   states_ = encoder_.Embed(packed_, hooks);
   for (int64_t i = 0; i < last; ++i) states_ = encoder_.Layer(i, states_, packed_, hooks);

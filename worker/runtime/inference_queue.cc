@@ -97,7 +97,7 @@ void InferenceQueue::Advance(const CallPtr& call) {
   const int64_t head = call->host == nullptr ? 0 : call->host->num_labels();
   absl::StatusOr<InferenceReply> reply = InferenceReply{};
   if (call->in.output != engine::Output::kEmbedding && !call->check_only() && head == 0 &&
-      call->base->config().labels.empty()) {
+      call->base->labels().empty()) {
     reply = TenonError(Reason::kNoClassifier, "the model has no classification head");
   } else if (!call->check_only()) {
     parts_.tokenizers->Post([this, call] { Tokenize(call); });
@@ -176,7 +176,7 @@ void InferenceQueue::Answer(const CallPtr& call, absl::StatusOr<InferenceReply> 
     if (call->host != nullptr) {
       reply->adapter = call->host->config();
     } else {
-      reply->adapter.labels = call->base->config().labels;
+      reply->adapter.labels = call->base->labels();
     }
     reply->compute_time = call->compute;
     reply->queue_time = call->started.value_or(parts_.clock->Now()) - call->submitted;
@@ -244,7 +244,7 @@ void InferenceQueue::Compute(const std::vector<WorkRow>& rows) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const Call& call = *rows[i].call;
     const std::vector<int32_t>& ids = call.encodings[rows[i].index].ids;
-    const formats::SentenceConfig& sentence = call.base->config().sentence;
+    const formats::SentenceConfig& sentence = call.base->sentence();
     const bool own = call.host != nullptr && call.host->config().task == "feature_extraction";
     inputs.push_back(
         {.ids = &ids,

@@ -30,4 +30,8 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const std::filesy
   return WordPieceTokenizer::Create(std::move(spec));
 }
 
+absl::StatusOr<std::unique_ptr<const GenerativeTokenizer>> LoadGenerativeTokenizer(const std::filesystem::path&) {
+  return TenonError(Reason::kUnsupported, "SentencePiece's tokenizers are not read yet", "tokenizer.json");
+}
+
 }  // namespace tenon::engine

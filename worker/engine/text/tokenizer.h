@@ -41,5 +41,6 @@ class GenerativeTokenizer : public Tokenizer {
 // The tokenizer of a Hugging Face folder (tokenizer.json, or vocab.txt with tokenizer_config.json). BASE_INVALID names
 // the file; UNSUPPORTED names a model or normalizer that is not WordPiece's.
 absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& folder);
+absl::StatusOr<std::unique_ptr<const GenerativeTokenizer>> LoadGenerativeTokenizer(const std::filesystem::path& folder);
 
 }  // namespace tenon::engine
