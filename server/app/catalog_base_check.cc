@@ -117,10 +117,11 @@ absl::Status CheckTensors(const T5Config& config, const Safetensors& tensors) {
   const std::vector<int64_t> table = {config.vocab_size, config.d_model};
   if (!config.tied || tensors.Find("lm_head.weight") != nullptr) check.Expect("lm_head.weight", table);
   // A file that shares tensors may have left all names but one away.
-  const char* names[] = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"};
-  const char* embedding = "shared.weight";
-  for (const char* name : names) {
-    if (tensors.Find(embedding) == nullptr && tensors.Find(name) != nullptr && config.tied) embedding = name;
+  std::vector<std::string> names = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"};
+  if (config.tied) names.push_back("lm_head.weight");
+  std::string embedding = "shared.weight";
+  for (const std::string& name : names) {
+    if (tensors.Find(embedding) == nullptr && tensors.Find(name) != nullptr) embedding = name;
   }
   check.Expect(embedding, table);
   return check.status();

@@ -76,8 +76,10 @@ const KernelChoice::Times& KernelChoice::Measure(const at::Tensor& weight, const
   // As serving computes: the library's threads share one product, panels leave each thread its own lines. (oneDNN must
   // not run within a parallel loop: what it makes for one thread there, it later gives to many.)
   const int64_t threads = at::get_num_threads();
-  const at::Tensor x = at::full({threads * kTokens, weight.size(1)}, 0.5, weight.options());
-  const at::Tensor lines = at::full({kTokens, weight.size(1)}, 0.5, weight.options().dtype(at::kFloat));
+  const bool steps = step_lines_ > 0;
+  const at::Tensor x = at::full({steps ? step_lines_ : threads * kTokens, weight.size(1)}, 0.5, weight.options());
+  const at::Tensor lines =
+      at::full({steps ? step_lines_ : kTokens, weight.size(1)}, 0.5, weight.options().dtype(at::kFloat));
   const at::Tensor packed = HavePackedLinear() ? PackWeight(weight) : at::Tensor();
   const PanelWeight panels = PanelWeight::Supported() ? PackPanels(weight, bias) : PanelWeight();
   for (int run = 0; run <= kRuns; ++run) {
@@ -88,6 +90,10 @@ const KernelChoice::Times& KernelChoice::Measure(const at::Tensor& weight, const
     measure(best.library, [&] { Activate(at::linear(x, weight, bias), activation); });
     if (packed.defined()) measure(best.packed, [&] { PackedLinear(x, packed, bias, activation); });
     if (!panels.defined()) continue;
+    if (steps) {
+      measure(best.panels, [&] { PanelLinear(lines, panels, activation, 0, panels.panels()); });
+      continue;
+    }
     measure(best.panels, [&] {
       ParallelFor(threads, 1, [&](int64_t, int64_t) {
         const c10::InferenceMode inference;
@@ -102,6 +108,13 @@ bool KernelChoice::PreferPacked(const at::Tensor& weight, const at::Tensor& bias
   if (!weight.device().is_cpu()) return false;
   const Times& best = Measure(weight, bias, activation);
   return best.packed < kWorthIt * best.library;
+}
+
+ProductKind KernelChoice::Fastest(const Layer& layer) {
+  if (!layer.weight.device().is_cpu()) return ProductKind::kLibrary;
+  const Times& best = Measure(layer.weight, layer.bias, layer.activation);
+  if (std::min(best.packed, best.panels) >= kWorthIt * best.library) return ProductKind::kLibrary;
+  return best.panels < best.packed ? ProductKind::kPanels : ProductKind::kPacked;
 }
 
 bool KernelChoice::PreferPanels(const std::vector<Layer>& layers) {

@@ -63,6 +63,9 @@ __attribute__((target("arch=x86-64-v4"))) void Panel(const float* x, int64_t x_s
   for (; t + kLines <= lines; t += kLines) {
     Tile<kLines>(x + t * x_stride, x_stride, panel, in, bias, activation, width, y + t * y_stride, y_stride);
   }
+  for (; t + 8 <= lines; t += 8) {  // what a decoding step often has: the panel is read once
+    Tile<8>(x + t * x_stride, x_stride, panel, in, bias, activation, width, y + t * y_stride, y_stride);
+  }
   for (; t + 4 <= lines; t += 4) {
     Tile<4>(x + t * x_stride, x_stride, panel, in, bias, activation, width, y + t * y_stride, y_stride);
   }

@@ -11,6 +11,12 @@
 #include "worker/engine/model/torch_util.h"
 
 namespace tenon::engine {
+namespace {
+
+// What a decoder's products are measured with: a small batch, whose weights are read from memory at every step.
+constexpr int64_t kStepLines = 8;
+
+}  // namespace
 
 absl::StatusOr<std::shared_ptr<const T5Model>> T5Model::Load(const formats::T5Config& config,
                                                              const formats::Safetensors& weights, const Device& device,
@@ -86,37 +92,38 @@ at::Tensor T5Model::Output(const at::Tensor& states, const ForwardHooks& hooks) 
 
 void T5Model::PrepareInference() {
   const bool fits = device_.is_cpu() && CanAttend(config_.d_kv) && config_.d_model % PanelWeight::kWidth == 0;
-  KernelChoice choice;
-  std::vector<KernelChoice::Layer> measured;
-  if (fits) {
-    const T5EncoderLayer& layer = encoder_.layers()[0];
-    for (const JointLinear* linear :
-         {&layer.attention.qkv, &layer.attention.o, &layer.feed_forward.wi, &layer.feed_forward.wo}) {
-      measured.push_back(linear->linear().Measured(Activation::kNone));
-    }
-  }
-  by_rows_ = fits && choice.PreferPanels(measured);
-  own_kernels_ = fits && (by_rows_ || type_ == at::kFloat);
-  const auto prepare = [&](JointLinear& linear) {
-    if (by_rows_) {
-      linear.linear().PreparePanels();
-    } else {
-      linear.linear().Prepare(choice, Activation::kNone);
-    }
-  };
+  // Of many tokens, in the encoder; of a few lines, in the decoder.
+  KernelChoice tokens, steps(kStepLines);
+  std::vector<JointLinear*> of_tokens, of_lines = {&output_};
   for (T5EncoderLayer& layer : encoder_.layers()) {
-    for (JointLinear* linear :
-         {&layer.attention.qkv, &layer.attention.o, &layer.feed_forward.wi, &layer.feed_forward.wo}) {
-      prepare(*linear);
-    }
+    of_tokens.insert(of_tokens.end(),
+                     {&layer.attention.qkv, &layer.attention.o, &layer.feed_forward.wi, &layer.feed_forward.wo});
   }
+  std::vector<KernelChoice::Layer> measured;
+  for (size_t i = 0; i < 4; ++i) measured.push_back(of_tokens[i]->linear().Measured(Activation::kNone));
   for (T5DecoderLayer& layer : decoder_) {
-    for (JointLinear* linear : {&layer.attention.qkv, &layer.attention.o, &layer.source.q, &layer.source.kv,
-                                &layer.source.o, &layer.feed_forward.wi, &layer.feed_forward.wo}) {
-      prepare(*linear);
+    of_tokens.push_back(&layer.source.kv);
+    of_lines.insert(of_lines.end(), {&layer.attention.qkv, &layer.attention.o, &layer.source.q, &layer.source.o,
+                                     &layer.feed_forward.wi, &layer.feed_forward.wo});
+  }
+  by_rows_ = fits && tokens.PreferPanels(measured);
+  own_kernels_ = fits && (by_rows_ || type_ == at::kFloat);
+  for (JointLinear* joint : of_tokens) {
+    if (by_rows_) {
+      joint->linear().PreparePanels();
+    } else {
+      joint->linear().Prepare(tokens, Activation::kNone);
     }
   }
-  prepare(output_);
+  for (JointLinear* joint : of_lines) {
+    if (own_kernels_ && type_ != at::kFloat) {
+      joint->linear().PreparePanels();  // the others would take states of the weights' type
+    } else if (own_kernels_) {
+      joint->linear().PrepareFastest(steps, Activation::kNone);
+    } else {
+      joint->linear().Prepare(steps, Activation::kNone);
+    }
+  }
 }
 
 int64_t T5Model::ResidentBytes() const {

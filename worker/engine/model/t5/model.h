@@ -29,8 +29,8 @@ struct T5DecoderLayer {
 // Immutable weights in one precision on one device. All methods are const and re-entrant.
 class T5Model {
  public:
-  // With `prepare_inference` it measures which products are faster on this machine and keeps packed weights where they
-  // are. BASE_INVALID names the tensor at fault.
+  // With `prepare_inference` it measures which products are faster here, and keeps packed weights where they are.
+  // BASE_INVALID names the tensor at fault.
   static absl::StatusOr<std::shared_ptr<const T5Model>> Load(const formats::T5Config& config,
                                                              const formats::Safetensors& weights, const Device& device,
                                                              Precision precision, bool prepare_inference);
@@ -40,10 +40,9 @@ class T5Model {
   // What a decoding step reads of these states in every layer: [T, 2 * heads * d_kv], keys, then values.
   std::vector<at::Tensor> SourceKeysValues(const at::Tensor& states, const ForwardHooks& hooks) const;
 
-  // An attention of decoding steps for these weights; it must not outlive them.
+  // For decoding steps of these weights; it must not outlive them.
   std::unique_ptr<StepAttention> NewStepAttention() const;
-  // One step of lines: last states of their newest tokens `ids` [lines] int64 -> [lines, d_model], what the output
-  // layer reads.
+  // Newest tokens of lines [lines] int64 -> what the output layer reads, [lines, d_model].
   at::Tensor Step(const at::Tensor& ids, StepAttention& attention, const ForwardHooks& hooks) const;
   // Logits [lines, vocab] of what Step gave, in any order of lines.
   at::Tensor Output(const at::Tensor& states, const ForwardHooks& hooks) const;
