@@ -23,6 +23,7 @@ What to do instead:
   - docker build -f docker/server.Dockerfile -t tenon-server:local .   (docker/ has the worker and the CLI likewise); or
   - install by hand what deploy/packages.txt names (gRPC 1.51, protobuf 3.21, Abseil 20220623), then
       python3 -m venv $venv && $venv/bin/pip install ${pins[*]}
+      deploy/sentencepiece.sh
       cmake --preset release && cmake --build --preset release
 EOM
   exit 2
@@ -45,6 +46,8 @@ jobs=$(nproc)
 # A compiler wants about 1.5 GB for the largest sources.
 memory_jobs=$(awk '/MemAvailable/ { print int($2 / 1500000) }' /proc/meminfo)
 if [ "$memory_jobs" -lt "$jobs" ]; then jobs=$((memory_jobs > 1 ? memory_jobs : 1)); fi
+
+deploy/sentencepiece.sh "$jobs"
 
 targets=(tenon tenon-server tenon-worker)
 if [ "${TENON_BUILD_ALL:-}" = 1 ]; then targets=(all); fi

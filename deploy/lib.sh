@@ -33,17 +33,22 @@ install_packages() {
   $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing </dev/null >&2
 }
 
-# pip_install VENV ARGS...: quietly, but shows pip's words when it fails.
-pip_install() {
-  venv=$1
-  shift
+# quietly COMMAND...: shows the command's words only when it fails.
+quietly() {
   log=$(mktemp)
-  if ! "$venv/bin/python" -m pip install --disable-pip-version-check --no-input -q "$@" >"$log" 2>&1 </dev/null; then
+  if ! "$@" >"$log" 2>&1 </dev/null; then
     cat "$log" >&2
     rm -f "$log"
     return 1
   fi
   rm -f "$log"
+}
+
+# pip_install VENV ARGS...
+pip_install() {
+  venv=$1
+  shift
+  quietly "$venv/bin/python" -m pip install --disable-pip-version-check --no-input -q "$@"
 }
 
 # has_pins VENV PIN...: whether these `name==version` are what is installed (a build tag such as +cpu does not count).

@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "common/formats/base_config.h"
 #include "common/formats/files.h"
 #include "common/formats/model_config.h"
 #include "common/formats/status.h"
@@ -56,8 +57,8 @@ class Lock {
   int descriptor_ = -1;
 };
 
-// Until formats reads a base of some other kind, this is what the server will say of it, too.
-absl::Status CheckRunnable(const fs::path& folder) { return formats::ReadBertConfig(folder).status(); }
+// What the server will say of it, too.
+absl::Status CheckRunnable(const fs::path& folder) { return formats::ReadBaseConfig(folder).status(); }
 
 absl::Status Missing(const Snapshot& snapshot, const std::string& name, const std::string& why) {
   return TenonError(Reason::kBaseInvalid,

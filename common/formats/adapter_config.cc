@@ -36,7 +36,9 @@ bool KeepsBase(const nlohmann::json& init) {
 void ReadTargets(JsonFields& fields, LoraConfig& config) {
   const nlohmann::json* targets = fields.Get("target_modules");
   if (targets == nullptr) {
-    config.target_modules = {"query", "value"};  // PEFT's own choice for BERT
+    // PEFT's own choices for BERT and T5.
+    const bool writes = fields.String("task_type", "") == "SEQ_2_SEQ_LM";
+    config.target_modules = writes ? std::vector<std::string>{"q", "v"} : std::vector<std::string>{"query", "value"};
   } else if (targets->is_string()) {
     const std::string text = targets->get<std::string>();
     if (text.empty()) fields.Fail("target_modules", "is empty");
@@ -75,9 +77,11 @@ void ReadPatterns(JsonFields& fields, LoraConfig& config) {
 
 void ReadHead(JsonFields& fields, LoraConfig& config) {
   config.task_type = fields.String("task_type", "");
-  if (!config.task_type.empty() && config.task_type != "SEQ_CLS" && config.task_type != "FEATURE_EXTRACTION") {
-    fields.Unsupported("task_type",
-                       absl::StrCat("\"", config.task_type, "\" is not supported; SEQ_CLS and FEATURE_EXTRACTION are"));
+  static const auto* tasks = new std::set<std::string>{"", "SEQ_CLS", "FEATURE_EXTRACTION", "SEQ_2_SEQ_LM"};
+  if (!tasks->contains(config.task_type)) {
+    fields.Unsupported("task_type", absl::StrCat("\"", config.task_type,
+                                                 "\" is not supported; SEQ_CLS, "
+                                                 "FEATURE_EXTRACTION and SEQ_2_SEQ_LM are"));
   }
   config.modules_to_save = fields.Strings("modules_to_save");
   // PEFT adds these whenever it opens a SEQ_CLS adapter, also to a list that has them: the list is a set.

@@ -30,7 +30,7 @@ struct LoraConfig {
   std::map<std::string, double> alpha_pattern;
   bool use_rslora = false;
   std::vector<std::string> modules_to_save;
-  // `SEQ_CLS`, `FEATURE_EXTRACTION` or empty.
+  // `SEQ_CLS`, `FEATURE_EXTRACTION`, `SEQ_2_SEQ_LM` or empty.
   std::string task_type;
   std::string base_model_name_or_path;
 };
@@ -61,7 +61,7 @@ bool SavesModule(const std::string& name, const std::string& module);
 
 // tenon.json: what PEFT's file cannot say.
 struct TenonConfig {
-  std::string task;                 // `sequence_classification` or `feature_extraction`
+  std::string task;                 // `sequence_classification`, `feature_extraction` or `seq2seq`
   std::string method;               // `lora` or `head`
   std::vector<std::string> labels;  // in index order
   bool multi_label = false;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/formats/config_json.h"
 #include "common/formats/files.h"
 #include "common/formats/json.h"
 #include "common/formats/model_config.h"
@@ -20,6 +21,14 @@ using Files = std::vector<std::pair<std::string, std::filesystem::path>>;
 bool IsFile(const std::filesystem::path& file) {
   std::error_code ignored;
   return std::filesystem::is_regular_file(file, ignored);
+}
+
+// What else is wrong with config.json is for whoever reads it.
+bool IsT5(const std::filesystem::path& folder) {
+  const auto config = ReadConfigJson(folder);
+  if (!config.ok()) return false;
+  const auto type = config->find("model_type");
+  return type != config->end() && *type == "t5";
 }
 
 absl::Status Missing(const std::string& name, const std::string& hint) {
@@ -70,6 +79,13 @@ absl::StatusOr<Files> BaseFiles(const std::filesystem::path& folder) {
     const bool pickle = IsFile(folder / "pytorch_model.bin");
     return Missing(kWeights,
                    pickle ? "; pytorch_model.bin is a pickle, which Tenon never reads: convert it to safetensors" : "");
+  }
+  if (IsT5(folder)) {
+    // Each has all of the vocabulary.
+    const bool whole = add("tokenizer.json");
+    if (!add("spiece.model") && !whole) return Missing("spiece.model", ", and no tokenizer.json");
+    for (const char* name : {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json"}) add(name);
+    return files;
   }
   // vocab.txt is in tokenizer.json too, which wins.
   if (!add("tokenizer.json") && !add("vocab.txt")) return Missing("tokenizer.json", ", and no vocab.txt");

@@ -4,17 +4,13 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "common/formats/files.h"
-#include "common/formats/json.h"
+#include "common/formats/config_json.h"
 #include "common/formats/json_fields.h"
 #include "common/formats/sentence_config.h"
 #include "common/formats/status.h"
 
 namespace tenon::formats {
 namespace {
-
-constexpr char kConfig[] = "config.json";
-constexpr int64_t kMaxConfigBytes = 16 << 20;
 
 // What transformers' BertConfig allows and the engine does not run.
 void RefuseUnsupported(JsonFields& fields) {
@@ -97,13 +93,8 @@ void ReadLabels(JsonFields& fields, BertConfig& config) {
 }  // namespace
 
 absl::StatusOr<BertConfig> ReadBertConfig(const std::filesystem::path& folder) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(folder / kConfig, kMaxConfigBytes, Reason::kBaseInvalid));
-  const auto json = ParseJson(text);
-  if (!json.ok() || !json->is_object()) {
-    const std::string what = json.ok() ? "must be an object" : std::string(json.status().message());
-    return TenonError(Reason::kBaseInvalid, absl::StrCat(kConfig, ": ", what), kConfig);
-  }
-  JsonFields fields(*json, kConfig, Reason::kBaseInvalid);
+  ASSIGN_OR_RETURN(const nlohmann::json json, ReadConfigJson(folder));
+  JsonFields fields(json, kConfigFile, Reason::kBaseInvalid);
   BertConfig config;
   config.model_type = "bert";
   RefuseUnsupported(fields);

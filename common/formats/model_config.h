@@ -49,9 +49,9 @@ struct BertConfig {
 // Reads a base's folder. BASE_INVALID names the file and key at fault, UNSUPPORTED the feature.
 absl::StatusOr<BertConfig> ReadBertConfig(const std::filesystem::path& folder);
 
-// Files of a Hugging Face folder that make a base, as (name in the manifest, path on disk); other files are left out.
-// Folder parts become `_`-free flat names: `1_Pooling/config.json` is `1_Pooling_config.json`. BASE_INVALID names a
-// missing one.
+// Files of a Hugging Face folder that make a base of any family, as (name in the manifest, path on disk); other files
+// are left out. Folder parts become `_`-free flat names: `1_Pooling/config.json` is `1_Pooling_config.json`.
+// BASE_INVALID names a missing one.
 absl::StatusOr<std::vector<std::pair<std::string, std::filesystem::path>>> BaseFiles(
     const std::filesystem::path& folder);
 

@@ -66,9 +66,10 @@ absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
   }
   TenonConfig config;
   config.task = fields.String("task", "");
-  if (config.task != "sequence_classification" && config.task != "feature_extraction") {
+  if (config.task != "sequence_classification" && config.task != "feature_extraction" && config.task != "seq2seq") {
     fields.Unsupported("task", absl::StrCat("\"", config.task,
-                                            "\" is not supported; sequence_classification and feature_extraction are"));
+                                            "\" is not supported; sequence_classification, "
+                                            "feature_extraction and seq2seq are"));
   }
   config.method = fields.String("method", "");
   if (config.method != "lora" && config.method != "head") {

@@ -2,11 +2,12 @@
 
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "common/formats/model_config.h"
+#include "common/formats/base_config.h"
 #include "common/formats/safetensors.h"
 #include "common/formats/status.h"
 
@@ -16,6 +17,7 @@ namespace {
 using formats::BertConfig;
 using formats::DType;
 using formats::Safetensors;
+using formats::T5Config;
 using formats::TensorView;
 
 // Looks tensors up as checkpoints name them: with `bert.` before the encoder or without, LayerNorm's old names too.
@@ -83,6 +85,48 @@ absl::Status CheckTensors(const BertConfig& config, const Safetensors& tensors) 
   return check.status();
 }
 
+// One stack of T5's layers; a decoder's look at the encoder's states, too.
+void CheckStack(const T5Config& config, const std::string& stack, int64_t layers, bool cross, TensorCheck& check) {
+  const int64_t hidden = config.d_model, heads = config.num_heads * config.d_kv;
+  for (int64_t i = 0; i < layers; ++i) {
+    const std::string block = absl::StrCat(stack, ".block.", i, ".layer.");
+    for (int64_t part = 0; part < (cross ? 2 : 1); ++part) {
+      const std::string attention = absl::StrCat(block, part, part == 0 ? ".SelfAttention." : ".EncDecAttention.");
+      for (const char* name : {"q", "k", "v"}) check.Expect(attention + name + ".weight", {heads, hidden});
+      check.Expect(attention + "o.weight", {hidden, heads});
+      check.Expect(absl::StrCat(block, part, ".layer_norm.weight"), {hidden});
+    }
+    const std::string last = absl::StrCat(block, cross ? 2 : 1);
+    for (const char* name : {"wi", "wi_0", "wi_1"}) {
+      if ((std::string(name) == "wi") != config.gated) {
+        check.Expect(absl::StrCat(last, ".DenseReluDense.", name, ".weight"), {config.d_ff, hidden});
+      }
+    }
+    check.Expect(last + ".DenseReluDense.wo.weight", {hidden, config.d_ff});
+    check.Expect(last + ".layer_norm.weight", {hidden});
+  }
+  check.Expect(stack + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+               {config.relative_attention_num_buckets, config.num_heads});
+  check.Expect(stack + ".final_layer_norm.weight", {hidden});
+}
+
+absl::Status CheckTensors(const T5Config& config, const Safetensors& tensors) {
+  TensorCheck check(tensors);
+  CheckStack(config, "encoder", config.num_layers, /*cross=*/false, check);
+  CheckStack(config, "decoder", config.num_decoder_layers, /*cross=*/true, check);
+  const std::vector<int64_t> table = {config.vocab_size, config.d_model};
+  if (!config.tied || tensors.Find("lm_head.weight") != nullptr) check.Expect("lm_head.weight", table);
+  // A file that shares tensors may have left all names but one away.
+  std::vector<std::string> names = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"};
+  if (config.tied) names.push_back("lm_head.weight");
+  std::string embedding = "shared.weight";
+  for (const std::string& name : names) {
+    if (tensors.Find(embedding) == nullptr && tensors.Find(name) != nullptr) embedding = name;
+  }
+  check.Expect(embedding, table);
+  return check.status();
+}
+
 v1::Pooling ToProto(formats::Pooling pooling) {
   switch (pooling) {
     case formats::Pooling::kCls:
@@ -95,12 +139,7 @@ v1::Pooling ToProto(formats::Pooling pooling) {
   return v1::POOLING_MEAN;
 }
 
-}  // namespace
-
-absl::StatusOr<internal::v1::BaseRecord> InspectBase(const std::filesystem::path& folder) {
-  ASSIGN_OR_RETURN(const BertConfig config, formats::ReadBertConfig(folder));
-  ASSIGN_OR_RETURN(const auto tensors, Safetensors::OpenModel(folder, Safetensors::Limits()));
-  RETURN_IF_ERROR(CheckTensors(config, *tensors));
+internal::v1::BaseRecord RecordOf(const BertConfig& config) {
   internal::v1::BaseRecord record;
   v1::Base& base = *record.mutable_base();
   base.set_model_type(config.model_type);
@@ -112,6 +151,23 @@ absl::StatusOr<internal::v1::BaseRecord> InspectBase(const std::filesystem::path
   record.set_pooling(ToProto(config.sentence.pooling));
   record.set_normalize(config.sentence.normalize);
   return record;
+}
+
+internal::v1::BaseRecord RecordOf(const T5Config& config) {
+  internal::v1::BaseRecord record;
+  v1::Base& base = *record.mutable_base();
+  base.set_model_type(config.model_type);
+  base.set_hidden_size(static_cast<int32_t>(config.d_model));
+  return record;
+}
+
+}  // namespace
+
+absl::StatusOr<internal::v1::BaseRecord> InspectBase(const std::filesystem::path& folder) {
+  ASSIGN_OR_RETURN(const formats::BaseConfig config, formats::ReadBaseConfig(folder));
+  ASSIGN_OR_RETURN(const auto tensors, Safetensors::OpenModel(folder, Safetensors::Limits()));
+  RETURN_IF_ERROR(std::visit([&](const auto& family) { return CheckTensors(family, *tensors); }, config));
+  return std::visit([](const auto& family) { return RecordOf(family); }, config);
 }
 
 }  // namespace tenon::server

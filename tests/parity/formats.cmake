@@ -2,10 +2,12 @@
 if(TENON_PYTHON)
   add_executable(tenon-tokenize-tool tokenize_tool.cc)
   target_link_libraries(tenon-tokenize-tool PRIVATE tenon_engine_text)
-  add_test(NAME tokenizer_parity
-    COMMAND ${TENON_PYTHON} -m pytest -q ${CMAKE_CURRENT_SOURCE_DIR}/tokenizer_test.py
-    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(tokenizer_parity PROPERTIES LABELS parity TIMEOUT 600
-    SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
-    ENVIRONMENT "TENON_BUILD_BIN=${CMAKE_BINARY_DIR}/bin")
+  foreach(kind tokenizer t5_tokenizer)
+    add_test(NAME ${kind}_parity
+      COMMAND ${TENON_PYTHON} -m pytest -q ${CMAKE_CURRENT_SOURCE_DIR}/${kind}_test.py
+      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${kind}_parity PROPERTIES LABELS parity TIMEOUT 600
+      SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
+      ENVIRONMENT "TENON_BUILD_BIN=${CMAKE_BINARY_DIR}/bin")
+  endforeach()
 endif()

@@ -25,9 +25,9 @@ MADE_TEXTS = 5_000
 CONFIG = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 512}
 
 
-def run_tool(argument, lines):
+def run_tool(arguments, lines):
     done = subprocess.run(
-        [TOOL, argument], input="\n".join(json.dumps(line) for line in lines), capture_output=True, text=True, check=False
+        [TOOL, *arguments], input="\n".join(json.dumps(line) for line in lines), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     replies = done.stdout.splitlines()
@@ -39,7 +39,7 @@ def assert_equal(folder, texts):
     """Cuts text i at LENGTHS[i % 6] tokens."""
     reference = transformers.BertTokenizerFast.from_pretrained(folder)
     lengths = [LENGTHS[i % len(LENGTHS)] for i in range(len(texts))]
-    ours = run_tool(str(folder), [{"text": t, "max_tokens": n} for t, n in zip(texts, lengths)])
+    ours = run_tool([str(folder)], [{"text": t, "max_tokens": n} for t, n in zip(texts, lengths)])
     wrong = []
     for text, length, ids in zip(texts, lengths, ours):
         wanted = reference(text, truncation=True, max_length=length)["input_ids"]
@@ -173,7 +173,7 @@ def test_every_code_point():
     texts += [f"a\u302e{chr(c)}\U0001d165b" for c in range(0x300, 0x1F000)]
     texts = [text for text in texts if not 0xD800 <= ord(text[-2]) < 0xE000 and not any(0xD800 <= ord(c) < 0xE000 for c in text)]
     wrong = []
-    for text, ours in zip(texts, run_tool("--words", texts)):
+    for text, ours in zip(texts, run_tool(["--words"], texts)):
         wanted = [word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))]
         if ours != wanted:
             wrong.append((text.encode("unicode_escape"), wanted, ours))

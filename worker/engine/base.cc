@@ -1,88 +1,135 @@
 #include "worker/engine/base.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "common/formats/base_config.h"
 #include "common/formats/safetensors.h"
 #include "common/formats/status.h"
+#include "worker/engine/generate/decoder.h"
+#include "worker/engine/generate/generation_config.h"
 #include "worker/engine/model/encoder.h"
+#include "worker/engine/model/t5/decoder.h"
+#include "worker/engine/model/t5/model.h"
+#include "worker/engine/precision_copies.h"
 
 namespace tenon::engine {
 namespace {
 
-// sentence-transformers' usual limit for bases that do not say theirs: attention beyond it is seldom worth its time.
+// sentence-transformers' usual limit for bases that do not say theirs: attention beyond it is seldom worth its time. T5
+// was trained on as many.
 constexpr int64_t kDefaultMaxTokens = 512;
 
 }  // namespace
 
 struct Base::State {
-  formats::BertConfig config;
-  std::unique_ptr<const Tokenizer> tokenizer;
   Options options;
   // Stays mapped, so that a second precision can be read later; its pages are the kernel's to drop.
   std::shared_ptr<const formats::Safetensors> weights;
-  absl::Mutex loading;  // one at a time; before `mutex`, which nobody holds for long
-  absl::Mutex mutex;
-  std::map<Precision, std::shared_ptr<const Encoder>> encoders ABSL_GUARDED_BY(mutex);
+
+  // A base that only encodes.
+  formats::BertConfig bert;
+  std::unique_ptr<const Tokenizer> tokenizer;
+  PrecisionCopies<Encoder> encoders;
+
+  // One that generates: then `generative` is there.
+  formats::T5Config t5;
+  std::unique_ptr<const GenerativeTokenizer> generative;
+  GenerationOptions generation;
+  PrecisionCopies<T5Model> models;
+
+  absl::Status Read(const std::filesystem::path& folder);
+  absl::Status CheckVocabulary(const Tokenizer& of, int64_t vocab_size) const;
 };
 
 Base::Base(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Base::~Base() = default;
 
+absl::Status Base::State::CheckVocabulary(const Tokenizer& of, int64_t vocab_size) const {
+  if (of.vocab_size() <= vocab_size) return absl::OkStatus();
+  return TenonError(Reason::kBaseInvalid, "the tokenizer has more tokens than config.json's vocab_size", "vocab_size");
+}
+
+absl::Status Base::State::Read(const std::filesystem::path& folder) {
+  ASSIGN_OR_RETURN(formats::BaseConfig config, formats::ReadBaseConfig(folder));
+  if (auto* family = std::get_if<formats::T5Config>(&config)) {
+    t5 = std::move(*family);
+    ASSIGN_OR_RETURN(generative, LoadGenerativeTokenizer(folder));
+    ASSIGN_OR_RETURN(generation, ReadGenerationConfig(folder));
+    RETURN_IF_ERROR(CheckVocabulary(*generative, t5.vocab_size));
+  } else {
+    bert = std::get<formats::BertConfig>(std::move(config));
+    ASSIGN_OR_RETURN(tokenizer, LoadTokenizer(folder));
+    RETURN_IF_ERROR(CheckVocabulary(*tokenizer, bert.vocab_size));
+  }
+  ASSIGN_OR_RETURN(weights, formats::Safetensors::OpenModel(folder, formats::Safetensors::Limits{}));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::shared_ptr<const Base>> Base::Load(const std::filesystem::path& folder, const Options& options) {
   auto state = std::make_unique<State>();
   state->options = options;
-  ASSIGN_OR_RETURN(state->config, formats::ReadBertConfig(folder));
-  ASSIGN_OR_RETURN(state->tokenizer, LoadTokenizer(folder));
-  if (state->tokenizer->vocab_size() > state->config.vocab_size) {
-    return TenonError(Reason::kBaseInvalid, "the tokenizer has more tokens than config.json's vocab_size",
-                      "vocab_size");
-  }
-  ASSIGN_OR_RETURN(state->weights, formats::Safetensors::OpenModel(folder, formats::Safetensors::Limits{}));
+  RETURN_IF_ERROR(state->Read(folder));
   std::shared_ptr<const Base> base(new Base(std::move(state)));
-  RETURN_IF_ERROR(base->encoder(options.precision).status());
+  RETURN_IF_ERROR(base->generates() ? base->t5(options.precision).status() : base->encoder(options.precision).status());
   return base;
 }
 
-const formats::BertConfig& Base::config() const { return state_->config; }
-const Tokenizer& Base::tokenizer() const { return *state_->tokenizer; }
+const formats::BertConfig& Base::config() const { return state_->bert; }
+const std::vector<std::string>& Base::labels() const { return state_->bert.labels; }
+const formats::SentenceConfig& Base::sentence() const { return state_->bert.sentence; }
+const Tokenizer& Base::tokenizer() const { return generates() ? *state_->generative : *state_->tokenizer; }
 const std::string& Base::digest() const { return state_->options.digest; }
 const Device& Base::device() const { return state_->options.device; }
 Precision Base::precision() const { return state_->options.precision; }
 
 int64_t Base::default_max_tokens() const {
-  const int64_t limit = state_->config.max_position_embeddings;
-  const int64_t said = state_->config.sentence.max_seq_length;
+  if (generates()) return kDefaultMaxTokens;
+  const int64_t limit = state_->bert.max_position_embeddings;
+  const int64_t said = state_->bert.sentence.max_seq_length;
   return std::min(limit, said > 0 ? said : kDefaultMaxTokens);
 }
 
-int64_t Base::ResidentBytes() const {
-  absl::MutexLock lock(&state_->mutex);
-  int64_t bytes = 0;
-  for (const auto& [precision, encoder] : state_->encoders) bytes += encoder->ResidentBytes();
-  return bytes;
+int64_t Base::ResidentBytes() const { return state_->encoders.ResidentBytes() + state_->models.ResidentBytes(); }
+
+bool Base::generates() const { return state_->generative != nullptr; }
+const GenerationOptions& Base::generation_defaults() const { return state_->generation; }
+const std::string& Base::summary_prefix() const { return state_->t5.summary_prefix; }
+const GenerativeTokenizer& Base::generative_tokenizer() const { return *state_->generative; }
+
+GenerationLimits Base::generation_limits() const {
+  GenerationLimits limits;
+  limits.vocab_size = state_->t5.vocab_size;
+  limits.prefix_tokens = 1;
+  limits.max_positions = 0;  // positions are relative
+  return limits;
+}
+
+absl::StatusOr<std::unique_ptr<Decoder>> Base::NewDecoder() const {
+  ASSIGN_OR_RETURN(std::shared_ptr<const T5Model> model, t5(precision()));
+  return NewT5Decoder(std::move(model));
 }
 
 absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision precision) const {
-  const auto find = [&]() -> std::shared_ptr<const Encoder> {
-    absl::MutexLock lock(&state_->mutex);
-    const auto found = state_->encoders.find(precision);
-    return found == state_->encoders.end() ? nullptr : found->second;
-  };
-  if (auto encoder = find()) return encoder;
-  // Serving in one precision must not wait while a job loads another.
-  absl::MutexLock loading(&state_->loading);
-  if (auto encoder = find()) return encoder;
-  ASSIGN_OR_RETURN(std::shared_ptr<const Encoder> encoder,
-                   Encoder::Load(state_->config, *state_->weights, state_->options.device, precision,
-                                 /*prepare_inference=*/precision == state_->options.precision));
-  state_->weights->DropPages();
-  absl::MutexLock lock(&state_->mutex);
-  state_->encoders[precision] = encoder;
-  return encoder;
+  if (generates()) return TenonError(Reason::kUnsupported, "the base writes texts; it has no vectors and no labels");
+  return state_->encoders.Get(precision, [&]() -> absl::StatusOr<std::shared_ptr<const Encoder>> {
+    ASSIGN_OR_RETURN(std::shared_ptr<const Encoder> encoder,
+                     Encoder::Load(state_->bert, *state_->weights, state_->options.device, precision,
+                                   /*prepare_inference=*/precision == state_->options.precision));
+    state_->weights->DropPages();
+    return encoder;
+  });
+}
+
+absl::StatusOr<std::shared_ptr<const T5Model>> Base::t5(Precision precision) const {
+  if (!generates()) return TenonError(Reason::kUnsupported, "the base only encodes: it writes no texts");
+  return state_->models.Get(precision, [&]() -> absl::StatusOr<std::shared_ptr<const T5Model>> {
+    ASSIGN_OR_RETURN(std::shared_ptr<const T5Model> model,
+                     T5Model::Load(state_->t5, *state_->weights, state_->options.device, precision,
+                                   /*prepare_inference=*/precision == state_->options.precision));
+    state_->weights->DropPages();
+    return model;
+  });
 }
 
 }  // namespace tenon::engine

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/formats/model_config.h"
@@ -17,6 +18,7 @@ namespace tenon::engine {
 
 class Decoder;  // worker/engine/generate/decoder.h, torch inside
 class Encoder;  // worker/engine/model/encoder.h, torch inside
+class T5Model;  // worker/engine/model/t5/model.h, torch inside
 
 // Immutable and shared by all adapters, requests and jobs on a device; safe from any thread.
 //
@@ -34,7 +36,11 @@ class Base {
   static absl::StatusOr<std::shared_ptr<const Base>> Load(const std::filesystem::path& folder, const Options& options);
   ~Base();
 
+  // Of a base that only encodes.
   const formats::BertConfig& config() const;
+  // Labels of its own head, empty where it has none; how its token states become a vector.
+  const std::vector<std::string>& labels() const;
+  const formats::SentenceConfig& sentence() const;
   const Tokenizer& tokenizer() const;
   const std::string& digest() const;
   const Device& device() const;
@@ -60,8 +66,10 @@ class Base {
   // encodes.
   absl::StatusOr<std::unique_ptr<Decoder>> NewDecoder() const;
 
-  // The network in a precision; loads that copy when it is not there. Engine-internal.
+  // The network in a precision; loads that copy when it is not there. UNSUPPORTED where the base is of the other kind.
+  // Engine-internal.
   absl::StatusOr<std::shared_ptr<const Encoder>> encoder(Precision precision) const;
+  absl::StatusOr<std::shared_ptr<const T5Model>> t5(Precision precision) const;
 
  private:
   struct State;

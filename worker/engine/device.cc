@@ -41,6 +41,12 @@ absl::StatusOr<Device> ParseDevice(const std::string& text) {
 absl::StatusOr<Precision> ParsePrecision(const std::string& text) {
   if (text == "fp32") return Precision::kFp32;
   if (text == "bf16") return Precision::kBf16;
+  if (text == "fp16" || text == "float16") {
+    return TenonError(
+        Reason::kOptionInvalid,
+        absl::StrCat("precision `", text, "` is not offered: T5's states overflow in it; bf16 has the range of fp32"),
+        "precision");
+  }
   return TenonError(Reason::kOptionInvalid, absl::StrCat("precision `", text, "` is not fp32 or bf16"), "precision");
 }
 

@@ -9,13 +9,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <functional>
 #include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 #include "worker/engine/adapter/mixed.h"
+#include "worker/engine/generate/decoder.h"
 #include "worker/engine/model/encoder.h"
 #include "worker/engine/model/packed_batch.h"
 #include "worker/engine/model/parallel.h"
@@ -135,12 +135,7 @@ void Batch::Order() {
 
 void Batch::Forward() {
   const MixedAdapters mixed(segments_);
-  ForwardHooks hooks;
-  hooks.inference = true;
-  if (mixed.any()) {
-    hooks.linear = std::cref(mixed);
-    hooks.adapts = [&mixed](const std::string& module) { return mixed.Has(module); };
-  }
+  const ForwardHooks hooks = mixed.Hooks();
   const int64_t last = encoder_.config().num_hidden_layers - 1;
   states_ = encoder_.Embed(packed_, hooks);
   for (int64_t i = 0; i < last; ++i) states_ = encoder_.Layer(i, states_, packed_, hooks);
@@ -248,7 +243,26 @@ absl::StatusOr<std::vector<std::vector<float>>> Infer(const Base& base, absl::Sp
   });
 }
 
+namespace {
+
+// A line alone, then a batch of them, a few tokens each.
+absl::Status WarmUpDecoder(const Base& base) {
+  return Guarded([&]() -> absl::Status {
+    const c10::InferenceMode inference;
+    for (const auto& [lines, length] : {std::pair<size_t, size_t>{1, 16}, {8, 128}}) {
+      ASSIGN_OR_RETURN(const std::unique_ptr<Decoder> decoder, base.NewDecoder());
+      const std::vector<int32_t> ids(length, 0), tokens(lines, 0);
+      RETURN_IF_ERROR(decoder->Join(std::vector<DecoderSource>(lines, DecoderSource{&ids, nullptr})));
+      for (int step = 0; step < 3; ++step) decoder->Step(tokens);
+    }
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace
+
 absl::Status WarmUp(const Base& base) {
+  if (base.generates()) return WarmUpDecoder(base);
   // A short row, a batch of typical ones, a long row: what the first requests will look like.
   const int64_t longest = base.default_max_tokens();
   for (const auto& [rows, length] : {std::pair<size_t, int64_t>{1, 16}, {16, 64}, {1, longest}}) {

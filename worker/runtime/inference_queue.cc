@@ -47,7 +47,7 @@ absl::Status InferenceQueue::Check(const Call& call) const {
 absl::Status InferenceQueue::CheckAdapter(const Call& call) const {
   const int64_t head = call.host == nullptr ? 0 : call.host->num_labels();
   const bool labels = static_cast<const EncoderCall&>(call).in.output != engine::Output::kEmbedding;
-  if (labels && head == 0 && call.base->config().labels.empty()) {
+  if (labels && head == 0 && call.base->labels().empty()) {
     return TenonError(Reason::kNoClassifier, "the model has no classification head");
   }
   return absl::OkStatus();
@@ -85,8 +85,8 @@ void InferenceQueue::Respond(Call& answered, const absl::Status& status) {
   reply.rows = std::move(call.rows);
   if (call.host != nullptr) {
     reply.adapter = call.host->config();
-  } else if (!call.base->generates()) {
-    reply.adapter.labels = call.base->config().labels;
+  } else {
+    reply.adapter.labels = call.base->labels();
   }
   reply.compute_time = call.compute;
   reply.queue_time = QueueTime(call);
@@ -134,7 +134,7 @@ void InferenceQueue::Compute(const std::vector<WorkRow>& rows) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const EncoderCall& call = *rows[i].call;
     const std::vector<int32_t>& ids = call.encodings[rows[i].index].ids;
-    const formats::SentenceConfig& sentence = call.base->config().sentence;
+    const formats::SentenceConfig& sentence = call.base->sentence();
     const bool own = call.host != nullptr && call.host->config().task == "feature_extraction";
     inputs.push_back(
         {.ids = &ids,

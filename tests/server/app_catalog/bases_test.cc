@@ -13,6 +13,7 @@
 #include "server/app/catalog_files.h"
 #include "tests/server/app_catalog/fixture.h"
 #include "tests/worker/engine/tiny_base.h"
+#include "tests/worker/engine/tiny_t5.h"
 
 namespace tenon::server {
 namespace {
@@ -222,6 +223,23 @@ TEST_F(BasesTest, TensorsMustFitTheConfig) {
   EXPECT_REASON(status, Reason::kBaseInvalid, "encoder.layer.0.intermediate.dense.weight");
   EXPECT_TRUE(absl::StrContains(std::string(status.message()), "[64, 32]")) << status;
   ExpectNothingStored();
+}
+
+TEST_F(BasesTest, AT5IsABaseToo) {
+  testing::WriteTinyT5(root_ / "flan");
+  const auto base = Register("flan", "flan");
+  ASSERT_TRUE(base.ok()) << base.status();
+  EXPECT_EQ(base->model_type(), "t5");
+  EXPECT_EQ(base->hidden_size(), 32);
+
+  for (const std::string name : {"lm_head.weight", "shared.weight", "decoder.block.1.layer.1.EncDecAttention.v.weight",
+                                 "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"}) {
+    testing::TinyT5 broken;
+    broken.change = [&](const std::string& given, std::vector<int64_t>&) { return given == name ? "" : given; };
+    testing::WriteTinyT5(root_ / "broken", broken);
+    EXPECT_REASON(Register("broken", "broken").status(), Reason::kBaseInvalid, name);
+  }
+  EXPECT_EQ(bases_.List(kTenant, {})->bases_size(), 1);
 }
 
 TEST_F(BasesTest, FoldersAreRegisteredBelowTheRootAndOnLoopbackAlone) {

@@ -114,6 +114,8 @@ absl::StatusOr<std::shared_ptr<const Base>> Base::Load(const std::filesystem::pa
   return std::shared_ptr<const Base>(new Base(std::move(state)));
 }
 const formats::BertConfig& Base::config() const { return state_->config; }
+const std::vector<std::string>& Base::labels() const { return state_->config.labels; }
+const formats::SentenceConfig& Base::sentence() const { return state_->config.sentence; }
 const Tokenizer& Base::tokenizer() const { return state_->tokenizer; }
 const std::string& Base::digest() const { return state_->options.digest; }
 const Device& Base::device() const { return state_->options.device; }

@@ -7,6 +7,7 @@
 #include "worker/engine/adapter/read.h"
 #include "worker/engine/adapter/tensors.h"
 #include "worker/engine/model/encoder.h"
+#include "worker/engine/model/t5/model.h"
 #include "worker/engine/model/torch_util.h"
 
 namespace tenon::engine {
@@ -33,9 +34,20 @@ HostAdapter::~HostAdapter() = default;
 absl::StatusOr<std::shared_ptr<const HostAdapter>> HostAdapter::Load(const std::filesystem::path& folder,
                                                                      const Base& base) {
   return Guarded([&]() -> absl::StatusOr<std::shared_ptr<const HostAdapter>> {
-    ASSIGN_OR_RETURN(const std::shared_ptr<const Encoder> encoder, base.encoder(base.precision()));
-    ASSIGN_OR_RETURN(AdapterTensors tensors,
-                     ReadAdapter(folder, {base.config(), base.digest(), encoder->linear_layers()}));
+    AdapterTensors tensors;
+    if (base.generates()) {
+      ASSIGN_OR_RETURN(const auto model, base.t5(base.precision()));
+      ASSIGN_OR_RETURN(tensors, ReadAdapter(folder, {.generates = true,
+                                                     .hidden_size = model->config().d_model,
+                                                     .base_digest = base.digest(),
+                                                     .linear_layers = model->linear_layers()}));
+    } else {
+      ASSIGN_OR_RETURN(const auto encoder, base.encoder(base.precision()));
+      ASSIGN_OR_RETURN(tensors, ReadAdapter(folder, {.hidden_size = base.config().hidden_size,
+                                                     .sentence = base.sentence(),
+                                                     .base_digest = base.digest(),
+                                                     .linear_layers = encoder->linear_layers()}));
+    }
     return std::make_shared<const HostAdapter>(std::make_unique<AdapterTensors>(std::move(tensors)));
   });
 }
@@ -49,12 +61,25 @@ int64_t HostAdapter::num_labels() const {
   return head == tensors_->modules.end() ? 0 : head->second.weight.size(0);
 }
 
+namespace {
+
+// Of the states that an adapter's tensors meet.
+absl::StatusOr<at::ScalarType> StatesType(const Base& base) {
+  if (base.generates()) {
+    ASSIGN_OR_RETURN(const auto model, base.t5(base.precision()));
+    return model->inference_dtype();
+  }
+  ASSIGN_OR_RETURN(const auto encoder, base.encoder(base.precision()));
+  return encoder->inference_dtype();
+}
+
+}  // namespace
+
 absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::shared_ptr<const HostAdapter> host,
                                                                           const Base& base) {
   return Guarded([&]() -> absl::StatusOr<std::shared_ptr<const DeviceAdapter>> {
     const at::Device device = TorchDevice(base.device());
-    ASSIGN_OR_RETURN(const std::shared_ptr<const Encoder> encoder, base.encoder(base.precision()));
-    const at::ScalarType type = encoder->inference_dtype();
+    ASSIGN_OR_RETURN(const at::ScalarType type, StatesType(base));
     auto tensors = std::make_unique<AdapterTensors>(host->tensors());
     for (auto& [name, pair] : tensors->pairs) {
       // The scale goes into B once, so that serving adds plain products.

@@ -3,7 +3,10 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 
-#include "worker/engine/adapter/low_rank.h"
+#include <algorithm>
+#include <functional>
+#include <utility>
+
 #include "worker/engine/model/parallel.h"
 
 namespace tenon::engine {
@@ -11,57 +14,78 @@ namespace tenon::engine {
 namespace {
 
 // Lines worth a thread of their own.
-constexpr int64_t kLines = 128;
+constexpr int64_t kLines = 16;
 
 bool HasLines(const at::Tensor& x) {
   return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(1) == 1 && x.size(1) % 16 == 0;
 }
 
-// y += (x A^T) B^T in place; x [lines, in], y [lines, out].
-void AddPair(const LoraPair& pair, const at::Tensor& x, const at::Tensor& y) {
-  // Placing an adapter puts B's transpose in order.
-  const at::Tensor up = pair.b.t();
-  if (!HasLines(x) || !HasLines(y) || !pair.a.is_contiguous() || !up.is_contiguous()) {
-    y.addmm_(at::mm(x, pair.a.t()), up);
-    return;
-  }
-  const LowRankFactors factors{.down = pair.a.const_data_ptr<float>(),
-                               .up = up.const_data_ptr<float>(),
-                               .rank = pair.a.size(0),
-                               .in = x.size(1),
-                               .out = y.size(1)};
-  const float* from = x.const_data_ptr<float>();
-  float* to = y.mutable_data_ptr<float>();
-  ParallelFor(x.size(0), kLines, [&](int64_t begin, int64_t end) {
-    AddLowRank(factors, from + begin * x.stride(0), x.stride(0), end - begin, to + begin * y.stride(0), y.stride(0));
-  });
+std::pair<int64_t, int64_t> Range(const AdapterSegment& segment, Lines lines) {
+  return lines == Lines::kRows ? std::pair(segment.first_row, segment.rows)
+                               : std::pair(segment.first_token, segment.tokens);
 }
 
 }  // namespace
 
-MixedAdapters::MixedAdapters(std::vector<AdapterSegment> segments) : segments_(std::move(segments)) {
-  for (const AdapterSegment& segment : segments_) {
+// Placing an adapter puts B's transpose in order.
+LowRankFactors MixedAdapters::FactorsOf(const LoraPair& pair) {
+  const at::Tensor up = pair.b.t();
+  if (!HasLines(pair.a) || !HasLines(up) || !pair.a.is_contiguous() || !up.is_contiguous()) return {};
+  return {.down = pair.a.const_data_ptr<float>(),
+          .up = up.const_data_ptr<float>(),
+          .rank = pair.a.size(0),
+          .in = pair.a.size(1),
+          .out = up.size(1)};
+}
+
+MixedAdapters::MixedAdapters(std::vector<AdapterSegment> segments) {
+  for (const AdapterSegment& segment : segments) {
     if (segment.adapter == nullptr) continue;
-    for (const auto& [name, pair] : segment.adapter->pairs) modules_.insert(name);
+    for (const auto& [name, pair] : segment.adapter->pairs) {
+      modules_[name].push_back({.segment = segment, .pair = &pair, .factors = FactorsOf(pair)});
+    }
     for (const auto& [name, module] : segment.adapter->modules) {
-      if (name != "classifier") modules_.insert(name);
+      if (name != "classifier") modules_[name].push_back({.segment = segment, .saved = &module});
     }
   }
 }
 
+ForwardHooks MixedAdapters::Hooks() const {
+  ForwardHooks hooks;
+  hooks.inference = true;
+  if (any()) {
+    hooks.linear = std::cref(*this);
+    hooks.adapts = [this](const std::string& module) { return Has(module); };
+  }
+  return hooks;
+}
+
 at::Tensor MixedAdapters::operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y,
                                      Lines lines) const {
-  const bool by_row = lines == Lines::kRows;
-  for (const AdapterSegment& segment : segments_) {
-    if (segment.adapter == nullptr) continue;
-    const int64_t first = by_row ? segment.first_row : segment.first_token;
-    const int64_t count = by_row ? segment.rows : segment.tokens;
-    if (const auto pair = segment.adapter->pairs.find(module); pair != segment.adapter->pairs.end()) {
-      AddPair(pair->second, x.narrow(0, first, count), y.narrow(0, first, count));
-    } else if (const auto saved = segment.adapter->modules.find(module); saved != segment.adapter->modules.end()) {
-      y.narrow(0, first, count).copy_(at::linear(x.narrow(0, first, count), saved->second.weight, saved->second.bias));
+  const auto found = modules_.find(module);
+  if (found == modules_.end()) return y;
+  const bool by_lines = HasLines(x) && HasLines(y);
+  for (const Part& part : found->second) {
+    const auto [first, count] = Range(part.segment, lines);
+    if (part.saved != nullptr) {
+      y.narrow(0, first, count).copy_(at::linear(x.narrow(0, first, count), part.saved->weight, part.saved->bias));
+    } else if (!by_lines || part.factors.down == nullptr) {
+      y.narrow(0, first, count).addmm_(at::mm(x.narrow(0, first, count), part.pair->a.t()), part.pair->b.t());
     }
   }
+  if (!by_lines) return y;
+  // One loop for all segments: those of a decoder's batch may be a line each.
+  const float* from = x.const_data_ptr<float>();
+  float* to = y.mutable_data_ptr<float>();
+  ParallelFor(x.size(0), kLines, [&, &parts = found->second](int64_t begin, int64_t end) {
+    for (const Part& part : parts) {
+      const auto [start, count] = Range(part.segment, lines);
+      const int64_t first = std::max(begin, start), last = std::min(end, start + count);
+      if (part.factors.down == nullptr || first >= last) continue;
+      AddLowRank(part.factors, from + first * x.stride(0), x.stride(0), last - first, to + first * y.stride(0),
+                 y.stride(0));
+    }
+  });
   return y;
 }
 

@@ -5,16 +5,18 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <set>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "worker/engine/adapter/low_rank.h"
 #include "worker/engine/adapter/tensors.h"
 #include "worker/engine/model/encoder.h"
 
 namespace tenon::engine {
 
-// Neighbouring rows of a batch with the same adapter.
+// Neighbouring rows of a batch with the same adapter; segments stand in the order of their rows. In a decoder's batch
+// rows are lines of one token each, and the tokens here stay 0.
 struct AdapterSegment {
   const AdapterTensors* adapter = nullptr;  // nullptr: the base alone
   int64_t first_row = 0, rows = 0;
@@ -32,13 +34,23 @@ class MixedAdapters {
   bool any() const { return !modules_.empty(); }
   // Whether any segment's adapter has a part in this module.
   bool Has(const std::string& module) const { return modules_.count(module) > 0; }
+  // Hooks of inference that call this one, which must outlive them.
+  ForwardHooks Hooks() const;
 
   // A LinearHook.
   at::Tensor operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y, Lines lines) const;
 
  private:
-  std::vector<AdapterSegment> segments_;
-  std::set<std::string> modules_;
+  // What one segment adds to one module: one of the two.
+  struct Part {
+    AdapterSegment segment;
+    const LoraPair* pair = nullptr;
+    const SavedModule* saved = nullptr;
+    LowRankFactors factors;  // of `pair`, where our own kernel can take it; else `down` is nullptr
+  };
+  static LowRankFactors FactorsOf(const LoraPair& pair);
+
+  std::map<std::string, std::vector<Part>> modules_;
 };
 
 }  // namespace tenon::engine

@@ -103,9 +103,11 @@ std::vector<std::string> DefaultLabels(int64_t count) {
   return labels;
 }
 
-absl::StatusOr<SavedModule> TakeModule(AdapterFile& file, const std::string& key, int64_t out, int64_t in) {
+absl::StatusOr<SavedModule> TakeModule(AdapterFile& file, const std::string& key, int64_t out, int64_t in,
+                                       bool has_bias = true) {
   SavedModule module;
   ASSIGN_OR_RETURN(module.weight, file.Take(key + ".weight", {out, in}));
+  if (!has_bias) return module;
   ASSIGN_OR_RETURN(module.bias, file.Take(key + ".bias", {module.weight.size(0)}));
   return module;
 }
@@ -115,7 +117,7 @@ absl::StatusOr<AdapterTensors> ReadHead(const std::filesystem::path& folder, con
   AdapterTensors adapter;
   adapter.config = std::move(config);
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kHeadWeightsFile));
-  ASSIGN_OR_RETURN(adapter.modules[kClassifier], TakeModule(file, kClassifier, -1, site.config.hidden_size));
+  ASSIGN_OR_RETURN(adapter.modules[kClassifier], TakeModule(file, kClassifier, -1, site.hidden_size));
   RETURN_IF_ERROR(file.CheckAllTaken());
   RETURN_IF_ERROR(CheckLabels(adapter));
   return adapter;
@@ -138,9 +140,11 @@ absl::Status TakePairs(AdapterFile& file, const std::string& prefix, const Adapt
     const std::string key = prefix + module;
     const std::string hf_name(absl::StripPrefix(key, kPeftRoot));
     if (file.Has(key + ".weight") || formats::SavesModule(adapter.lora, hf_name)) {
-      ASSIGN_OR_RETURN(adapter.modules[module], TakeModule(file, key, shape.first, shape.second));
+      ASSIGN_OR_RETURN(adapter.modules[module], TakeModule(file, key, shape.first, shape.second, !site.generates));
       continue;
     }
+    // PEFT's `all-linear` leaves the output layer out.
+    if (adapter.lora.all_linear && module == "lm_head") continue;
     const std::optional<formats::LoraTarget> target = formats::MatchLora(adapter.lora, hf_name);
     if (!target) continue;
     LoraPair pair;
@@ -156,12 +160,12 @@ formats::TenonConfig DefaultConfig(const AdapterTensors& adapter, const AdapterS
   formats::TenonConfig config;
   const auto head = adapter.modules.find(kClassifier);
   const bool classifies = head != adapter.modules.end();
-  config.task = classifies ? "sequence_classification" : "feature_extraction";
+  config.task = site.generates ? "seq2seq" : classifies ? "sequence_classification" : "feature_extraction";
   config.method = "lora";
   config.base_digest = site.base_digest;
-  config.pooling = site.config.sentence.pooling;
-  config.normalize = site.config.sentence.normalize;
-  config.max_input_tokens = site.config.sentence.max_seq_length;
+  config.pooling = site.sentence.pooling;
+  config.normalize = site.sentence.normalize;
+  config.max_input_tokens = site.sentence.max_seq_length;
   if (classifies) config.labels = DefaultLabels(head->second.weight.size(0));
   return config;
 }
@@ -176,7 +180,7 @@ absl::StatusOr<AdapterTensors> ReadLora(const std::filesystem::path& folder, con
   RETURN_IF_ERROR(TakePairs(file, EncoderPrefix(adapter.lora, file, site), site, adapter));
   const std::string classifier = absl::StrCat(kPeftRoot, kClassifier);
   if (adapter.lora.task_type == "SEQ_CLS" || file.Has(classifier + ".weight")) {
-    ASSIGN_OR_RETURN(adapter.modules[kClassifier], TakeModule(file, classifier, -1, site.config.hidden_size));
+    ASSIGN_OR_RETURN(adapter.modules[kClassifier], TakeModule(file, classifier, -1, site.hidden_size));
     const bool pooler = site.linear_layers.count("pooler.dense") > 0;
     if (!pooler)
       return Invalid("the adapter's classifier reads the pooler's output, and the base has no pooler", "pooler.dense");
@@ -194,6 +198,9 @@ absl::StatusOr<AdapterTensors> ReadLora(const std::filesystem::path& folder, con
 
 absl::StatusOr<AdapterTensors> ReadAdapter(const std::filesystem::path& folder, const AdapterSite& site) {
   ASSIGN_OR_RETURN(std::optional<formats::TenonConfig> config, ReadTenonConfig(folder, site));
+  if (config && (config->task == "seq2seq") != site.generates) {
+    return Invalid(absl::StrCat("the adapter is for task ", config->task, ", which the base does not do"), "task");
+  }
   if (config && config->method == "head") return ReadHead(folder, site, *std::move(config));
   return ReadLora(folder, site, std::move(config));
 }

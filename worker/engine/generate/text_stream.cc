@@ -1,6 +1,9 @@
 #include "worker/engine/generate/text_stream.h"
 
 #include <algorithm>
+#include <string_view>
+
+#include "worker/engine/text/clean_up.h"
 
 namespace tenon::engine {
 namespace {
@@ -39,6 +42,7 @@ std::string CutAtStop(std::string text, const std::vector<std::string>& stops) {
 
 size_t SettledBytes(const std::string& text, const std::vector<std::string>& stops) {
   size_t settled = WithoutReplacements(text, WithoutCutCharacter(text, text.size()));
+  settled = SettledBeforeCleanUp(std::string_view(text).substr(0, settled));
   for (const std::string& stop : stops) {
     for (size_t part = std::min(stop.size() - 1, text.size()); part > 0; --part) {
       if (text.compare(text.size() - part, part, stop, 0, part) != 0) continue;

@@ -11,7 +11,8 @@
 namespace tenon::engine {
 
 // Text of token ids, special ones left out. More ids may only add to the text, except that a character whose bytes are
-// not all there yet may be missing, cut, or U+FFFD at the end.
+// not all there yet may be missing, cut, or U+FFFD at the end, and that a space at the end goes where clean_up.h has it
+// so.
 using Detokenizer = std::function<std::string(absl::Span<const int32_t>)>;
 
 // Where the first stop string in `text` begins, looking from `from` on; npos: there is none.
@@ -20,7 +21,8 @@ size_t FindStop(const std::string& text, const std::vector<std::string>& stops, 
 // `text` up to the first stop string.
 std::string CutAtStop(std::string text, const std::vector<std::string>& stops);
 
-// How many bytes of `text` stay whatever follows: without the end that may be part of a character or of a stop string.
+// How many bytes of `text` stay whatever follows: without the end that may be part of a character or of a stop string,
+// or whose space may go.
 size_t SettledBytes(const std::string& text, const std::vector<std::string>& stops);
 
 // One sequence's text, given out in pieces that are never taken back; together they are the text up to a stop string.

@@ -22,6 +22,12 @@ void Linear::Prepare(KernelChoice& choice, Activation activation) {
   if (choice.PreferPacked(weight_, bias_, activation)) packed_ = PackWeight(weight_);
 }
 
+void Linear::PrepareFastest(KernelChoice& choice, Activation activation) {
+  const ProductKind kind = choice.Fastest(Measured(activation));
+  if (kind == ProductKind::kPacked) packed_ = PackWeight(weight_);
+  if (kind == ProductKind::kPanels) PreparePanels(PanelFormat::kFp32);
+}
+
 void Linear::PreparePanels(PanelFormat format) {
   panels_ = std::make_shared<const PanelWeight>(PackPanels(weight_, bias_, format));
 }

@@ -33,6 +33,8 @@ class Linear {
   at::Tensor Fast(const at::Tensor& x, Activation activation) const;
   // Keeps a packed copy of the weight when `choice` says that it is faster for this shape.
   void Prepare(KernelChoice& choice, Activation activation);
+  // Keeps the copy that `choice` finds fastest of all, or none; for fp32 weights.
+  void PrepareFastest(KernelChoice& choice, Activation activation);
   // Keeps a copy in panels instead: Fast and FastPart then take and give fp32, whatever the weight's type.
   void PreparePanels(PanelFormat format);
   bool packed() const { return packed_.defined(); }

@@ -34,6 +34,9 @@ constexpr double kWorthIt = 0.95;
 // Panels also spare what surrounds the products: rounding, compiling a kernel for each size, groups of like length.
 constexpr double kWorthPanels = 0.9;
 
+// What is not on this machine.
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
 template <typename Function>
 double Seconds(const Function& function) {
   const absl::Time start = absl::Now();
@@ -71,13 +74,14 @@ const KernelChoice::Times& KernelChoice::Measure(const at::Tensor& weight, const
   const auto [place, added] = known_.emplace(std::make_tuple(weight.size(1), weight.size(0), activation), Times{});
   Times& best = place->second;
   if (!added) return best;
-  constexpr double kNever = std::numeric_limits<double>::infinity();
   best = {kNever, kNever, {}};
   // As serving computes: the library's threads share one product, panels leave each thread its own lines. (oneDNN must
   // not run within a parallel loop: what it makes for one thread there, it later gives to many.)
   const int64_t threads = at::get_num_threads();
-  const at::Tensor x = at::full({threads * kTokens, weight.size(1)}, 0.5, weight.options());
-  const at::Tensor lines = at::full({kTokens, weight.size(1)}, 0.5, weight.options().dtype(at::kFloat));
+  const bool steps = step_lines_ > 0;
+  const at::Tensor x = at::full({steps ? step_lines_ : threads * kTokens, weight.size(1)}, 0.5, weight.options());
+  const at::Tensor lines =
+      at::full({steps ? step_lines_ : kTokens, weight.size(1)}, 0.5, weight.options().dtype(at::kFloat));
   const at::Tensor packed = HavePackedLinear() ? PackWeight(weight) : at::Tensor();
   std::map<PanelFormat, PanelWeight> panels;
   for (const PanelFormat format : {PanelFormat::kFp32, PanelFormat::kBf16}) {
@@ -94,7 +98,12 @@ const KernelChoice::Times& KernelChoice::Measure(const at::Tensor& weight, const
     measure(best.library, [&] { Activate(at::linear(x, weight, bias), activation); });
     if (packed.defined()) measure(best.packed, [&] { PackedLinear(x, packed, bias, activation); });
     for (const auto& [format, packed_panels] : panels) {
-      measure(best.panels[format], [&, &weights = packed_panels] {
+      const PanelWeight& weights = packed_panels;
+      if (steps) {
+        measure(best.panels[format], [&] { PanelLinear(lines, weights, activation, 0, weights.panels()); });
+        continue;
+      }
+      measure(best.panels[format], [&] {
         ParallelFor(threads, 1, [&](int64_t, int64_t) {
           const c10::InferenceMode inference;
           PanelLinear(lines, weights, activation, 0, weights.panels());
@@ -109,6 +118,15 @@ bool KernelChoice::PreferPacked(const at::Tensor& weight, const at::Tensor& bias
   if (!weight.device().is_cpu()) return false;
   const Times& best = Measure(weight, bias, activation);
   return best.packed < kWorthIt * best.library;
+}
+
+ProductKind KernelChoice::Fastest(const Layer& layer) {
+  if (!layer.weight.device().is_cpu()) return ProductKind::kLibrary;
+  const Times& best = Measure(layer.weight, layer.bias, layer.activation);
+  const auto found = best.panels.find(PanelFormat::kFp32);
+  const double panels = found == best.panels.end() ? kNever : found->second;
+  if (std::min(best.packed, panels) >= kWorthIt * best.library) return ProductKind::kLibrary;
+  return panels < best.packed ? ProductKind::kPanels : ProductKind::kPacked;
 }
 
 std::optional<PanelFormat> KernelChoice::PreferPanels(const std::vector<Layer>& layers) {

@@ -23,9 +23,16 @@ at::Tensor PackWeight(const at::Tensor& weight);
 // millisecond).
 at::Tensor PackedLinear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& bias, Activation activation);
 
+// The products that a layer's inference may use.
+enum class ProductKind { kLibrary, kPacked, kPanels };
+
 // Finds for each shape of layer, once, by measurement, which product is faster on this machine. Not thread-safe.
 class KernelChoice {
  public:
+  // `step_lines` > 0: for the steps of a decoder, where all threads share each product of about that many lines; else
+  // for batches of rows.
+  explicit KernelChoice(int64_t step_lines = 0) : step_lines_(step_lines) {}
+
   // Whether oneDNN's product on packed weights is worth its memory beside the library's.
   bool PreferPacked(const at::Tensor& weight, const at::Tensor& bias, Activation activation);
 
@@ -36,6 +43,8 @@ class KernelChoice {
   // The format in which our own product on panels is faster than the better of the two, over all of these
   // layers together; kBf16 for bf16 weights alone.
   std::optional<PanelFormat> PreferPanels(const std::vector<Layer>& layers);
+  // The fastest for this layer alone, an fp32 one; a copy of the weight must be worth its memory.
+  ProductKind Fastest(const Layer& layer);
 
  private:
   struct Times {
@@ -44,6 +53,7 @@ class KernelChoice {
   };
   const Times& Measure(const at::Tensor& weight, const at::Tensor& bias, Activation activation);
 
+  const int64_t step_lines_;
   std::map<std::tuple<int64_t, int64_t, Activation>, Times> known_;  // in, out
 };
 

@@ -73,6 +73,8 @@ template <typename Format>
 TENON_INLINE void Multiply(const Product<Format>& product, int64_t lines) {
   int64_t line = 0;
   for (; line + kLines <= lines; line += kLines) Tile<Format, kLines>(product, line);
+  // What a decoding step often has: the panel is read once.
+  for (; line + 8 <= lines; line += 8) Tile<Format, 8>(product, line);
   for (; line + 4 <= lines; line += 4) Tile<Format, 4>(product, line);
   for (; line < lines; ++line) Tile<Format, 1>(product, line);
 }

@@ -57,6 +57,22 @@ absl::StatusOr<at::Tensor> WeightReader::Read(const std::string& full_name, cons
   return tensor->to(device_, type);
 }
 
+namespace {
+
+absl::Status LeftOver(const std::string& name) {
+  return TenonError(Reason::kBaseInvalid, absl::StrCat("tensor ", name, " has no place in the network of config.json"),
+                    name);
+}
+
+}  // namespace
+
+absl::Status WeightReader::CheckAllTaken(const std::set<std::string>& others) const {
+  for (const auto& [name, view] : file_.tensors()) {
+    if (taken_.count(name) == 0 && others.count(name) == 0) return LeftOver(name);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status WeightReader::CheckAllTaken() const {
   for (const auto& [name, view] : file_.tensors()) {
     if (taken_.count(name) > 0 || !absl::StartsWith(name, prefix_)) continue;
@@ -64,10 +80,7 @@ absl::Status WeightReader::CheckAllTaken() const {
     const bool of_encoder = absl::StartsWith(inner, "embeddings.") || absl::StartsWith(inner, "encoder.") ||
                             absl::StartsWith(inner, "pooler.");
     // A buffer of old checkpoints, 0, 1, 2, ...
-    if (of_encoder && inner != "embeddings.position_ids") {
-      return TenonError(Reason::kBaseInvalid,
-                        absl::StrCat("tensor ", name, " has no place in the network of config.json"), name);
-    }
+    if (of_encoder && inner != "embeddings.position_ids") return LeftOver(name);
   }
   return absl::OkStatus();
 }

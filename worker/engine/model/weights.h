@@ -1,4 +1,4 @@
-// The weights of a Hugging Face BERT checkpoint by name, each checked. Engine-internal, torch inside.
+// The weights of a Hugging Face checkpoint by name, each checked. Engine-internal, torch inside.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,8 +13,8 @@
 
 namespace tenon::engine {
 
-// Hands out tensors and remembers which were taken. Checkpoints of BertModel have no prefix, those with a task head
-// `bert.`; old ones call a norm's weight and bias `gamma` and `beta`. All three are read.
+// Hands out tensors and remembers which were taken. Of BERT's, checkpoints of BertModel have no prefix, those with a
+// task head `bert.`; old ones call a norm's weight and bias `gamma` and `beta`. All three are read.
 class WeightReader {
  public:
   WeightReader(const formats::Safetensors& file, at::Device device, at::ScalarType type);
@@ -29,6 +29,8 @@ class WeightReader {
   // other tasks
   // (`cls.*`) are left alone.
   absl::Status CheckAllTaken() const;
+  // The same for a family whose every tensor is the network's, but these.
+  absl::Status CheckAllTaken(const std::set<std::string>& others) const;
 
  private:
   std::string FullName(const std::string& name) const;

@@ -38,16 +38,19 @@ bool StandsAlone(const std::string& text, size_t begin, size_t end) {
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
   tokens_.erase(std::remove_if(tokens_.begin(), tokens_.end(), [](const AddedToken& t) { return t.content.empty(); }),
                 tokens_.end());
-  std::stable_sort(tokens_.begin(), tokens_.end(),
-                   [](const AddedToken& a, const AddedToken& b) { return a.content.size() > b.content.size(); });
-  for (const AddedToken& token : tokens_) first_bytes_[static_cast<unsigned char>(token.content[0])] = true;
+  std::vector<std::pair<std::string, int32_t>> places;
+  for (size_t i = tokens_.size(); i-- > 0;) {
+    first_bytes_[static_cast<unsigned char>(tokens_[i].content[0])] = true;
+    places.emplace_back(tokens_[i].content, static_cast<int32_t>(i));
+  }
+  trie_ = PieceTrie(std::move(places));
 }
 
 const AddedToken* AddedTokens::Match(const std::string& text, size_t at) const {
-  for (const AddedToken& token : tokens_) {
-    if (text.compare(at, token.content.size(), token.content) == 0) return &token;
-  }
-  return nullptr;
+  const AddedToken* longest = nullptr;
+  trie_.Prefixes(text.data() + at, text.data() + text.size(),
+                 [&](size_t, int32_t place) { longest = &tokens_[static_cast<size_t>(place)]; });
+  return longest;
 }
 
 std::vector<TextPiece> AddedTokens::Cut(const std::string& text) const {

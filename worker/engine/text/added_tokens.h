@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "worker/engine/text/piece_trie.h"
+
 namespace tenon::engine {
 
 struct AddedToken {
@@ -15,6 +17,7 @@ struct AddedToken {
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;
   bool normalized = false;  // looked for in the normalized text
+  bool special = false;     // left out of decoded text
 };
 
 // A piece of a text: an added token's id, or -1 and the place of what is not one.
@@ -38,7 +41,8 @@ class AddedTokens {
   // The longest token at `at`, or nullptr.
   const AddedToken* Match(const std::string& text, size_t at) const;
 
-  std::vector<AddedToken> tokens_;          // longest first
+  std::vector<AddedToken> tokens_;
+  PieceTrie trie_;                          // to their places; of equal ones, to the first
   std::array<bool, 256> first_bytes_ = {};  // bytes that a token begins with
 };
 

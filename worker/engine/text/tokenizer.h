@@ -42,4 +42,9 @@ class GenerativeTokenizer : public Tokenizer {
 // the file; UNSUPPORTED names a model or normalizer that is not WordPiece's.
 absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& folder);
 
+// The tokenizer of a T5 folder: tokenizer.json, or spiece.model where there is none, with tokenizer_config.json if
+// there is one; what transformers' T5TokenizerFast makes of the same files. BASE_INVALID names the file; UNSUPPORTED
+// names what T5TokenizerFast does not do.
+absl::StatusOr<std::unique_ptr<const GenerativeTokenizer>> LoadGenerativeTokenizer(const std::filesystem::path& folder);
+
 }  // namespace tenon::engine

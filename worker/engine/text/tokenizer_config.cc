@@ -1,5 +1,6 @@
 #include "worker/engine/text/tokenizer_config.h"
 
+#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -33,26 +34,6 @@ std::optional<bool> ReadFlag(JsonFields& fields, const std::string& key) {
   return fields.Bool(key, false);
 }
 
-absl::Status ReadAdded(const nlohmann::json& decoder, std::vector<AddedToken>* tokens) {
-  const auto error = [](const std::string& what) {
-    return TenonError(Reason::kBaseInvalid, absl::StrCat(kFile, ": added_tokens_decoder ", what),
-                      "added_tokens_decoder");
-  };
-  if (!decoder.is_object()) return error("must be an object");
-  for (const auto& [key, item] : decoder.items()) {
-    int32_t id = -1;
-    const auto [end, problem] = std::from_chars(key.data(), key.data() + key.size(), id);
-    if (problem != std::errc() || end != key.data() + key.size() || id < 0 || id > kMaxId) {
-      return error(absl::StrCat("has \"", key, "\", which is not an id"));
-    }
-    if (!item.is_object()) return error("must hold objects");
-    ASSIGN_OR_RETURN(AddedToken token, ReadAddedToken(item, absl::StrCat(kFile, ": added_tokens_decoder")));
-    token.id = id;
-    tokens->push_back(std::move(token));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 void TokenizerConfig::Apply(BertNormalizerOptions* options) const {
@@ -71,10 +52,33 @@ absl::StatusOr<AddedToken> ReadAddedToken(const nlohmann::json& object, const st
   token.single_word = fields.Bool("single_word", false);
   token.lstrip = fields.Bool("lstrip", false);
   token.rstrip = fields.Bool("rstrip", false);
-  token.normalized = fields.Bool("normalized", !fields.Bool("special", false));
+  token.special = fields.Bool("special", false);
+  token.normalized = fields.Bool("normalized", !token.special);
   if (token.content.empty()) fields.Fail("content", "is missing");
   RETURN_IF_ERROR(fields.status());
   return token;
+}
+
+absl::StatusOr<std::vector<AddedToken>> ReadAddedTokensDecoder(const nlohmann::json& decoder) {
+  std::vector<AddedToken> tokens;
+  const auto error = [](const std::string& what) {
+    return TenonError(Reason::kBaseInvalid, absl::StrCat(kFile, ": added_tokens_decoder ", what),
+                      "added_tokens_decoder");
+  };
+  if (!decoder.is_object()) return error("must be an object");
+  for (const auto& [key, item] : decoder.items()) {
+    int32_t id = -1;
+    const auto [end, problem] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (problem != std::errc() || end != key.data() + key.size() || id < 0 || id > kMaxId) {
+      return error(absl::StrCat("has \"", key, "\", which is not an id"));
+    }
+    if (!item.is_object()) return error("must hold objects");
+    ASSIGN_OR_RETURN(AddedToken token, ReadAddedToken(item, absl::StrCat(kFile, ": added_tokens_decoder")));
+    token.id = id;
+    tokens.push_back(std::move(token));
+  }
+  std::stable_sort(tokens.begin(), tokens.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  return tokens;
 }
 
 absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(const std::string& text) {
@@ -96,7 +100,9 @@ absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(const std::string& text) {
   config.mask_token = ReadToken(fields, "mask_token", "[MASK]");
   RETURN_IF_ERROR(fields.status());
   const nlohmann::json* decoder = fields.Get("added_tokens_decoder");
-  if (decoder != nullptr) RETURN_IF_ERROR(ReadAdded(*decoder, &config.added_tokens));
+  if (decoder != nullptr) {
+    ASSIGN_OR_RETURN(config.added_tokens, ReadAddedTokensDecoder(*decoder));
+  }
   return config;
 }
 

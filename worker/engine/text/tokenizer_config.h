@@ -30,7 +30,9 @@ struct TokenizerConfig {
 // `text` is the file's, or empty when there is none.
 absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(const std::string& text);
 
-// content, single_word, lstrip, rstrip and normalized of one token; `file` is named in errors.
+// content, single_word, lstrip, rstrip, normalized and special of one token; `file` is named in errors.
 absl::StatusOr<AddedToken> ReadAddedToken(const nlohmann::json& object, const std::string& file);
+// added_tokens_decoder, an object of tokens by id, in the order of the ids.
+absl::StatusOr<std::vector<AddedToken>> ReadAddedTokensDecoder(const nlohmann::json& decoder);
 
 }  // namespace tenon::engine

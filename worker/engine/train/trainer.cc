@@ -94,6 +94,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const B
                                                          const std::optional<std::filesystem::path>& initial) {
   return Guarded([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
     RETURN_IF_ERROR(formats::CheckTrainOptions(options));
+    if (base->generates()) return TenonError(Reason::kUnsupported, "a base that writes texts is not trained here");
     ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(*base, options.max_input_tokens));
     Site site{.base = base};
     ASSIGN_OR_RETURN(site.data, TokenizeData(data, base->tokenizer(), max_tokens));

@@ -198,5 +198,16 @@ TEST_F(HostileAdapterTest, MissingFiles) {
   EXPECT_EQ(GetReason(Load()), Reason::kAdapterInvalid);
 }
 
+// A base that only encodes has no use for an adapter of a model that writes.
+TEST_F(HostileAdapterTest, AnAdapterOfAnotherTask) {
+  std::ifstream in(Adapter() / "tenon.json");
+  nlohmann::json config = nlohmann::json::parse(in);
+  config["task"] = "seq2seq";
+  config["labels"] = nlohmann::json::array();
+  std::ofstream(Adapter() / "tenon.json") << config.dump();
+  EXPECT_EQ(GetReason(Load()), Reason::kAdapterInvalid);
+  EXPECT_EQ(GetField(Load()), "task");
+}
+
 }  // namespace
 }  // namespace tenon::engine

@@ -28,7 +28,8 @@ double Expected(const AttentionInput& in, const AttentionSpan& span, int64_t que
       dot += static_cast<double>(in.q.data[(span.first_query + query) * in.q.stride + head + d]) *
              in.k.data[(span.first_key + key) * in.k.stride + head + d];
     }
-    scores.push_back(dot * in.scale);
+    const float* bias = in.bias.At(column / in.head_size);
+    scores.push_back(dot * in.scale + (bias == nullptr ? 0.0 : bias[key - query]));
     top = std::max(top, scores.back());
   }
   for (int64_t key = 0; key < span.keys; ++key) {
@@ -40,7 +41,8 @@ double Expected(const AttentionInput& in, const AttentionSpan& span, int64_t que
 }
 
 // Rows of these lengths in one fused [T, 3 * hidden] product, as an encoder makes it.
-void Compare(const std::vector<int64_t>& lengths, int64_t heads, int64_t head_size, float spread, double tolerance) {
+void Compare(const std::vector<int64_t>& lengths, int64_t heads, int64_t head_size, float spread, double tolerance,
+             const DistanceBias& bias = {}) {
   const int64_t hidden = heads * head_size;
   std::vector<AttentionSpan> spans;
   int64_t tokens = 0;
@@ -54,7 +56,8 @@ void Compare(const std::vector<int64_t>& lengths, int64_t heads, int64_t head_si
                           {qkv.data() + 2 * hidden, 3 * hidden},
                           heads,
                           head_size,
-                          1 / std::sqrt(static_cast<float>(head_size))};
+                          1 / std::sqrt(static_cast<float>(head_size)),
+                          bias};
   std::vector<float> out(static_cast<size_t>(tokens * hidden), NAN);
   Attend(in, spans, 0, static_cast<int64_t>(spans.size()) * heads, out.data(), hidden);
   double worst = 0;
@@ -105,6 +108,14 @@ TEST(Attend, WhatIsNotANumberStaysSo) {
       }
     }
   }
+}
+
+TEST(Attend, AddsABiasByDistance) {
+  constexpr int64_t kReach = 79, kStride = 2 * kReach + 1 + 15;
+  const std::vector<float> table = Random(3 * kStride, 5, 2);
+  std::vector<int64_t> lengths = {80};
+  for (int64_t length = 1; length <= 40; ++length) lengths.push_back(length);
+  Compare(lengths, 3, 16, 1, 1e-5, {table.data() + kReach, kStride});
 }
 
 TEST(Attend, OneQueryOfARowAndUnitsByHalves) {

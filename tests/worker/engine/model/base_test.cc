@@ -9,6 +9,9 @@
 #include "nlohmann/json.hpp"
 #include "tests/common/formats/temp_folder.h"
 #include "tests/worker/engine/tiny_base.h"
+#include "tests/worker/engine/tiny_t5.h"
+#include "worker/engine/generate/decoder.h"
+#include "worker/engine/infer.h"
 #include "worker/engine/model/encoder.h"
 
 namespace tenon::engine {
@@ -108,6 +111,51 @@ TEST(Base, RefusesACutFile) {
   const auto file = (folder / "base") / "model.safetensors";
   std::filesystem::resize_file(file, std::filesystem::file_size(file) - 7);
   EXPECT_FALSE(Base::Load(folder / "base", {}).ok());
+}
+
+TEST(Base, OneThatGenerates) {
+  const TempFolder folder;
+  testing::WriteTinyT5(folder / "base");
+  ChangeConfig(folder / "base", "task_specific_params", {{"summarization", {{"prefix", "sum up: "}}}});
+  const auto loaded = Base::Load(folder / "base", {.digest = "abc"});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const Base& base = **loaded;
+  EXPECT_TRUE(base.generates());
+  EXPECT_EQ(base.summary_prefix(), "sum up: ");
+  EXPECT_EQ(base.generation_limits().vocab_size, 64);
+  EXPECT_EQ(base.generation_limits().prefix_tokens, 1);
+  EXPECT_EQ(base.generation_defaults().decoder_start_token_id, 0);
+  EXPECT_EQ(base.generation_defaults().eos_token_ids, std::vector<int32_t>{1});
+  EXPECT_TRUE(base.labels().empty());
+  EXPECT_EQ(base.default_max_tokens(), 512);
+  EXPECT_GT(base.ResidentBytes(), 0);
+  const std::vector<int32_t> ids = base.tokenizer().Encode("ab", 64).ids;
+  EXPECT_EQ(ids.back(), 1);
+  EXPECT_EQ(base.generative_tokenizer().Decode(ids), "ab");
+  EXPECT_EQ(GetReason(base.encoder(Precision::kFp32).status()), Reason::kUnsupported);
+  EXPECT_TRUE(WarmUp(base).ok());
+  const auto decoder = base.NewDecoder();
+  ASSERT_TRUE(decoder.ok()) << decoder.status();
+  EXPECT_EQ((*decoder)->vocab_size(), 64);
+}
+
+TEST(Base, OneThatOnlyEncodesWritesNothing) {
+  const TempFolder folder;
+  WriteTinyBase(folder / "base");
+  const auto base = Base::Load(folder / "base", {});
+  ASSERT_TRUE(base.ok()) << base.status();
+  EXPECT_FALSE((*base)->generates());
+  EXPECT_EQ(GetReason((*base)->NewDecoder().status()), Reason::kUnsupported);
+}
+
+TEST(Base, AVocabularyLargerThanTheModelIsRefused) {
+  const TempFolder folder;
+  testing::TinyT5 small;
+  small.vocab = 20;
+  testing::WriteTinyT5(folder / "base", small);
+  const absl::Status status = Base::Load(folder / "base", {}).status();
+  EXPECT_EQ(GetReason(status), Reason::kBaseInvalid);
+  EXPECT_EQ(GetField(status), "vocab_size");
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ TEST(ParsePrecision, KnowsTwo) {
   EXPECT_EQ(*ParsePrecision("fp32"), Precision::kFp32);
   EXPECT_EQ(*ParsePrecision("bf16"), Precision::kBf16);
   EXPECT_EQ(GetReason(ParsePrecision("fp16").status()), Reason::kOptionInvalid);
+  EXPECT_NE(ParsePrecision("fp16").status().message().find("overflow"), absl::string_view::npos) << "says why";
 }
 
 }  // namespace

@@ -1,0 +1,28 @@
+#include "common/formats/base_config.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/formats/config_json.h"
+#include "common/formats/json_fields.h"
+#include "common/formats/status.h"
+
+namespace tenon::formats {
+
+absl::StatusOr<BaseConfig> ReadBaseConfig(const std::filesystem::path& folder) {
+  ASSIGN_OR_RETURN(const nlohmann::json json, ReadConfigJson(folder));
+  JsonFields fields(json, kConfigFile, Reason::kBaseInvalid);
+  const std::string type = fields.String("model_type", "bert");
+  if (type != "bert" && type != "t5") {
+    fields.Unsupported("model_type", absl::StrCat("\"", type, "\" is not supported; bert and t5 are"));
+  }
+  RETURN_IF_ERROR(fields.status());
+  if (type == "t5") {
+    ASSIGN_OR_RETURN(BaseConfig config, ReadT5Config(folder));
+    return config;
+  }
+  ASSIGN_OR_RETURN(BaseConfig config, ReadBertConfig(folder));
+  return config;
+}
+
+}  // namespace tenon::formats

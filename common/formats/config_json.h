@@ -1,0 +1,16 @@
+// A base's config.json as JSON. Internal to common/formats.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "absl/status/statusor.h"
+
+namespace tenon::formats {
+
+inline constexpr char kConfigFile[] = "config.json";
+
+// The folder's config.json, which must hold an object. BASE_INVALID.
+absl::StatusOr<nlohmann::json> ReadConfigJson(const std::filesystem::path& folder);
+
+}  // namespace tenon::formats

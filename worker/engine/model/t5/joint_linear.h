@@ -1,0 +1,37 @@
+// Frozen linear layers without a bias that read the same states, computed in one product. Engine-internal, torch
+// inside.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "worker/engine/model/encoder.h"
+#include "worker/engine/model/linear.h"
+
+namespace tenon::engine {
+
+class JointLinear {
+ public:
+  JointLinear() = default;
+  // Modules' names in a checkpoint, without `.weight`; each has as many outputs. weight [modules * out, in].
+  JointLinear(std::vector<std::string> modules, at::Tensor weight);
+
+  // x W^T, what adapters add to each module by `hooks.linear`, and the activation behind both: [lines, in] ->
+  // [lines, modules * out]. For inference.
+  at::Tensor operator()(const at::Tensor& x, const ForwardHooks& hooks, Lines lines,
+                        Activation activation = Activation::kNone) const;
+
+  // The product of a module alone, for its own use.
+  const Linear& linear() const { return linear_; }
+  Linear& linear() { return linear_; }
+  int64_t Bytes() const { return linear_.Bytes(); }
+
+ private:
+  std::vector<std::string> modules_;
+  Linear linear_;
+};
+
+}  // namespace tenon::engine

@@ -1,0 +1,165 @@
+#include "worker/engine/text/t5_tokenizer.h"
+
+#include <algorithm>
+#include <limits>
+#include <unordered_set>
+#include <utility>
+
+#include "common/formats/status.h"
+#include "common/formats/utf8.h"
+#include "worker/engine/text/clean_up.h"
+#include "worker/engine/text/unicode.h"
+
+namespace tenon::engine {
+namespace {
+
+constexpr std::string_view kMeta = "\xE2\x96\x81";  // U+2581, what stands for a space in a piece
+constexpr CodePoint kMetaCodePoint = 0x2581;
+
+// Malformed bytes become U+FFFD, one each.
+std::string Repaired(const std::string& text) {
+  std::string good;
+  const char* const end = text.data() + text.size();
+  for (const char* p = text.data(); p != end;) {
+    char bytes[4];
+    good.append(bytes, static_cast<size_t>(WriteUtf8(ReadUtf8(&p, end), bytes)));
+  }
+  return good;
+}
+
+// Cuts normalized text at white space, marks where words begin with U+2581, and also cuts before each such mark that
+// the text itself has.
+template <typename Word>
+class WordCutter {
+ public:
+  explicit WordCutter(Word word) : word_(std::move(word)) {}
+
+  // False once a word's callback gave false.
+  bool Put(std::string_view part) {
+    const char* const end = part.data() + part.size();
+    for (const char* p = part.data(); p != end;) {
+      const char* const begin = p;
+      const CodePoint c = ReadUtf8(&p, end);
+      if (c < 0x80 ? c == ' ' || (c >= '\t' && c <= '\r') : IsWhitespace(c)) {
+        if (!Finish()) return false;
+        continue;
+      }
+      if (c == kMetaCodePoint) {
+        if (!Finish()) return false;
+      } else if (text_.empty()) {
+        text_ = kMeta;
+      }
+      text_.append(begin, p);
+    }
+    return true;
+  }
+  // Ends the word at hand, also at the end of the text.
+  bool Finish() {
+    if (text_.empty()) return true;
+    const bool more = word_(text_);
+    text_.clear();
+    return more;
+  }
+
+ private:
+  Word word_;
+  std::string text_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<const T5Tokenizer>> T5Tokenizer::Create(T5Spec spec) {
+  // The id that transformers gives T5's unknown piece, whatever the files say; their readers see to it that they agree.
+  constexpr int32_t kUnknown = 2;
+  ASSIGN_OR_RETURN(Unigram model, Unigram::Create(spec.pieces, kUnknown));
+  return std::unique_ptr<const T5Tokenizer>(new T5Tokenizer(std::move(model), std::move(spec)));
+}
+
+T5Tokenizer::T5Tokenizer(Unigram model, T5Spec spec)
+    : model_(std::move(model)), charsmap_(std::move(spec.charsmap)), clean_up_spaces_(spec.clean_up_spaces) {
+  for (UnigramPiece& piece : spec.pieces) tokens_.push_back({std::move(piece.text)});
+  std::vector<AddedToken> raw, normalized;
+  std::unordered_set<std::string> known, special;
+  for (AddedToken& token : spec.added_tokens) {
+    if (!known.insert(token.content).second) continue;
+    token.id = model_.Find(token.content);
+    if (token.id < 0) {
+      token.id = static_cast<int32_t>(tokens_.size());
+      tokens_.push_back({token.content});
+    }
+    if (token.special) special.insert(token.content);
+    if (token.content == spec.eos_token) eos_ = token.id;
+    if (token.normalized) token.content = charsmap_.Normalize(token.content);
+    (token.normalized ? normalized : raw).push_back(std::move(token));
+  }
+  // By text: a piece may occur twice.
+  for (Token& token : tokens_) token.special = special.count(token.text) > 0;
+  raw_ = AddedTokens(std::move(raw));
+  normalized_ = AddedTokens(std::move(normalized));
+}
+
+void T5Tokenizer::Append(const std::string& text, size_t limit, std::vector<int32_t>* ids) const {
+  Unigram::Workspace workspace;
+  WordCutter words([&](const std::string& word) {
+    model_.Encode(word, &workspace, ids);
+    return ids->size() <= limit;
+  });
+  const auto put = [&](std::string_view part) { return words.Put(part); };
+  const auto add = [&](int32_t id) {
+    ids->push_back(id);
+    return ids->size() <= limit;
+  };
+  for (const TextPiece& piece : raw_.Cut(text)) {
+    const char* const begin = text.data() + piece.begin;
+    const char* const end = text.data() + piece.end;
+    if (piece.id >= 0) {
+      if (!add(piece.id)) return;
+    } else if (normalized_.empty()) {
+      if (!charsmap_.Run(begin, end, put) || !words.Finish()) return;
+    } else {
+      const std::string clean = charsmap_.Normalize(std::string_view(begin, piece.end - piece.begin));
+      for (const TextPiece& part : normalized_.Cut(clean)) {
+        const std::string_view bytes = std::string_view(clean).substr(part.begin, part.end - part.begin);
+        if (part.id >= 0 ? !add(part.id) : !words.Put(bytes) || !words.Finish()) return;
+      }
+    }
+  }
+}
+
+Encoding T5Tokenizer::Encode(const std::string& text, int64_t max_tokens) const {
+  Encoding encoding;
+  const size_t room = static_cast<size_t>(std::max<int64_t>(max_tokens, 0));
+  const size_t limit = room > 0 ? room - 1 : 0;
+  Append(formats::IsValidUtf8(text) ? text : Repaired(text), limit, &encoding.ids);
+  encoding.truncated = encoding.ids.size() > limit || room == 0;
+  encoding.ids.resize(std::min(encoding.ids.size(), limit));
+  if (room > 0) encoding.ids.push_back(eos_);
+  return encoding;
+}
+
+std::vector<int32_t> T5Tokenizer::EncodePiece(const std::string& text) const {
+  std::vector<int32_t> ids;
+  Append(formats::IsValidUtf8(text) ? text : Repaired(text), std::numeric_limits<size_t>::max(), &ids);
+  return ids;
+}
+
+std::string T5Tokenizer::Decode(absl::Span<const int32_t> ids) const {
+  std::string text;
+  bool first = true;
+  for (const int32_t id : ids) {
+    if (id < 0 || static_cast<size_t>(id) >= tokens_.size() || tokens_[static_cast<size_t>(id)].special) continue;
+    std::string_view rest = tokens_[static_cast<size_t>(id)].text;
+    while (!rest.empty()) {
+      const size_t mark = std::min(rest.find(kMeta), rest.size());
+      text.append(rest.substr(0, mark));
+      if (mark == rest.size()) break;
+      // A mark begins a word, so the first token's is no space.
+      if (!first) text.push_back(' ');
+      rest.remove_prefix(mark + kMeta.size());
+    }
+    first = false;
+  }
+  return clean_up_spaces_ ? CleanUpSpaces(std::move(text)) : text;
+}
+
+}  // namespace tenon::engine
