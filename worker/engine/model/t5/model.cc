@@ -4,6 +4,7 @@
 #include <ATen/ops/embedding.h>
 
 #include <cmath>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "worker/engine/model/attend.h"
