@@ -46,8 +46,29 @@ def test_another_system_is_told_what_to_do(tmp_path, os_release):
 
 
 def test_no_registry_is_named():
-    for path in ("deploy/install.sh", "deploy/lib.sh", "deploy/quickstart.sh", "tests/run.sh", ".ci/run"):
+    for path in ("deploy/install.sh", "deploy/lib.sh", "deploy/quickstart.sh", "deploy/sentencepiece.sh", "tests/run.sh", ".ci/run"):
         assert not re.search(r"--index-url|--extra-index|--registry|https?://(?!127\.0\.0\.1)", (ROOT / path).read_text()), path
+
+
+def test_sentencepiece_is_built_once_from_a_pinned_source(tmp_path):
+    text = (ROOT / "deploy/sentencepiece.sh").read_text()
+    version = re.search(r"^version=(\d+\.\d+\.\d+)$", text, re.M).group(1)
+    assert re.search(r"^sha256=[0-9a-f]{64}$", text, re.M) and "--require-hashes" in text and "--no-binary" in text
+    # Debian's has another protobuf inside, as has the one that the source would build by default.
+    assert "-DSPM_PROTOBUF_PROVIDER=package" in text
+    assert not [name for name in packages("deploy/packages.txt") if "sentencepiece" in name]
+    # Where it is already, nothing is fetched: there is not even a Python here.
+    (tmp_path / "deploy").mkdir()
+    for name in ("sentencepiece.sh", "lib.sh"):
+        shutil.copy(ROOT / "deploy" / name, tmp_path / "deploy" / name)
+    (tmp_path / "build/sentencepiece").mkdir(parents=True)
+    (tmp_path / "build/sentencepiece/version").write_text(version + "\n")
+    command = ["bash", tmp_path / "deploy/sentencepiece.sh"]
+    assert subprocess.run(command, stdin=subprocess.DEVNULL).returncode == 0
+    (tmp_path / "build/sentencepiece/version").write_text("0.1.97\n")
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode != 0 and version in done.stderr
+    assert not (tmp_path / "build/sentencepiece/version").exists()
 
 
 def test_the_quickstart_stops_what_it_started():

@@ -130,12 +130,14 @@ def test_added_tokens_of_every_kind(json_folder):
             tokenizers.AddedToken("<right>er", normalized=False),
             tokenizers.AddedToken("<one>", single_word=True, normalized=False),
             tokenizers.AddedToken("two words", normalized=False),
+            tokenizers.AddedToken("＜hidden＞", normalized=True, special=True),
+            tokenizers.AddedToken("the", normalized=True),
         ]
     )
     folder = json_folder / "saved"
     reference.save_pretrained(folder)
     texts = ["a NewToken b", "newtokens", "xＥbène Ebène. Ebe\u0300ne", "a   <left> b", "a <right>   b", "a <right>er b", "a<one>b <one>",
-             "<one>. x<one> <left><left>  <left>", "</s></s> <right> \u3000<left>NewToken", "two words two  words", "ＮewToken"]  # fmt: skip
+             "<one>. x<one> <left><left>  <left>", "</s></s> <right> \u3000<left>NewToken", "two words two  words", "ＮewToken", "<hidden>＜hidden＞ the Ｔhe other"]  # fmt: skip
     assert_equal(folder, texts * len(LENGTHS))
 
 

@@ -14,8 +14,12 @@ std::string CleanUpSpaces(std::string text);
 // Where, in a text that was or may have been cleaned up, the end begins that reads differently once more follows: "do "
 // may become "do!", "it '" may become "it's" or "it 'd". All before it stays.
 inline size_t SettledBeforeCleanUp(std::string_view text) {
-  for (const std::string_view open : {" n'", " 'v", " 'r", " '", " n", " ", "'"}) {
-    if (text.ends_with(open)) return text.size() - open.size();
+  // More than one of them: what a rule leaves may be another's beginning, as in "do n ' t".
+  for (size_t before = text.size() + 1; text.size() < before;) {
+    before = text.size();
+    for (const std::string_view open : {" ", "'", " n", " n'", " 'v", " 'r"}) {
+      if (text.ends_with(open)) text.remove_suffix(open.size());
+    }
   }
   return text.size();
 }

@@ -25,12 +25,13 @@ struct T5Config {
 
   // All added tokens in the order in which transformers adds them: `own`, of the tokenizer's file, unless added_tokens
   // stands for them; the named ones; extra_tokens, else `otherwise`.
-  std::vector<AddedToken> AddedTokensAfter(std::vector<AddedToken> own,
-                                           const std::vector<std::string>& otherwise) const;
+  std::vector<AddedToken> AddedTokensAfter(std::vector<AddedToken> own, const std::vector<AddedToken>& otherwise) const;
 };
 
+// A token that is left out of decoded text.
+AddedToken SpecialToken(const std::string& content);
 // <extra_id_0> and on, `count` of them.
-std::vector<std::string> Sentinels(int64_t count);
+std::vector<AddedToken> Sentinels(int64_t count);
 
 // `text` is the file's, or empty when there is none. BASE_INVALID names the key; UNSUPPORTED one that asks for what is
 // not done here (truncation_side, split_special_tokens).

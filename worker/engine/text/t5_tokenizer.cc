@@ -85,14 +85,17 @@ T5Tokenizer::T5Tokenizer(Unigram model, T5Spec spec)
     token.id = model_.Find(token.content);
     if (token.id < 0) {
       token.id = static_cast<int32_t>(tokens_.size());
-      tokens_.push_back({token.content});
+      tokens_.emplace_back();
     }
     if (token.special) special.insert(token.content);
     if (token.content == spec.eos_token) eos_ = token.id;
     if (token.normalized) token.content = charsmap_.Normalize(token.content);
+    // Also what it is decoded to is normalized then.
+    tokens_[static_cast<size_t>(token.id)].text = token.content;
     (token.normalized ? normalized : raw).push_back(std::move(token));
   }
-  // By text: a piece may occur twice.
+  // By text, as the reference has it: a piece may occur twice, and a special token that normalization changes is
+  // decoded.
   for (Token& token : tokens_) token.special = special.count(token.text) > 0;
   raw_ = AddedTokens(std::move(raw));
   normalized_ = AddedTokens(std::move(normalized));

@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
-
 #include "common/formats/status.h"
 #include "worker/engine/text/piece_trie.h"
 
@@ -38,7 +36,7 @@ TEST(PieceTrie, FindsEveryPieceThatATextBeginsWith) {
   EXPECT_EQ(trie.Find("\xFF"), 7);
   EXPECT_EQ(trie.Find(""), -1);
   EXPECT_TRUE(PieceTrie().empty());
-  EXPECT_TRUE(PieceTrie({}).empty());
+  EXPECT_TRUE(PieceTrie({{"", 1}}).empty());
   EXPECT_EQ(PieceTrie().Find("a"), -1);
   EXPECT_FALSE(trie.empty());
 }
