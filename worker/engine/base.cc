@@ -1,5 +1,9 @@
 #include "worker/engine/base.h"
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 #include <algorithm>
 #include <utility>
 
@@ -35,11 +39,13 @@ struct Base::State {
   // One that generates: then `generative` is there.
   formats::T5Config t5;
   std::unique_ptr<const GenerativeTokenizer> generative;
-  GenerationOptions generation;
+  GenerationOptions generation, summary;
   PrecisionCopies<T5Model> models;
 
   absl::Status Read(const std::filesystem::path& folder);
   absl::Status CheckVocabulary(const Tokenizer& of, int64_t vocab_size) const;
+  // Memory that loading needed for a while: pages of the file, and what malloc keeps of freed copies.
+  void GiveBack() const;
 };
 
 Base::Base(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -50,12 +56,21 @@ absl::Status Base::State::CheckVocabulary(const Tokenizer& of, int64_t vocab_siz
   return TenonError(Reason::kBaseInvalid, "the tokenizer has more tokens than config.json's vocab_size", "vocab_size");
 }
 
+void Base::State::GiveBack() const {
+  weights->DropPages();
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
+}
+
 absl::Status Base::State::Read(const std::filesystem::path& folder) {
   ASSIGN_OR_RETURN(formats::BaseConfig config, formats::ReadBaseConfig(folder));
   if (auto* family = std::get_if<formats::T5Config>(&config)) {
     t5 = std::move(*family);
     ASSIGN_OR_RETURN(generative, LoadGenerativeTokenizer(folder));
     ASSIGN_OR_RETURN(generation, ReadGenerationConfig(folder));
+    if (!generation.decoder_start_token_id) generation.decoder_start_token_id = t5.decoder_start_token_id;
+    ASSIGN_OR_RETURN(summary, ReadTaskConfig(folder, "summarization"));
     RETURN_IF_ERROR(CheckVocabulary(*generative, t5.vocab_size));
   } else {
     bert = std::get<formats::BertConfig>(std::move(config));
@@ -95,6 +110,7 @@ int64_t Base::ResidentBytes() const { return state_->encoders.ResidentBytes() + 
 bool Base::generates() const { return state_->generative != nullptr; }
 const GenerationOptions& Base::generation_defaults() const { return state_->generation; }
 const std::string& Base::summary_prefix() const { return state_->t5.summary_prefix; }
+const GenerationOptions& Base::summary_defaults() const { return state_->summary; }
 const GenerativeTokenizer& Base::generative_tokenizer() const { return *state_->generative; }
 
 GenerationLimits Base::generation_limits() const {
@@ -116,7 +132,7 @@ absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision precision
     ASSIGN_OR_RETURN(std::shared_ptr<const Encoder> encoder,
                      Encoder::Load(state_->bert, *state_->weights, state_->options.device, precision,
                                    /*prepare_inference=*/precision == state_->options.precision));
-    state_->weights->DropPages();
+    state_->GiveBack();
     return encoder;
   });
 }
@@ -127,7 +143,7 @@ absl::StatusOr<std::shared_ptr<const T5Model>> Base::t5(Precision precision) con
     ASSIGN_OR_RETURN(std::shared_ptr<const T5Model> model,
                      T5Model::Load(state_->t5, *state_->weights, state_->options.device, precision,
                                    /*prepare_inference=*/precision == state_->options.precision));
-    state_->weights->DropPages();
+    state_->GiveBack();
     return model;
   });
 }
