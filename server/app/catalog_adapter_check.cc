@@ -10,9 +10,11 @@
 #include "absl/strings/str_cat.h"
 #include "common/formats/adapter_config.h"
 #include "common/formats/files.h"
+#include "common/formats/peft_config.h"
 #include "common/formats/safetensors.h"
 #include "common/formats/status.h"
 #include "common/formats/utf8.h"
+#include "common/tuning_options.h"
 
 namespace tenon::server {
 namespace {
@@ -62,18 +64,18 @@ absl::Status CheckLabels(const std::vector<std::string>& labels) {
 }
 
 // tenon.json for an adapter that came from PEFT.
-absl::StatusOr<formats::TenonConfig> Defaults(const formats::LoraConfig& lora, const AdapterBase& base,
+absl::StatusOr<formats::TenonConfig> Defaults(const formats::PeftConfig& peft, const AdapterBase& base,
                                               const std::vector<std::string>& labels,
                                               std::optional<int64_t> head_rows) {
   formats::TenonConfig config;
-  config.method = "lora";
+  config.method = formats::PeftMethod(peft);
   config.base_digest = base.digest;
   config.pooling = base.pooling == v1::POOLING_CLS   ? formats::Pooling::kCls
                    : base.pooling == v1::POOLING_MAX ? formats::Pooling::kMax
                                                      : formats::Pooling::kMean;
   config.normalize = base.normalize;
   if (!head_rows.has_value()) {
-    if (lora.task_type == "SEQ_CLS") {
+    if (formats::PeftTaskType(peft) == "SEQ_CLS") {
       return Invalid("task_type is SEQ_CLS, but the weights have no classifier", kPeftWeights);
     }
     if (!labels.empty()) {
@@ -100,7 +102,7 @@ absl::StatusOr<AdapterFacts> ToFacts(const formats::TenonConfig& config) {
   } else {
     return Invalid(absl::StrCat("tenon.json: unknown task '", config.task, "'"), kTenonConfig);
   }
-  facts.method = config.method == "head" ? v1::METHOD_HEAD : v1::METHOD_LORA;
+  facts.method = MethodOfName(config.method);
   facts.labels = config.labels;
   facts.multi_label = config.multi_label;
   return facts;
@@ -142,33 +144,33 @@ absl::StatusOr<AdapterFacts> CheckStagedAdapter(StagedFolder* folder, const Adap
                                                 const std::vector<std::string>& labels) {
   RETURN_IF_ERROR(CheckLabels(labels));
   const bool head = Has(*folder, kHeadWeights);
-  const bool peft = Has(*folder, kPeftWeights);
-  if (head == peft) {
+  if (head == Has(*folder, kPeftWeights)) {
     return Invalid(head ? "both head.safetensors and adapter_model.safetensors" : "no adapter_model.safetensors",
                    kPeftWeights);
   }
   const std::string weights = head ? kHeadWeights : kPeftWeights;
   ASSIGN_OR_RETURN(const auto tensors,
                    formats::Safetensors::Open(folder->path() / weights, formats::Safetensors::Limits()));
-  ASSIGN_OR_RETURN(const auto head_rows,
-                   HeadRows(*tensors, head ? "classifier.weight" : "base_model.model.classifier.weight"));
-  std::optional<formats::LoraConfig> lora;
-  if (peft) {
+  std::optional<formats::PeftConfig> peft;
+  if (!head) {
     if (!Has(*folder, kPeftConfig)) return Invalid("no adapter_config.json", kPeftConfig);
     ASSIGN_OR_RETURN(const std::string text, ReadJson(*folder, kPeftConfig));
-    ASSIGN_OR_RETURN(lora, formats::ParseLoraConfig(text));
+    ASSIGN_OR_RETURN(peft, formats::ParsePeftConfig(text));
   }
+  ASSIGN_OR_RETURN(const auto head_rows,
+                   HeadRows(*tensors, head ? "classifier.weight" : formats::PeftClassifierWeight(*peft)));
 
   formats::TenonConfig config;
   if (Has(*folder, kTenonConfig)) {
     ASSIGN_OR_RETURN(const std::string text, ReadJson(*folder, kTenonConfig));
     ASSIGN_OR_RETURN(config, formats::ParseTenonConfig(text));
-    if ((config.method == "head") != head) {
-      return Invalid(absl::StrCat("tenon.json says method '", config.method, "', but the weights are ", weights),
+    if (config.method != (head ? "head" : formats::PeftMethod(*peft))) {
+      return Invalid(absl::StrCat("tenon.json says method '", config.method, "', but the files are of ",
+                                  head ? "head" : formats::PeftMethod(*peft)),
                      kTenonConfig);
     }
-  } else if (lora.has_value()) {
-    ASSIGN_OR_RETURN(config, Defaults(*lora, base, labels, head_rows));
+  } else if (peft.has_value()) {
+    ASSIGN_OR_RETURN(config, Defaults(*peft, base, labels, head_rows));
   } else {
     return Invalid("a head adapter needs its tenon.json", kTenonConfig);
   }

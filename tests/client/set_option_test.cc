@@ -76,6 +76,19 @@ TEST_F(SetOptionTest, AnUnknownKeyNamesTheNearest) {
   EXPECT_THAT(message("=1"), testing::HasSubstr("key=value"));
 }
 
+TEST(SetOption, APromptsKeys) {
+  v1::TrainingOptions training;
+  v1::PromptTuningOptions prompt;
+  const auto set = [&](const std::string& assignment) { return SetOption(assignment, {&training, &prompt}); };
+  EXPECT_TRUE(set("num_virtual_tokens=7").ok());
+  EXPECT_TRUE(set("init=text").ok());
+  EXPECT_TRUE(set("init_text=Is this spam, or = ham?").ok());
+  EXPECT_EQ(prompt.num_virtual_tokens(), 7);
+  EXPECT_EQ(prompt.init_text(), "Is this spam, or = ham?");
+  EXPECT_EQ(GetField(set("num_virtual_tokens=many")), "num_virtual_tokens");
+  EXPECT_EQ(GetField(set("r=8")), "r");  // of another method
+}
+
 TEST(Nearest, CountsEdits) {
   EXPECT_EQ(Nearest("sede", {"save_steps", "seed", "epochs"}), "seed");
   EXPECT_EQ(Nearest("x", {}), "");

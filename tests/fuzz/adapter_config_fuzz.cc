@@ -4,6 +4,7 @@
 
 #include "common/formats/adapter_config.h"
 #include "common/formats/module_pattern.h"
+#include "common/formats/peft_config.h"
 #include "common/formats/status.h"
 #include "tests/fuzz/mutate.h"
 
@@ -60,6 +61,30 @@ TEST(AdapterConfigFuzz, LoraConfigsThatAreAcceptedAreUsable) {
       ASSERT_TRUE(std::isfinite(target->scale));
     }
     ASSERT_TRUE(ParseLoraConfig(WriteLoraConfig(*config)).ok()) << WriteLoraConfig(*config);
+  }
+  EXPECT_GT(accepted, 100);
+}
+
+TEST(AdapterConfigFuzz, PromptConfigsThatAreAcceptedReadBack) {
+  fuzz::Mutator mutator(
+      {R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":8,"task_type":"SEQ_CLS","prompt_tuning_init":"RANDOM"})",
+       R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":2,"task_type":"FEATURE_EXTRACTION","token_dim":32})",
+       R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":3,"task_type":"SEQ_CLS","prompt_tuning_init":"TEXT",
+           "prompt_tuning_init_text":"spam?","tokenizer_name_or_path":"t","modules_to_save":["classifier","score"]})"},
+      Words(), 8);
+  int accepted = 0;
+  for (int i = 0; i < 15'000; ++i) {
+    const auto config = ParsePromptConfig(mutator.Next());
+    if (!config.ok()) {
+      const Reason reason = GetReason(config.status());
+      ASSERT_TRUE(reason == Reason::kAdapterInvalid || reason == Reason::kUnsupported) << config.status();
+      continue;
+    }
+    ++accepted;
+    ASSERT_GE(config->num_virtual_tokens, 1);
+    const auto back = ParsePeftConfig(WritePromptConfig(*config));
+    ASSERT_TRUE(back.ok()) << WritePromptConfig(*config) << back.status();
+    ASSERT_EQ(WritePromptConfig(std::get<PromptConfig>(*back)), WritePromptConfig(*config));
   }
   EXPECT_GT(accepted, 100);
 }

@@ -107,13 +107,13 @@ void InferenceQueue::Advance(const CallPtr& call) {
 }
 
 void InferenceQueue::Tokenize(const CallPtr& call) {
-  const int64_t own = call->host == nullptr ? 0 : call->host->config().max_input_tokens;
-  const int64_t limit = own > 0 ? own : call->base->default_max_tokens();
+  const int64_t limit = engine::MaxInputTokens(*call->base, call->host.get());
+  const int64_t virtual_tokens = call->host == nullptr ? 0 : call->host->virtual_tokens();
   std::vector<engine::Encoding> encodings;
   std::vector<int32_t> tokens;
   for (const std::string& text : call->in.texts) {
     encodings.push_back(call->base->tokenizer().Encode(text, limit));
-    tokens.push_back(static_cast<int32_t>(encodings.back().ids.size()));
+    tokens.push_back(static_cast<int32_t>(static_cast<int64_t>(encodings.back().ids.size()) + virtual_tokens));
   }
   absl::MutexLock lock(&mutex_);
   if (!calls_.contains(call->id)) return;

@@ -132,6 +132,27 @@ TEST_F(AdaptersTest, TheSameFilesAgainMakeNoNewRevision) {
   EXPECT_EQ(repeat->default_revision(), second->default_revision());
 }
 
+TEST_F(AdaptersTest, APromptIsReadByItsOwnConfig) {
+  testing::TinyAdapter tiny;
+  tiny.base_digest = base_digest_;
+  testing::WriteTinyPrompt(folder_.path() / "prompt", testing::TinyBase(), tiny);
+  Files files = ReadFolder(folder_.path() / "prompt");
+  const auto adapter = Import(files, "prompt");
+  ASSERT_TRUE(adapter.ok()) << adapter.status();
+  EXPECT_EQ(adapter->method(), v1::METHOD_PROMPT_TUNING);
+  EXPECT_EQ(adapter->task(), v1::TASK_SEQUENCE_CLASSIFICATION);
+  EXPECT_EQ(Export("prompt"), files);
+  // As it comes from PEFT, without our file.
+  files.erase("tenon.json");
+  const auto foreign = Import(files, "foreign", {"bad", "good"});
+  ASSERT_TRUE(foreign.ok()) << foreign.status();
+  EXPECT_EQ(foreign->method(), v1::METHOD_PROMPT_TUNING);
+  EXPECT_EQ(foreign->labels(1), "good");
+  // Files of one method beside another's tenon.json.
+  files["tenon.json"] = Lora().at("tenon.json");
+  EXPECT_REASON(Import(files, "mixed").status(), Reason::kAdapterInvalid, "tenon.json");
+}
+
 TEST_F(AdaptersTest, AHeadAdapterHasItsOwnFiles) {
   const Files files = Head();
   const auto adapter = Import(files, "probe");

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/formats/prompt_config.h"
 #include "common/formats/safetensors.h"
 #include "nlohmann/json.hpp"
 
@@ -204,6 +205,19 @@ void WriteTinyLora(const std::filesystem::path& folder, const TinyBase& base, co
   file.Write(folder / "adapter_model.safetensors");
   WriteText(folder / "adapter_config.json", formats::WriteLoraConfig(lora));
   WriteText(folder / "tenon.json", formats::WriteTenonConfig(AdapterTenonConfig(adapter, "lora"), true));
+}
+
+void WriteTinyPrompt(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter) {
+  std::filesystem::create_directories(folder);
+  formats::PromptConfig prompt;
+  prompt.num_virtual_tokens = adapter.r;
+  prompt.task_type = "SEQ_CLS";
+  TensorFile file(adapter.seed);
+  file.Add("prompt_embeddings", {adapter.r, base.hidden}, 0, 1);
+  AddClassifier(file, "base_model.classifier", base, adapter);
+  file.Write(folder / "adapter_model.safetensors");
+  WriteText(folder / "adapter_config.json", formats::WritePromptConfig(prompt));
+  WriteText(folder / "tenon.json", formats::WriteTenonConfig(AdapterTenonConfig(adapter, "prompt_tuning"), true));
 }
 
 void WriteTinyHead(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter) {

@@ -28,7 +28,7 @@ const std::vector<std::string>& TinyWords();
 std::string TinyText(uint64_t seed, int64_t count);
 
 struct TinyAdapter {
-  int64_t r = 4;
+  int64_t r = 4;  // rank, or virtual tokens
   double alpha = 8;
   std::vector<std::string> target_modules = {"query", "value"};
   std::vector<std::string> labels = {"negative", "positive"};
@@ -43,6 +43,8 @@ struct TinyAdapter {
 
 // Writes a LoRA adapter for sequence classification on a tiny base: PEFT's two files and tenon.json.
 void WriteTinyLora(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter);
+// Writes a soft prompt of `r` virtual tokens for sequence classification: PEFT's two files and tenon.json.
+void WriteTinyPrompt(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter);
 // Writes a `head` adapter: head.safetensors and tenon.json.
 void WriteTinyHead(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter);
 

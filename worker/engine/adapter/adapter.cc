@@ -15,11 +15,11 @@ int64_t AdapterTensors::Bytes() const {
   int64_t bytes = 0;
   for (const auto& [name, pair] : pairs) bytes += TensorBytes(pair.a) + TensorBytes(pair.b);
   for (const auto& [name, module] : modules) bytes += TensorBytes(module.weight) + TensorBytes(module.bias);
-  return bytes;
+  return bytes + TensorBytes(prompt_embeddings);
 }
 
 int64_t AdapterTensors::Parameters() const {
-  int64_t parameters = 0;
+  int64_t parameters = prompt_embeddings.defined() ? prompt_embeddings.numel() : 0;
   for (const auto& [name, pair] : pairs) parameters += pair.a.numel() + pair.b.numel();
   for (const auto& [name, module] : modules) {
     parameters += module.weight.numel() + (module.bias.defined() ? module.bias.numel() : 0);
@@ -43,6 +43,7 @@ absl::StatusOr<std::shared_ptr<const HostAdapter>> HostAdapter::Load(const std::
 const formats::TenonConfig& HostAdapter::config() const { return tensors_->config; }
 int64_t HostAdapter::bytes() const { return tensors_->Bytes(); }
 const AdapterTensors& HostAdapter::tensors() const { return *tensors_; }
+int64_t HostAdapter::virtual_tokens() const { return tensors_->virtual_tokens(); }
 
 int64_t HostAdapter::num_labels() const {
   const auto head = tensors_->modules.find("classifier");
@@ -69,6 +70,8 @@ absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::s
       module.weight = module.weight.to(device, kept);
       if (module.bias.defined()) module.bias = module.bias.to(device, kept);
     }
+    at::Tensor& prompt = tensors->prompt_embeddings;
+    if (prompt.defined()) prompt = prompt.to(device, type).contiguous();
     auto placed = std::shared_ptr<DeviceAdapter>(new DeviceAdapter());
     placed->host_ = std::move(host);
     placed->tensors_ = std::move(tensors);

@@ -3,6 +3,8 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 
+#include <algorithm>
+
 #include "worker/engine/adapter/low_rank.h"
 #include "worker/engine/model/parallel.h"
 
@@ -47,6 +49,22 @@ MixedAdapters::MixedAdapters(std::vector<AdapterSegment> segments) : segments_(s
       if (name != "classifier") modules_.insert(name);
     }
   }
+}
+
+bool MixedAdapters::prompts() const {
+  return std::any_of(segments_.begin(), segments_.end(), [](const AdapterSegment& segment) {
+    return segment.adapter != nullptr && segment.adapter->virtual_tokens() > 0;
+  });
+}
+
+at::Tensor MixedAdapters::PutPrompts(const at::Tensor& words, const PackedBatch& batch) const {
+  for (const AdapterSegment& segment : segments_) {
+    const int64_t count = segment.adapter == nullptr ? 0 : segment.adapter->virtual_tokens();
+    for (int64_t row = segment.first_row; count > 0 && row < segment.first_row + segment.rows; ++row) {
+      words.narrow(0, batch.offsets[row], count).copy_(segment.adapter->prompt_embeddings);
+    }
+  }
+  return words;
 }
 
 at::Tensor MixedAdapters::operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y,

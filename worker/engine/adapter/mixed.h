@@ -1,5 +1,5 @@
-// Many adapters over one batch: what each adds to a linear layer's output, on its own rows. Engine-internal, torch
-// inside.
+// Many adapters over one batch: what each adds to a linear layer's output, or puts in front of a row, on its own rows.
+// Engine-internal, torch inside.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -33,6 +33,11 @@ class MixedAdapters {
   // Whether any segment's adapter has a part in this module.
   bool Has(const std::string& module) const { return modules_.count(module) > 0; }
 
+  // Whether any segment's adapter has virtual tokens.
+  bool prompts() const;
+
+  // A PromptHook: every segment's virtual tokens in front of each of its rows, in the memory of `words`.
+  at::Tensor PutPrompts(const at::Tensor& words, const PackedBatch& batch) const;
   // A LinearHook.
   at::Tensor operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y, Lines lines) const;
 

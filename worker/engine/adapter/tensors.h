@@ -8,6 +8,7 @@
 #include <string>
 
 #include "common/formats/adapter_config.h"
+#include "common/formats/prompt_config.h"
 
 namespace tenon::engine {
 
@@ -24,14 +25,24 @@ struct SavedModule {
   at::Tensor bias;    // [out]; undefined when it has none
 };
 
+// What an adapter may hold; a method fills its own part, and any of them may bring a head.
 struct AdapterTensors {
   formats::TenonConfig config;
-  formats::LoraConfig lora;  // of method `lora`
+  formats::LoraConfig lora;      // of method `lora`
+  formats::PromptConfig prompt;  // of method `prompt_tuning`
   // Keys are module names without task prefix: `encoder.layer.0.attention.self.query`.
   std::map<std::string, LoraPair> pairs;
   // `classifier`, `pooler.dense`, ...
   std::map<std::string, SavedModule> modules;
+  // Embeddings of virtual tokens (Lester et al., 2021): [virtual tokens, hidden], fp32; undefined when there are none.
+  // As PEFT 0.21 runs a BERT with them: they stand in front of a row's first token, take part in attention like any
+  // token, have positions from 0 (the text's go on behind them) and token type 0, and replace word embeddings, so that
+  // the embeddings' norm is behind them. A row's first token is then a virtual one: BertPooler, and the classifier on
+  // it, read that one and not [CLS]; vectors are pooled over virtual tokens and text alike, as sentence-transformers
+  // does.
+  at::Tensor prompt_embeddings;
 
+  int64_t virtual_tokens() const { return prompt_embeddings.defined() ? prompt_embeddings.size(0) : 0; }
   int64_t Bytes() const;
   int64_t Parameters() const;
 };

@@ -55,6 +55,17 @@ absl::Status WriteLora(const std::filesystem::path& folder, const AdapterTensors
   return WriteText(folder / kPeftConfigFile, formats::WriteLoraConfig(adapter.lora));
 }
 
+absl::Status WritePrompt(const std::filesystem::path& folder, const AdapterTensors& adapter) {
+  TensorList tensors;
+  tensors.Add(kPromptTensor, adapter.prompt_embeddings);
+  if (const auto head = adapter.modules.find("classifier"); head != adapter.modules.end()) {
+    tensors.Add(std::string(kPromptClassifier) + ".weight", head->second.weight);
+    tensors.Add(std::string(kPromptClassifier) + ".bias", head->second.bias);
+  }
+  RETURN_IF_ERROR(tensors.Write(folder / kPeftWeightsFile));
+  return WriteText(folder / kPeftConfigFile, formats::WritePromptConfig(adapter.prompt));
+}
+
 absl::Status WriteHead(const std::filesystem::path& folder, const AdapterTensors& adapter) {
   TensorList tensors;
   for (const auto& [module, saved] : adapter.modules) {
@@ -72,7 +83,10 @@ std::string PeftPrefix(const std::string& task_type) {
 
 absl::Status WriteAdapter(const std::filesystem::path& folder, const AdapterTensors& adapter) {
   return Guarded([&]() -> absl::Status {
-    RETURN_IF_ERROR(adapter.config.method == "head" ? WriteHead(folder, adapter) : WriteLora(folder, adapter));
+    const std::string& method = adapter.config.method;
+    RETURN_IF_ERROR(method == "head"            ? WriteHead(folder, adapter)
+                    : method == "prompt_tuning" ? WritePrompt(folder, adapter)
+                                                : WriteLora(folder, adapter));
     return WriteText(folder / kTenonFile, formats::WriteTenonConfig(adapter.config, /*with_job=*/true));
   });
 }

@@ -15,14 +15,18 @@ inline constexpr char kPeftWeightsFile[] = "adapter_model.safetensors";
 inline constexpr char kTenonFile[] = "tenon.json";
 inline constexpr char kHeadWeightsFile[] = "head.safetensors";
 
+// PEFT's names of a soft prompt's tensors: the prompt has no prefix.
+inline constexpr char kPromptTensor[] = "prompt_embeddings";
+inline constexpr char kPromptClassifier[] = "base_model.classifier";
+
 // What stands before a module's name in a PEFT file: `base_model.model.bert.` for SEQ_CLS, whose model wraps the
 // encoder, else `base_model.model.`. The classifier is `base_model.model.classifier` in any case.
 std::string PeftPrefix(const std::string& task_type);
 
-// Writes an adapter into an existing folder: for `lora` adapter_config.json, adapter_model.safetensors and tenon.json,
-// which Hugging Face PEFT opens; for `head` head.safetensors (classifier.weight, classifier.bias) and tenon.json.
-// Tensors are fp32 whatever they were; the same adapter gives the same bytes. What HostAdapter::Load reads back is
-// equal.
+// Writes an adapter into an existing folder: for `lora` and `prompt_tuning` adapter_config.json,
+// adapter_model.safetensors and tenon.json, which Hugging Face PEFT opens; for `head` head.safetensors
+// (classifier.weight, classifier.bias) and tenon.json. Tensors are fp32 whatever they were; the same adapter gives the
+// same bytes. What HostAdapter::Load reads back is equal.
 absl::Status WriteAdapter(const std::filesystem::path& folder, const AdapterTensors& adapter);
 
 }  // namespace tenon::engine

@@ -5,6 +5,7 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/tanh.h>
+#include <ATen/ops/tensor.h>
 
 #include <utility>
 
@@ -57,6 +58,9 @@ class BertEncoder final : public Encoder {
   at::ScalarType dtype() const override { return type_; }
   at::Device device() const override { return device_; }
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const override { return linear_layers_; }
+  at::Tensor CopyWords(const std::vector<int64_t>& ids) const override {
+    return words_.index_select(0, at::tensor(ids, at::kLong).to(device_)).to(at::kFloat);
+  }
   std::pair<at::Tensor, at::Tensor> CopyLinear(const std::string& module) const override;
   int64_t ResidentBytes() const override;
   int64_t RoundTokens(int64_t tokens) const override;
@@ -102,6 +106,10 @@ at::Tensor Run(const Linear& linear, const std::string& module, const at::Tensor
   if (!hooks.inference) return Activate(Hooked(hooks, module, x, linear(x), lines), activation);
   if (!IsHooked(hooks, module)) return linear.Fast(x, activation);
   return Activate(hooks.linear(module, x, linear.Fast(x, Activation::kNone), lines), activation);
+}
+
+at::Tensor Prompted(const ForwardHooks& hooks, const at::Tensor& words, const PackedBatch& batch) {
+  return hooks.prompts ? hooks.prompts(words, batch) : words;
 }
 
 at::Tensor Dropped(const ForwardHooks& hooks, const at::Tensor& x) {
@@ -217,10 +225,11 @@ int64_t BertEncoder::RoundTokens(int64_t tokens) const {
 
 at::Tensor BertEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hooks) const {
   if (hooks.inference && fused_) {
-    const at::Tensor x = at::embedding(words_, batch.ids).to(at::kFloat);
+    const at::Tensor x = Prompted(hooks, at::embedding(words_, batch.ids).to(at::kFloat), batch);
     return NormalizedInPlace(x, at::embedding(positions_, batch.positions).to(at::kFloat), wide_embedding_norm_);
   }
-  const at::Tensor x = at::embedding(words_, batch.ids) + at::embedding(positions_, batch.positions);
+  const at::Tensor words = Prompted(hooks, at::embedding(words_, batch.ids), batch);
+  const at::Tensor x = words + at::embedding(positions_, batch.positions);
   return Dropped(hooks, Normalized(x, embedding_norm_));
 }
 

@@ -116,6 +116,30 @@ TEST_F(AdapterTest, WhatIsWrittenReadsBackEqual) {
                         first->tensors().modules.at("classifier").weight));
 }
 
+TEST_F(AdapterTest, APromptReadsBackEqual) {
+  tiny_.r = 6;
+  testing::WriteTinyPrompt(folder_ / "prompt", shape_, tiny_);
+  const auto first = HostAdapter::Load(folder_ / "prompt", *base_);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ((*first)->config().method, "prompt_tuning");
+  EXPECT_EQ((*first)->virtual_tokens(), 6);
+  EXPECT_EQ((*first)->tensors().Parameters(), 6 * 32 + 2 * 32 + 2);
+  EXPECT_EQ((*first)->bytes(), 4 * (*first)->tensors().Parameters());
+  std::filesystem::create_directories(folder_ / "written");
+  ASSERT_TRUE(WriteAdapter(folder_ / "written", (*first)->tensors()).ok());
+  const auto second = HostAdapter::Load(folder_ / "written", *base_);
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_TRUE(at::equal((*second)->tensors().prompt_embeddings, (*first)->tensors().prompt_embeddings));
+  EXPECT_TRUE(at::equal((*second)->tensors().modules.at("classifier").weight,
+                        (*first)->tensors().modules.at("classifier").weight));
+  // From PEFT it comes without our file.
+  std::filesystem::remove(folder_ / "written" / "tenon.json");
+  const auto foreign = HostAdapter::Load(folder_ / "written", *base_);
+  ASSERT_TRUE(foreign.ok()) << foreign.status();
+  EXPECT_EQ((*foreign)->config().method, "prompt_tuning");
+  EXPECT_EQ((*foreign)->config().labels.size(), 2u);
+}
+
 TEST_F(AdapterTest, AWrittenHeadReadsBackEqual) {
   testing::WriteTinyHead(folder_ / "head", shape_, tiny_);
   const auto first = *HostAdapter::Load(folder_ / "head", *base_);

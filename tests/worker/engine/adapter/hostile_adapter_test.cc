@@ -172,6 +172,46 @@ TEST_F(HostileAdapterTest, RankZero) {
   EXPECT_FALSE(Load().ok());
 }
 
+TEST_F(HostileAdapterTest, MethodThatTheFilesAreNotOf) {
+  ChangeConfig("tenon.json", "method", "prompt_tuning");
+  ExpectInvalid("method");
+}
+
+TEST_F(HostileAdapterTest, PromptsThatDoNotFit) {
+  testing::TinyAdapter tiny;
+  tiny.base_digest = base_->digest();
+  const auto fresh = [&] {
+    testing::WriteTinyPrompt(Adapter(), {}, tiny);
+    EXPECT_TRUE(Load().ok()) << Load();
+  };
+  for (const char* key : {"token_dim", "num_layers", "num_attention_heads"}) {
+    fresh();
+    ChangeConfig("adapter_config.json", key, 7);
+    ExpectInvalid(key);
+  }
+  fresh();
+  ChangeConfig("adapter_config.json", "num_virtual_tokens", 5);
+  ExpectInvalid("prompt_embeddings");
+  fresh();
+  ChangeConfig("adapter_config.json", "num_virtual_tokens", 62);  // of 64 positions two would be left
+  ExpectInvalid("num_virtual_tokens");
+  fresh();
+  Change([](Contents& c) { c.Add("prompt_embeddings", {4, 48}); });
+  ExpectInvalid("prompt_embeddings");
+  fresh();
+  Change([](Contents& c) { c.Remove("prompt_embeddings"); });
+  ExpectInvalid("prompt_embeddings");
+  fresh();
+  Change([](Contents& c) { c.Remove("base_model.classifier.weight"); });
+  ExpectInvalid("base_model.classifier.weight");
+  fresh();
+  Change([](Contents& c) { c.Add("base_model.model.classifier.weight", {2, 32}); });  // a LoRA's name
+  ExpectInvalid("base_model.model.classifier.weight");
+  fresh();
+  Change([](Contents& c) { c.values["prompt_embeddings"][3] = std::nanf(""); });
+  ExpectInvalid("prompt_embeddings");
+}
+
 TEST_F(HostileAdapterTest, CutAndGarbledFilesNeverCrash) {
   std::ifstream in(Weights(), std::ios::binary);
   const std::string whole((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
