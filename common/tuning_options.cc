@@ -35,4 +35,22 @@ absl::StatusOr<formats::PromptConfig> ToPromptConfig(v1::PromptTuningOptions opt
   return config;
 }
 
+void FillBottleneck(v1::BottleneckOptions& options) {
+  if (!options.has_layout()) options.set_layout("seq_bn");
+  const auto layout = formats::ParseLayout(options.layout());
+  if (!layout.ok()) return;
+  const formats::BottleneckConfig config = formats::LayoutConfig(*layout);
+  if (!options.has_reduction_factor()) options.set_reduction_factor(config.reduction_factor);
+  if (!options.has_non_linearity()) options.set_non_linearity(config.non_linearity);
+}
+
+absl::StatusOr<formats::BottleneckConfig> ToBottleneckConfig(v1::BottleneckOptions options) {
+  FillBottleneck(options);
+  ASSIGN_OR_RETURN(const formats::BottleneckLayout layout, formats::ParseLayout(options.layout()));
+  formats::BottleneckConfig config = formats::LayoutConfig(layout);
+  config.reduction_factor = options.reduction_factor();
+  config.non_linearity = options.non_linearity();
+  return config;
+}
+
 }  // namespace tenon

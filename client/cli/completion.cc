@@ -40,7 +40,7 @@ std::string BashScript(const CLI::App& app) {
       "\"$current\")); return ;;\n"
       "    --output) COMPREPLY=($(compgen -W 'table json' -- \"$current\")); return ;;\n"
       "    --task) COMPREPLY=($(compgen -W 'sequence_classification feature_extraction' -- \"$current\")); return ;;\n"
-      "    --method) COMPREPLY=($(compgen -W 'lora prompt_tuning head' -- \"$current\")); return ;;\n"
+      "    --method) COMPREPLY=($(compgen -W 'lora prompt_tuning bottleneck head' -- \"$current\")); return ;;\n"
       "  esac\n"
       "  previous=\n"
       "  for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"

@@ -72,7 +72,7 @@ absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
                                             "\" is not supported; sequence_classification and feature_extraction are"));
   }
   config.method = fields.String("method", "");
-  static const auto* methods = new std::set<std::string>{"head", "lora", "prompt_tuning"};
+  static const auto* methods = new std::set<std::string>{"bottleneck", "head", "lora", "prompt_tuning"};
   if (!methods->contains(config.method)) {
     fields.Unsupported(
         "method", absl::StrCat("\"", config.method, "\" is not supported; ", absl::StrJoin(*methods, ", "), " are"));

@@ -82,6 +82,8 @@ absl::Status CheckTrainOptions(const TrainOptions& o) {
       return CheckLora(o.lora);
     case Method::kPromptTuning:
       return CheckPromptOptions(o.prompt);
+    case Method::kBottleneck:
+      return CheckBottleneckOptions(o.bottleneck);
   }
   return absl::OkStatus();
 }

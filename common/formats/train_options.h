@@ -10,17 +10,19 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/formats/adapter_config.h"
+#include "common/formats/bottleneck_config.h"
 #include "common/formats/prompt_config.h"
 
 namespace tenon::formats {
 
-enum class Method { kHead, kLora, kPromptTuning };
+enum class Method { kHead, kLora, kPromptTuning, kBottleneck };
 enum class Schedule { kLinear, kCosine, kConstant };
 
 struct TrainOptions {
   Method method = Method::kLora;
-  LoraConfig lora;      // for kLora
-  PromptConfig prompt;  // for kPromptTuning
+  LoraConfig lora;              // for kLora
+  PromptConfig prompt;          // for kPromptTuning
+  BottleneckConfig bottleneck;  // for kBottleneck
   double learning_rate = 1e-3;
   Schedule schedule = Schedule::kLinear;
   int64_t warmup_steps = 0;

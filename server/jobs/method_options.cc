@@ -14,7 +14,8 @@ struct OptionField {
   v1::Method method;
   const char* name;
 };
-constexpr OptionField kOptionFields[] = {{v1::METHOD_LORA, "lora"}, {v1::METHOD_PROMPT_TUNING, "prompt_tuning"}};
+constexpr OptionField kOptionFields[] = {
+    {v1::METHOD_LORA, "lora"}, {v1::METHOD_PROMPT_TUNING, "prompt_tuning"}, {v1::METHOD_BOTTLENECK, "bottleneck"}};
 
 const google::protobuf::FieldDescriptor& Field(const OptionField& field) {
   return *v1::FinetuneJob::descriptor()->FindFieldByName(field.name);
@@ -79,6 +80,10 @@ void FillMethodOptions(const v1::FinetuneJob& requested, v1::FinetuneJob& job) {
       *job.mutable_prompt_tuning() = requested.prompt_tuning();
       FillPromptTuning(*job.mutable_prompt_tuning());
       break;
+    case v1::METHOD_BOTTLENECK:
+      *job.mutable_bottleneck() = requested.bottleneck();
+      FillBottleneck(*job.mutable_bottleneck());
+      break;
     default:
       break;
   }
@@ -97,6 +102,11 @@ absl::Status ReadMethodOptions(const v1::FinetuneJob& job, formats::TrainOptions
     case v1::METHOD_PROMPT_TUNING: {
       options.method = formats::Method::kPromptTuning;
       ASSIGN_OR_RETURN(options.prompt, ToPromptConfig(job.prompt_tuning()));
+      break;
+    }
+    case v1::METHOD_BOTTLENECK: {
+      options.method = formats::Method::kBottleneck;
+      ASSIGN_OR_RETURN(options.bottleneck, ToBottleneckConfig(job.bottleneck()));
       break;
     }
     default:

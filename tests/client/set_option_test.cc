@@ -89,6 +89,18 @@ TEST(SetOption, APromptsKeys) {
   EXPECT_EQ(GetField(set("r=8")), "r");  // of another method
 }
 
+TEST(SetOption, ABottlenecksKeys) {
+  v1::TrainingOptions training;
+  v1::BottleneckOptions block;
+  const auto set = [&](const std::string& assignment) { return SetOption(assignment, {&training, &block}); };
+  EXPECT_TRUE(set("layout=par_bn").ok());
+  EXPECT_TRUE(set("reduction_factor=2.5").ok());
+  EXPECT_TRUE(set("non_linearity=tanh").ok());
+  EXPECT_EQ(block.layout(), "par_bn");
+  EXPECT_EQ(block.reduction_factor(), 2.5);
+  EXPECT_EQ(GetField(set("reduction_factor=half")), "reduction_factor");
+}
+
 TEST(Nearest, CountsEdits) {
   EXPECT_EQ(Nearest("sede", {"save_steps", "seed", "epochs"}), "seed");
   EXPECT_EQ(Nearest("x", {}), "");

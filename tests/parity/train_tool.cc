@@ -36,7 +36,12 @@ absl::StatusOr<TrainOptions> ReadOptions(const Json& json) {
   const std::string method = json.value("method", "lora");
   options.method = method == "head"            ? Method::kHead
                    : method == "prompt_tuning" ? Method::kPromptTuning
+                   : method == "bottleneck"    ? Method::kBottleneck
                                                : Method::kLora;
+  ASSIGN_OR_RETURN(const auto layout, formats::ParseLayout(json.value("layout", "seq_bn")));
+  options.bottleneck = formats::LayoutConfig(layout);
+  options.bottleneck.reduction_factor = json.value("reduction_factor", options.bottleneck.reduction_factor);
+  options.bottleneck.non_linearity = json.value("non_linearity", options.bottleneck.non_linearity);
   options.prompt.num_virtual_tokens = json.value("num_virtual_tokens", options.prompt.num_virtual_tokens);
   ASSIGN_OR_RETURN(options.prompt.init, formats::ParsePromptInit(json.value("init", "random")));
   options.prompt.init_text = json.value("init_text", "");

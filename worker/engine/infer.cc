@@ -144,6 +144,12 @@ void Batch::Forward() {
   const MixedAdapters mixed(segments_);
   ForwardHooks hooks;
   hooks.inference = true;
+  if (mixed.blocks()) {
+    hooks.blocks = [&mixed](const std::string& module, const at::Tensor& h, const at::Tensor& residual,
+                            const FrozenNorm& norm,
+                            Lines lines) { return mixed.AddBlocks(module, h, residual, norm, lines); };
+    hooks.has_block = [&mixed](const std::string& module) { return mixed.HasBlock(module); };
+  }
   if (mixed.prompts()) {
     hooks.prompts = [&mixed](const at::Tensor& words, const PackedBatch& batch) {
       return mixed.PutPrompts(words, batch);

@@ -54,6 +54,12 @@ absl::Status ReadMethod(const v1::FinetuneJob& spec, engine::TrainOptions& to) {
       to.prompt.base_model_name_or_path = spec.base();
       return absl::OkStatus();
     }
+    case v1::METHOD_BOTTLENECK: {
+      to.method = engine::Method::kBottleneck;
+      ASSIGN_OR_RETURN(to.bottleneck, ToBottleneckConfig(spec.bottleneck()));
+      to.bottleneck.model_name = spec.base();
+      return absl::OkStatus();
+    }
     case v1::METHOD_HEAD:
       to.method = engine::Method::kHead;
       return absl::OkStatus();

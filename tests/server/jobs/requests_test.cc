@@ -110,6 +110,30 @@ TEST(FinetuneRequestTest, APromptHasItsOwnDefaults) {
   EXPECT_EQ(GetField(NormalizeFinetune(request, 1).status()), "finetune_job.prompt_tuning");
 }
 
+TEST(FinetuneRequestTest, ABottlenecksLayoutDecidesItsDefaults) {
+  v1::FinetuneJob request = Lora();
+  request.set_method(v1::METHOD_BOTTLENECK);
+  const auto plain = NormalizeFinetune(request, 1);
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_DOUBLE_EQ(plain->training().learning_rate(), 1e-3);
+  EXPECT_EQ(plain->bottleneck().layout(), "seq_bn");
+  EXPECT_DOUBLE_EQ(plain->bottleneck().reduction_factor(), 16);
+  EXPECT_EQ(plain->bottleneck().non_linearity(), "relu");
+  request.mutable_bottleneck()->set_layout("double_seq_bn");
+  EXPECT_EQ(NormalizeFinetune(request, 1)->bottleneck().non_linearity(), "swish");
+  request.mutable_bottleneck()->set_layout("par_bn");
+  EXPECT_DOUBLE_EQ(NormalizeFinetune(request, 1)->bottleneck().reduction_factor(), 2);
+  request.mutable_bottleneck()->set_reduction_factor(4);
+  EXPECT_DOUBLE_EQ(NormalizeFinetune(request, 1)->bottleneck().reduction_factor(), 4);
+  request.set_method(v1::METHOD_HEAD);
+  EXPECT_EQ(GetField(NormalizeFinetune(request, 1).status()), "finetune_job.bottleneck");
+}
+
+void SpoilBottleneck(v1::FinetuneJob& job, const std::function<void(v1::BottleneckOptions&)>& spoil) {
+  job.set_method(v1::METHOD_BOTTLENECK);
+  spoil(*job.mutable_bottleneck());
+}
+
 void SpoilPrompt(v1::FinetuneJob& job, const std::function<void(v1::PromptTuningOptions&)>& spoil) {
   job.set_method(v1::METHOD_PROMPT_TUNING);
   spoil(*job.mutable_prompt_tuning());
@@ -176,6 +200,12 @@ INSTANTIATE_TEST_SUITE_P(
                  [](Job& j) { j.mutable_lora()->set_bias("lora_only"); }},
         BadField{"finetune_job.lora", Reason::kOptionInvalid,
                  [](Job& j) { j.mutable_lora()->add_target_modules(std::string(40'000, 'a')); }},
+        BadField{"finetune_job.bottleneck.layout", Reason::kOptionInvalid,
+                 [](Job& j) { SpoilBottleneck(j, [](auto& block) { block.set_layout("pfeiffer"); }); }},
+        BadField{"finetune_job.bottleneck.reduction_factor", Reason::kOptionInvalid,
+                 [](Job& j) { SpoilBottleneck(j, [](auto& block) { block.set_reduction_factor(0); }); }},
+        BadField{"finetune_job.bottleneck.non_linearity", Reason::kOptionInvalid,
+                 [](Job& j) { SpoilBottleneck(j, [](auto& block) { block.set_non_linearity("step"); }); }},
         BadField{"finetune_job.prompt_tuning.num_virtual_tokens", Reason::kOptionInvalid,
                  [](Job& j) { SpoilPrompt(j, [](auto& prompt) { prompt.set_num_virtual_tokens(0); }); }},
         BadField{"finetune_job.prompt_tuning.init", Reason::kOptionInvalid,

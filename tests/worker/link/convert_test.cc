@@ -60,6 +60,19 @@ TEST(ToTrainOptions, KnowsEveryMethod) {
   EXPECT_EQ(said->prompt.init_text, "spam?");
   spec.mutable_prompt_tuning()->set_init("magic");
   EXPECT_EQ(GetField(ToTrainOptions(spec, 100).status()), "init");
+  spec.set_method(v1::METHOD_BOTTLENECK);
+  spec.mutable_bottleneck()->set_layout("par_bn");
+  spec.mutable_bottleneck()->set_non_linearity("tanh");
+  const auto block = ToTrainOptions(spec, 100);
+  ASSERT_TRUE(block.ok()) << block.status();
+  EXPECT_EQ(block->method, engine::Method::kBottleneck);
+  EXPECT_EQ(block->learning_rate, 1e-3);
+  EXPECT_TRUE(block->bottleneck.parallel);
+  EXPECT_EQ(block->bottleneck.reduction_factor, 2);
+  EXPECT_EQ(block->bottleneck.scaling, 4);
+  EXPECT_EQ(block->bottleneck.non_linearity, "tanh");
+  spec.mutable_bottleneck()->set_layout("magic");
+  EXPECT_EQ(GetField(ToTrainOptions(spec, 100).status()), "layout");
   spec.set_method(v1::METHOD_HEAD);
   EXPECT_EQ(ToTrainOptions(spec, 100)->method, engine::Method::kHead);
   // A newer server's method is no LoRA.

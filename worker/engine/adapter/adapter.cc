@@ -11,18 +11,29 @@
 
 namespace tenon::engine {
 
+namespace {
+
+int64_t ModuleBytes(const SavedModule& module) { return TensorBytes(module.weight) + TensorBytes(module.bias); }
+int64_t ModuleParameters(const SavedModule& module) {
+  return module.weight.numel() + (module.bias.defined() ? module.bias.numel() : 0);
+}
+
+}  // namespace
+
 int64_t AdapterTensors::Bytes() const {
   int64_t bytes = 0;
   for (const auto& [name, pair] : pairs) bytes += TensorBytes(pair.a) + TensorBytes(pair.b);
-  for (const auto& [name, module] : modules) bytes += TensorBytes(module.weight) + TensorBytes(module.bias);
+  for (const auto& [name, module] : modules) bytes += ModuleBytes(module);
+  for (const auto& [name, block] : bottlenecks) bytes += ModuleBytes(block.down) + ModuleBytes(block.up);
   return bytes + TensorBytes(prompt_embeddings);
 }
 
 int64_t AdapterTensors::Parameters() const {
   int64_t parameters = prompt_embeddings.defined() ? prompt_embeddings.numel() : 0;
   for (const auto& [name, pair] : pairs) parameters += pair.a.numel() + pair.b.numel();
-  for (const auto& [name, module] : modules) {
-    parameters += module.weight.numel() + (module.bias.defined() ? module.bias.numel() : 0);
+  for (const auto& [name, module] : modules) parameters += ModuleParameters(module);
+  for (const auto& [name, block] : bottlenecks) {
+    parameters += ModuleParameters(block.down) + ModuleParameters(block.up);
   }
   return parameters;
 }
@@ -69,6 +80,11 @@ absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::s
       const at::ScalarType kept = name == "classifier" ? at::kFloat : type;
       module.weight = module.weight.to(device, kept);
       if (module.bias.defined()) module.bias = module.bias.to(device, kept);
+    }
+    for (auto& [name, block] : tensors->bottlenecks) {
+      block.down = {block.down.weight.to(device, type), block.down.bias.to(device, type)};
+      block.up = {(block.up.weight * block.scale).to(device, type), (block.up.bias * block.scale).to(device, type)};
+      block.scale = 1;
     }
     at::Tensor& prompt = tensors->prompt_embeddings;
     if (prompt.defined()) prompt = prompt.to(device, type).contiguous();

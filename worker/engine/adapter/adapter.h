@@ -16,8 +16,8 @@ namespace tenon::engine {
 
 struct AdapterTensors;  // worker/engine/adapter/tensors.h, torch inside
 
-// An adapter's files, read and checked against a base: LoRA factors or a soft prompt, and the classification head where
-// it has one. Host memory. Immutable, safe from any thread.
+// An adapter's files, read and checked against a base: LoRA factors, a soft prompt or bottlenecks, and the
+// classification head where it has one. Host memory. Immutable, safe from any thread.
 class HostAdapter {
  public:
   // Reads adapter_config.json + adapter_model.safetensors (PEFT) or tenon.json + head.safetensors (method `head`).

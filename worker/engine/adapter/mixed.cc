@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "worker/engine/adapter/bottleneck.h"
 #include "worker/engine/adapter/low_rank.h"
 #include "worker/engine/model/parallel.h"
 
@@ -45,10 +46,26 @@ MixedAdapters::MixedAdapters(std::vector<AdapterSegment> segments) : segments_(s
   for (const AdapterSegment& segment : segments_) {
     if (segment.adapter == nullptr) continue;
     for (const auto& [name, pair] : segment.adapter->pairs) modules_.insert(name);
+    for (const auto& [name, block] : segment.adapter->bottlenecks) blocks_.insert(name);
     for (const auto& [name, module] : segment.adapter->modules) {
       if (name != "classifier") modules_.insert(name);
     }
   }
+}
+
+at::Tensor MixedAdapters::AddBlocks(const std::string& module, const at::Tensor& h, const at::Tensor& residual,
+                                    const FrozenNorm& norm, Lines lines) const {
+  const bool by_row = lines == Lines::kRows;
+  for (const AdapterSegment& segment : segments_) {
+    if (segment.adapter == nullptr) continue;
+    const auto block = segment.adapter->bottlenecks.find(module);
+    if (block == segment.adapter->bottlenecks.end()) continue;
+    const int64_t first = by_row ? segment.first_row : segment.first_token;
+    const int64_t count = by_row ? segment.rows : segment.tokens;
+    const at::Tensor own = h.narrow(0, first, count);
+    own.add_(RunBottleneck(block->second, segment.adapter->bottleneck, own, residual.narrow(0, first, count), norm));
+  }
+  return h;
 }
 
 bool MixedAdapters::prompts() const {

@@ -33,6 +33,13 @@ class MixedAdapters {
   // Whether any segment's adapter has a part in this module.
   bool Has(const std::string& module) const { return modules_.count(module) > 0; }
 
+  // Whether any segment's adapter has bottlenecks, and whether any has one behind this module.
+  bool blocks() const { return !blocks_.empty(); }
+  bool HasBlock(const std::string& module) const { return blocks_.count(module) > 0; }
+  // A BlockHook.
+  at::Tensor AddBlocks(const std::string& module, const at::Tensor& h, const at::Tensor& residual,
+                       const FrozenNorm& norm, Lines lines) const;
+
   // Whether any segment's adapter has virtual tokens.
   bool prompts() const;
 
@@ -43,7 +50,7 @@ class MixedAdapters {
 
  private:
   std::vector<AdapterSegment> segments_;
-  std::set<std::string> modules_;
+  std::set<std::string> modules_, blocks_;
 };
 
 }  // namespace tenon::engine

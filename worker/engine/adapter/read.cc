@@ -9,6 +9,7 @@
 #include "common/formats/peft_config.h"
 #include "common/formats/status.h"
 #include "worker/engine/adapter/adapter_file.h"
+#include "worker/engine/adapter/read_bottleneck.h"
 #include "worker/engine/adapter/read_prompt.h"
 #include "worker/engine/adapter/write.h"
 
@@ -92,7 +93,7 @@ absl::Status TakePairs(AdapterFile& file, const std::string& prefix, const Adapt
   return absl::OkStatus();
 }
 
-formats::TenonConfig DefaultConfig(const char* method, const AdapterTensors& adapter, const AdapterSite& site) {
+formats::TenonConfig DefaultConfig(const std::string& method, const AdapterTensors& adapter, const AdapterSite& site) {
   formats::TenonConfig config;
   const auto head = adapter.modules.find(kClassifier);
   const bool classifies = head != adapter.modules.end();
@@ -121,27 +122,45 @@ absl::StatusOr<AdapterTensors> ReadLora(AdapterFile& file, const formats::LoraCo
   return adapter;
 }
 
-absl::StatusOr<AdapterTensors> ReadPeft(const std::filesystem::path& folder, const AdapterSite& site,
-                                        std::optional<formats::TenonConfig> config) {
+// The adapter in the folder's own format, and the method that its config is of; `labels` where a format has them.
+absl::StatusOr<AdapterTensors> ReadForeign(const std::filesystem::path& folder, const AdapterSite& site,
+                                           std::string* method, std::vector<std::string>* labels) {
+  if (IsAdapterHub(folder)) {
+    *method = "bottleneck";
+    return ReadBottleneck(folder, site, labels);
+  }
   ASSIGN_OR_RETURN(const std::string text,
                    formats::ReadFile(folder / kPeftConfigFile, kMaxConfigBytes, Reason::kAdapterInvalid));
   ASSIGN_OR_RETURN(const formats::PeftConfig peft, formats::ParsePeftConfig(text));
-  const char* method = formats::PeftMethod(peft);
-  if (config && config->method != method) {
-    return InvalidAdapter(
-        absl::StrCat("tenon.json says method ", config->method, ", adapter_config.json is of ", method), "method");
-  }
+  *method = formats::PeftMethod(peft);
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kPeftWeightsFile));
   const auto* prompt = std::get_if<formats::PromptConfig>(&peft);
   ASSIGN_OR_RETURN(AdapterTensors adapter, prompt != nullptr
                                                ? ReadPrompt(file, *prompt, site)
                                                : ReadLora(file, std::get<formats::LoraConfig>(peft), site));
+  RETURN_IF_ERROR(file.CheckAllTaken());
+  return adapter;
+}
+
+absl::StatusOr<AdapterTensors> ReadInserted(const std::filesystem::path& folder, const AdapterSite& site,
+                                            std::optional<formats::TenonConfig> config) {
+  std::string method;
+  std::vector<std::string> labels;
+  ASSIGN_OR_RETURN(AdapterTensors adapter, ReadForeign(folder, site, &method, &labels));
+  if (config && config->method != method) {
+    return InvalidAdapter(
+        absl::StrCat("tenon.json says method ", config->method, ", adapter_config.json is of ", method), "method");
+  }
   if (adapter.modules.count(kClassifier) > 0 && site.linear_layers.count("pooler.dense") == 0) {
     return InvalidAdapter("the adapter's classifier reads the pooler's output, and the base has no pooler",
                           "pooler.dense");
   }
-  RETURN_IF_ERROR(file.CheckAllTaken());
-  adapter.config = config ? *std::move(config) : DefaultConfig(method, adapter, site);
+  if (config) {
+    adapter.config = *std::move(config);
+  } else {
+    adapter.config = DefaultConfig(method, adapter, site);
+    if (!labels.empty()) adapter.config.labels = std::move(labels);
+  }
   RETURN_IF_ERROR(CheckLabels(adapter));
   return adapter;
 }
@@ -151,7 +170,7 @@ absl::StatusOr<AdapterTensors> ReadPeft(const std::filesystem::path& folder, con
 absl::StatusOr<AdapterTensors> ReadAdapter(const std::filesystem::path& folder, const AdapterSite& site) {
   ASSIGN_OR_RETURN(std::optional<formats::TenonConfig> config, ReadTenonConfig(folder, site));
   if (config && config->method == "head") return ReadHead(folder, site, *std::move(config));
-  return ReadPeft(folder, site, std::move(config));
+  return ReadInserted(folder, site, std::move(config));
 }
 
 }  // namespace tenon::engine

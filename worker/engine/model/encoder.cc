@@ -116,6 +116,11 @@ at::Tensor Dropped(const ForwardHooks& hooks, const at::Tensor& x) {
   return hooks.dropout ? hooks.dropout(x, hooks.hidden_dropout) : x;
 }
 
+at::Tensor WithBlock(const ForwardHooks& hooks, const std::string& module, const at::Tensor& h,
+                     const at::Tensor& residual, const FrozenNorm& norm, Lines lines) {
+  return hooks.blocks && hooks.has_block(module) ? hooks.blocks(module, h, residual, norm, lines) : h;
+}
+
 // a + b; in inference in a's memory, which nobody else reads.
 at::Tensor Sum(const at::Tensor& a, const at::Tensor& b, const ForwardHooks& hooks) {
   return hooks.inference ? a.add_(b) : a + b;
@@ -276,14 +281,20 @@ at::Tensor BertEncoder::FusedLayerOfFirstTokens(const BertLayer& layer, const at
 
 at::Tensor BertEncoder::BehindAttention(const BertLayer& layer, const at::Tensor& context, const at::Tensor& x,
                                         const ForwardHooks& hooks, Lines lines) const {
-  const at::Tensor attended = Run(layer.attention_output, layer.names.attention_output, context, hooks, lines);
   const bool fused = hooks.inference && fused_;
-  const at::Tensor middle = fused ? NormalizedInPlace(attended, x, layer.wide_attention_norm)
-                                  : Normalized(Sum(Dropped(hooks, attended), x, hooks), layer.attention_norm);
-  const at::Tensor wide = Run(layer.intermediate, layer.names.intermediate, middle, hooks, lines, activation_);
-  const at::Tensor narrow = Run(layer.output, layer.names.output, wide, hooks, lines);
-  if (fused) return NormalizedInPlace(narrow, middle, layer.wide_output_norm);
-  return Normalized(Sum(Dropped(hooks, narrow), middle, hooks), layer.output_norm);
+  // Behind a sub-layer's last product: dropout, an adapter's block, residual and norm.
+  const auto finish = [&](const std::string& module, const at::Tensor& product, const at::Tensor& residual,
+                          const FrozenNorm& norm) {
+    const at::Tensor h = WithBlock(hooks, module, Dropped(hooks, product), residual, norm, lines);
+    return fused ? NormalizedInPlace(h, residual, norm) : Normalized(Sum(h, residual, hooks), norm);
+  };
+  const LayerNames& names = layer.names;
+  const at::Tensor middle =
+      finish(names.attention_output, Run(layer.attention_output, names.attention_output, context, hooks, lines), x,
+             fused ? layer.wide_attention_norm : layer.attention_norm);
+  const at::Tensor wide = Run(layer.intermediate, names.intermediate, middle, hooks, lines, activation_);
+  return finish(names.output, Run(layer.output, names.output, wide, hooks, lines), middle,
+                fused ? layer.wide_output_norm : layer.output_norm);
 }
 
 at::Tensor BertEncoder::Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const {

@@ -30,6 +30,14 @@ enum class Lines { kTokens, kRows };
 using LinearHook =
     std::function<at::Tensor(const std::string& module, const at::Tensor& x, const at::Tensor& y, Lines lines)>;
 
+struct FrozenNorm;  // worker/engine/model/fused.h
+
+// Adds a bottleneck's part behind a sub-layer's last product. `module` names that product; h [lines, hidden] is its
+// output after dropout, to which `residual` will be added and `norm` applied. Returns h + delta; in inference h may be
+// changed in place.
+using BlockHook = std::function<at::Tensor(const std::string& module, const at::Tensor& h, const at::Tensor& residual,
+                                           const FrozenNorm& norm, Lines lines)>;
+
 // Puts the embeddings of virtual tokens where Pack left room for them. `words` [T, hidden] are the batch's word
 // embeddings, which may be changed in place in inference. Returns them with the prompts in.
 using PromptHook = std::function<at::Tensor(const at::Tensor& words, const PackedBatch& batch)>;
@@ -52,6 +60,9 @@ struct ForwardHooks {
   LinearHook linear;  // may be empty
   // Whether `linear` changes this module's output; empty: it may change any.
   std::function<bool(const std::string& module)> adapts;
+  BlockHook blocks;  // may be empty
+  // Whether `blocks` changes anything behind this module; set with it.
+  std::function<bool(const std::string& module)> has_block;
   PromptHook prompts;   // may be empty
   DropoutHook dropout;  // may be empty
   double hidden_dropout = 0, attention_dropout = 0;

@@ -28,6 +28,8 @@ Network::Network(const Encoder& encoder, const TrainableAdapter& adapter, const 
     : encoder_(encoder), adapter_(adapter), rates_(rates), dropout_(dropout) {
   hooks_.linear = adapter.Hook(dropout);
   hooks_.prompts = adapter.Prompts();
+  hooks_.blocks = adapter.Blocks(dropout);
+  hooks_.has_block = [&adapter](const std::string& module) { return adapter.HasBlock(module); };
   if (encoder.device().is_cpu()) hooks_.fused = std::make_shared<FusedHooks>(adapter.Fused(dropout));
   if (dropout != nullptr) {
     hooks_.dropout = [dropout](const at::Tensor& x, double p) { return (*dropout)(x, p); };

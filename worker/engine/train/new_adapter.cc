@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
+#include "worker/engine/adapter/write.h"
 #include "worker/engine/train/random.h"
 
 namespace tenon::engine {
@@ -123,6 +124,24 @@ AdapterTensors NewPrompt(const Encoder& encoder, const TrainOptions& options, ab
   return adapter;
 }
 
+AdapterTensors NewBottleneck(const Encoder& encoder, const formats::BottleneckConfig& config, Initializer& init) {
+  constexpr double kDeviation = 0.02;
+  const formats::BertConfig& base = encoder.config();
+  const int64_t hidden = base.hidden_size, width = formats::BottleneckWidth(config, hidden);
+  AdapterTensors adapter;
+  adapter.bottleneck = config;
+  adapter.bottleneck.hidden_size = hidden;
+  for (const std::string& module : BottleneckModules(config, base.num_hidden_layers)) {
+    Bottleneck& block = adapter.bottlenecks[module];
+    block.down = {config.parallel ? init.Uniform(width, hidden) : init.Normal(width, hidden, kDeviation),
+                  init.Zeros({width})};
+    block.up = {config.parallel ? init.Zeros({hidden, width}) : init.Normal(hidden, width, kDeviation),
+                init.Zeros({hidden})};
+    block.scale = config.scaling;
+  }
+  return adapter;
+}
+
 }  // namespace
 
 absl::StatusOr<AdapterTensors> NewAdapter(const Encoder& encoder, const TrainOptions& options,
@@ -131,6 +150,8 @@ absl::StatusOr<AdapterTensors> NewAdapter(const Encoder& encoder, const TrainOpt
   AdapterTensors adapter;
   if (options.method == Method::kPromptTuning) {
     adapter = NewPrompt(encoder, options, init_tokens, init);
+  } else if (options.method == Method::kBottleneck) {
+    adapter = NewBottleneck(encoder, options.bottleneck, init);
   } else {
     ASSIGN_OR_RETURN(adapter, NewLora(encoder, options.lora, init));
   }

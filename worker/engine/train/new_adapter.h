@@ -18,6 +18,8 @@ namespace tenon::engine {
 // `modules_to_save`. OPTION_INVALID when no layer matches; UNSUPPORTED names a module that cannot be trained whole.
 // Prompt: as PEFT begins one: numbers of deviation 1, or embeddings of words drawn from the vocabulary, or of
 // `init_tokens` (not empty for PromptInit::kText), cut or repeated to the prompt's length.
+// Bottleneck: as AdapterHub begins one: weights of deviation 0.02 and no biases; a parallel block's down as LoRA's A
+// and its up zero.
 absl::StatusOr<AdapterTensors> NewAdapter(const Encoder& encoder, const TrainOptions& options,
                                           const formats::TenonConfig& config, absl::Span<const int32_t> init_tokens);
 

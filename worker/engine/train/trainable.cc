@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/formats/status.h"
+#include "worker/engine/adapter/bottleneck.h"
 #include "worker/engine/train/new_adapter.h"
 
 namespace tenon::engine {
@@ -53,6 +54,19 @@ absl::Status TakeInitial(const AdapterTensors& initial, const at::Device& device
     RETURN_IF_ERROR(take(name, found->second.a, pair.a));
     RETURN_IF_ERROR(take(name, found->second.b, pair.b));
   }
+  if (initial.bottlenecks.size() != adapter.bottlenecks.size()) {
+    return TenonError(Reason::kAdapterInvalid, "the initial adapter has its blocks elsewhere", "layout");
+  }
+  for (auto& [name, block] : adapter.bottlenecks) {
+    const auto found = initial.bottlenecks.find(name);
+    if (found == initial.bottlenecks.end()) {
+      return TenonError(Reason::kAdapterInvalid, absl::StrCat("the initial adapter has no block behind ", name), name);
+    }
+    RETURN_IF_ERROR(take(name, found->second.down.weight, block.down.weight));
+    RETURN_IF_ERROR(take(name, found->second.down.bias, block.down.bias));
+    RETURN_IF_ERROR(take(name, found->second.up.weight, block.up.weight));
+    RETURN_IF_ERROR(take(name, found->second.up.bias, block.up.bias));
+  }
   for (auto& [name, module] : adapter.modules) {
     const auto found = initial.modules.find(name);
     if (found == initial.modules.end()) continue;  // a feature-extraction adapter starts with a new head
@@ -69,6 +83,12 @@ void VisitTensors(AdapterTensors& adapter, Visit visit) {
   for (auto& [module, pair] : adapter.pairs) {
     visit(module + ".lora_A", module, pair.a, true);
     visit(module + ".lora_B", module, pair.b, true);
+  }
+  for (auto& [module, block] : adapter.bottlenecks) {
+    visit(module + ".adapter_down.weight", module, block.down.weight, true);
+    visit(module + ".adapter_down.bias", module, block.down.bias, false);
+    visit(module + ".adapter_up.weight", module, block.up.weight, true);
+    visit(module + ".adapter_up.bias", module, block.up.bias, false);
   }
   for (auto& [module, saved] : adapter.modules) {
     visit(module + ".weight", module, saved.weight, true);
@@ -133,6 +153,19 @@ FusedHooks TrainableAdapter::Fused(JobDropout* dropout) const {
     return LowRank{pair.a, pair.b, pair.scale, 0, next(adapter_.lora.dropout)};
   };
   return hooks;
+}
+
+BlockHook TrainableAdapter::Blocks(JobDropout* dropout) const {
+  if (adapter_.bottlenecks.empty()) return nullptr;
+  return [this, dropout](const std::string& module, const at::Tensor& h, const at::Tensor& residual,
+                         const FrozenNorm& norm, Lines) -> at::Tensor {
+    // fp32 whatever the base is, as LoRA's branch.
+    const at::Tensor wide = h.to(at::kFloat);
+    at::Tensor delta =
+        RunBottleneck(adapter_.bottlenecks.at(module), adapter_.bottleneck, wide, residual.to(at::kFloat), norm);
+    if (dropout != nullptr) delta = (*dropout)(delta, adapter_.bottleneck.dropout);
+    return (wide + delta).to(h.scalar_type());
+  };
 }
 
 PromptHook TrainableAdapter::Prompts() const {

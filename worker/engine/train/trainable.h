@@ -49,6 +49,9 @@ class TrainableAdapter {
 
   // Adds the adapter's part to each layer; `dropout` may be nullptr (evaluation). Both must outlive the hook.
   LinearHook Hook(JobDropout* dropout) const;
+  // Adds the adapter's bottlenecks, and whether it has one behind a module; empty without any.
+  BlockHook Blocks(JobDropout* dropout) const;
+  bool HasBlock(const std::string& module) const { return adapter_.bottlenecks.count(module) > 0; }
   // Puts the adapter's virtual tokens in front of every row; empty without any.
   PromptHook Prompts() const;
   // Hook's work for the CPU's fused functions.

@@ -109,6 +109,8 @@ const char* MethodName(Method method) {
       return "lora";
     case Method::kPromptTuning:
       return "prompt_tuning";
+    case Method::kBottleneck:
+      return "bottleneck";
   }
   return "";
 }

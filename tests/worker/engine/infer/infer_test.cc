@@ -26,7 +26,7 @@ class InferTest : public ::testing::Test {
     ASSERT_TRUE(base.ok()) << base.status();
     base_ = *base;
   }
-  enum class Kind { kLora, kHead, kPrompt };
+  enum class Kind { kLora, kHead, kPrompt, kSeqBn, kDoubleSeqBn, kParBn };
   const DeviceAdapter* Add(const TinyAdapter& adapter, Kind kind = Kind::kLora) {
     TinyAdapter bound = adapter;
     bound.base_digest = base_->digest();
@@ -40,6 +40,14 @@ class InferTest : public ::testing::Test {
         break;
       case Kind::kPrompt:
         testing::WriteTinyPrompt(folder, shape_, bound);
+        break;
+      case Kind::kSeqBn:
+      case Kind::kDoubleSeqBn:
+      case Kind::kParBn:
+        testing::WriteTinyBottleneck(folder, shape_, bound,
+                                     kind == Kind::kSeqBn         ? formats::BottleneckLayout::kSeqBn
+                                     : kind == Kind::kDoubleSeqBn ? formats::BottleneckLayout::kDoubleSeqBn
+                                                                  : formats::BottleneckLayout::kParBn);
         break;
     }
     auto host = HostAdapter::Load(folder, *base_);
@@ -85,7 +93,9 @@ TEST_P(MixedBatchTest, GivesEachRowWhatItGivesAlone) {
     adapter.labels.assign(2 + i % 4, "");
     for (size_t l = 0; l < adapter.labels.size(); ++l) adapter.labels[l] = std::to_string(l);
     adapter.seed = 100 + i;
-    choices.push_back(Add(adapter, i % 8 == 7 ? Kind::kHead : i % 4 == 2 ? Kind::kPrompt : Kind::kLora));
+    const std::vector<Kind> kinds = {Kind::kLora, Kind::kLora,  Kind::kPrompt, Kind::kSeqBn,
+                                     Kind::kLora, Kind::kParBn, Kind::kHead,   Kind::kDoubleSeqBn};
+    choices.push_back(Add(adapter, kinds[i % kinds.size()]));
   }
   std::vector<InferRow> rows;
   for (uint64_t i = 0; i < 64; ++i) {
@@ -131,6 +141,25 @@ TEST_F(InferTest, APromptTakesPositionsAndSaysWhatItsRowsSay) {
   EXPECT_LE(Distance(results[2], Alone(Row("good tea"))), 1e-5);
 }
 
+TEST_F(InferTest, ABottleneckIsReadBeforeResidualAndNorm) {
+  for (const Kind kind : {Kind::kSeqBn, Kind::kDoubleSeqBn, Kind::kParBn}) {
+    Load({});
+    TinyAdapter tiny;
+    tiny.r = 8;
+    const DeviceAdapter* one = Add(tiny, kind);
+    const int64_t blocks = kind == Kind::kDoubleSeqBn ? 4 : 2;
+    EXPECT_EQ(one->bytes(), 4 * (blocks * (4 * 32 + 4 + 32 * 4 + 32) + 2 * 32 + 2));
+    tiny.seed = 2;
+    const DeviceAdapter* other = Add(tiny, kind);
+    const auto results = *Infer(*base_, std::vector<InferRow>{Row("good tea", one), Row("good tea", other),
+                                                              Row("good tea"), Row("good tea", one)});
+    EXPECT_GT(Distance(results[0], results[1]), 1e-2);
+    EXPECT_GT(Distance(results[0], results[2]), 1e-2);
+    EXPECT_LE(Distance(results[0], results[3]), 1e-6);
+    EXPECT_LE(Distance(results[2], Alone(Row("good tea"))), 1e-5);
+  }
+}
+
 TEST_F(InferTest, LabelsAloneAreThoseBesideAnEmbedding) {
   Load({.labels = {"x", "y", "z"}});
   std::vector<InferRow> rows;
@@ -138,7 +167,7 @@ TEST_F(InferTest, LabelsAloneAreThoseBesideAnEmbedding) {
     TinyAdapter adapter;
     adapter.target_modules = i % 2 == 0 ? std::vector<std::string>{"dense"} : std::vector<std::string>{"query", "key"};
     adapter.seed = 40 + i;
-    const DeviceAdapter* own = i % 3 == 0 ? nullptr : Add(adapter);
+    const DeviceAdapter* own = i % 3 == 0 ? nullptr : Add(adapter, i % 4 == 1 ? Kind::kSeqBn : Kind::kLora);
     rows.push_back(Row(TinyText(i, 1 + static_cast<int64_t>(i * 13 % 50)), own, Output::kLogits));
   }
   const auto alone = *Infer(*base_, rows);

@@ -45,6 +45,20 @@ class PassTest : public ::testing::Test {
     MakeOf(options, dropout);
   }
 
+  void MakeBottleneck(const std::string& layout, double dropout, Precision precision = Precision::kFp32) {
+    base_ = testing::MakeToyBase(dropout);
+    encoder_ = *base_->encoder(precision);
+    TrainOptions options = testing::ToyOptions();
+    options.method = Method::kBottleneck;
+    options.bottleneck = formats::LayoutConfig(*formats::ParseLayout(layout));
+    options.bottleneck.reduction_factor = 8;
+    // Smooth and not steep, so that differences of the loss tell its slope.
+    if (options.bottleneck.non_linearity == "relu") options.bottleneck.non_linearity = "gelu";
+    if (options.bottleneck.parallel) options.bottleneck.scaling = 0.5;
+    options.bottleneck.dropout = dropout;
+    MakeOf(options, dropout);
+  }
+
   void MakeOf(const TrainOptions& options, double dropout) {
     formats::TenonConfig config;
     config.labels = {"a", "b"};
@@ -136,6 +150,8 @@ class PassTest : public ::testing::Test {
     ForwardHooks hooks;
     hooks.linear = adapter_->Hook(nullptr);
     hooks.prompts = adapter_->Prompts();
+    hooks.blocks = adapter_->Blocks(nullptr);
+    hooks.has_block = [this](const std::string& module) { return adapter_->HasBlock(module); };
     const auto gradients = [&](const std::function<at::Tensor()>& logits) {
       const at::AutoGradMode grad(true);
       torch::autograd::variable_list values;
@@ -245,6 +261,21 @@ TEST_F(PassTest, APromptIsReachedThroughEveryLayer) {
   EXPECT_EQ(Slices(pass), 3 + 1 + 3);
   MakePrompt(0.1, Precision::kBf16);
   ExpectSlicedEqualsWhole();
+}
+
+TEST_F(PassTest, BottlenecksOfEveryLayout) {
+  for (const char* layout : {"seq_bn", "double_seq_bn", "par_bn"}) {
+    SCOPED_TRACE(layout);
+    MakeBottleneck(layout, 0);
+    EXPECT_EQ(adapter_->lowest_segment(), 0);
+    EXPECT_EQ(adapter_->parameters().size(), (std::string(layout) == "double_seq_bn" ? 6u : 3u) * 4 + 2);
+    ExpectFiniteDifferences();
+    ExpectPlainEqualsFused();
+    MakeBottleneck(layout, 0.1);
+    ExpectSlicedEqualsWhole();
+    MakeBottleneck(layout, 0.1, Precision::kBf16);
+    ExpectSlicedEqualsWhole();
+  }
 }
 
 TEST_F(PassTest, ThePlainPathComputesWhatTheFusedDoes) {

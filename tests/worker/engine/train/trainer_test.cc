@@ -103,7 +103,8 @@ TEST_P(ResumeTest, EveryCheckpointGoesOnToTheSameBytes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, ResumeTest, ::testing::Values(Method::kLora, Method::kHead, Method::kPromptTuning),
+INSTANTIATE_TEST_SUITE_P(Methods, ResumeTest,
+                         ::testing::Values(Method::kLora, Method::kHead, Method::kPromptTuning, Method::kBottleneck),
                          [](const auto& test) { return "Method" + std::to_string(static_cast<int>(test.param)); });
 
 TEST(TrainerTest, APromptLearnsAndServesTheSameClasses) {
@@ -132,6 +133,34 @@ TEST(TrainerTest, APromptLearnsAndServesTheSameClasses) {
   ASSERT_TRUE(again.ok()) << again.status();
   options.prompt.num_virtual_tokens = 9;
   EXPECT_EQ(GetField(Trainer::Create(base, options, data, std::nullopt, run.folder).status()), "prompt_embeddings");
+}
+
+TEST(TrainerTest, ABottleneckLearnsAndServesTheSameClasses) {
+  const auto base = MakeToyBase();
+  const TrainData data = ToyData(96, 48);
+  for (const auto layout : {formats::BottleneckLayout::kSeqBn, formats::BottleneckLayout::kDoubleSeqBn,
+                            formats::BottleneckLayout::kParBn}) {
+    TrainOptions options = ToyOptions();
+    options.method = Method::kBottleneck;
+    options.bottleneck = formats::LayoutConfig(layout);
+    options.bottleneck.reduction_factor = 4;
+    options.max_steps = 150;
+    options.eval_steps = 0;
+    const ToyRun run = RunToy(base, options, data);
+    ASSERT_TRUE(run.status.ok()) << run.status;
+    EXPECT_GT(run.Kind("validation").back().metrics.at("accuracy"), 0.85);
+    const int64_t blocks = layout == formats::BottleneckLayout::kDoubleSeqBn ? 6 : 3;
+    EXPECT_EQ(run.done->trainable_parameters, blocks * (2 * 8 * 32 + 8 + 32) + 2 * 32 + 2);
+    const auto host = HostAdapter::Load(run.folder, *base);
+    ASSERT_TRUE(host.ok()) << host.status();
+    EXPECT_EQ((*host)->config().method, "bottleneck");
+    EXPECT_EQ(RightAnswers(*base, *host, data.validation), run.Kind("validation").back().metrics.at("accuracy") * 48);
+    options.max_steps = 1;
+    EXPECT_TRUE(Trainer::Create(base, options, data, std::nullopt, run.folder).ok());
+    options.bottleneck.reduction_factor = 2;
+    EXPECT_EQ(GetReason(Trainer::Create(base, options, data, std::nullopt, run.folder).status()),
+              Reason::kAdapterInvalid);
+  }
 }
 
 TEST(TrainerTest, APromptThatLeavesNoRoomIsNamed) {
