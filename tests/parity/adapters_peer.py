@@ -1,5 +1,5 @@
-"""AdapterHub's half of bottleneck_test.py, run by the Python of its own environment: one job as JSON on standard input, one
-object as JSON on standard output.
+"""AdapterHub's half of bottleneck_test.py, run by the Python of its own environment: one job as JSON a line on standard
+input, one object a line on standard output.
 
   {"do": "make", "base", "labels", "config": {...}, "spread", "out"}          a new adapter, saved
   {"do": "logits", "base", "labels", "adapter", "rows": [[ids]]}              of each row alone
@@ -74,5 +74,7 @@ def train(job):
 
 
 if __name__ == "__main__":
-    given = json.load(sys.stdin)
-    print(json.dumps({"make": make, "logits": logits, "train": train}[given["do"]](given)))
+    answers, sys.stdout = sys.stdout, sys.stderr  # what the libraries print is no answer
+    for line in sys.stdin:
+        given = json.loads(line)
+        print(json.dumps({"make": make, "logits": logits, "train": train}[given["do"]](given)), file=answers, flush=True)

@@ -27,12 +27,20 @@ LAYOUTS = {
 }
 
 
-def peer(**job):
+@pytest.fixture(scope="module")
+def peer():
     if not PEER.exists():
         pytest.skip(f"{PEER} is missing; tests/run.sh makes it")
-    done = subprocess.run([str(PEER), str(ROOT / "tests/parity/adapters_peer.py")], input=json.dumps(job, default=str),
-                          stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    child = subprocess.Popen([str(PEER), str(ROOT / "tests/parity/adapters_peer.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(**job):
+        child.stdin.write(json.dumps(job, default=str) + "\n")
+        child.stdin.flush()
+        return json.loads(child.stdout.readline())
+
+    yield ask
+    child.stdin.close()
+    child.wait(timeout=60)
 
 
 @pytest.fixture
@@ -43,7 +51,7 @@ def engine():
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_logits_equal_both_ways(engine, tmp_path, name):
+def test_logits_equal_both_ways(engine, peer, tmp_path, name):
     folder, _, tokenizer = make_base(tmp_path / "base")
     made = peer(do="make", base=folder, labels=3, config=LAYOUTS[name], spread=0.2, out=tmp_path / "adapter")
     engine("base", folder=folder)
@@ -66,7 +74,7 @@ def test_logits_equal_both_ways(engine, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["seq_bn", "double_seq_bn", "par_bn"])
-def test_losses_equal_adapters(tmp_path, name):
+def test_losses_equal_adapters(peer, tmp_path, name):
     folder, _, tokenizer = make_base(tmp_path / "base", **NO_DROPOUT)
     data = toy_rows(40, 3, seed=3)
     made = peer(do="make", base=folder, labels=3, config=LAYOUTS[name], spread=0, out=tmp_path / "initial")
