@@ -144,6 +144,7 @@ TEST_F(AdaptersTest, APromptIsReadByItsOwnConfig) {
   EXPECT_EQ(Export("prompt"), files);
   // As it comes from PEFT, without our file.
   files.erase("tenon.json");
+  router_.SetLabels({"bad", "good"});
   const auto foreign = Import(files, "foreign", {"bad", "good"});
   ASSERT_TRUE(foreign.ok()) << foreign.status();
   EXPECT_EQ(foreign->method(), v1::METHOD_PROMPT_TUNING);
@@ -168,7 +169,10 @@ TEST_F(AdaptersTest, ABottleneckHasAdapterHubsFiles) {
   const auto foreign = Import(files, "foreign");
   ASSERT_TRUE(foreign.ok()) << foreign.status();
   EXPECT_EQ(foreign->labels(0), "negative");
-  EXPECT_EQ(Import(files, "named", {"bad", "good"})->labels(1), "good");
+  router_.SetLabels({"bad", "good"});
+  const auto named = Import(files, "named", {"bad", "good"});
+  ASSERT_TRUE(named.ok()) << named.status();
+  EXPECT_EQ(named->labels(1), "good");
   Files flexible = files;
   flexible["head_config.json"] = R"({"config":{"head_type":"classification"},"num_labels":2})";
   EXPECT_REASON(Import(flexible, "flexible").status(), Reason::kUnsupported, "config");
