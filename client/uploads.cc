@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/digest.h"
 #include "common/formats/dataset.h"
@@ -182,12 +183,21 @@ absl::StatusOr<v1::Base> AddBase(Client& client, const std::string& base_id, con
 absl::StatusOr<v1::Adapter> ImportAdapter(Client& client, const AdapterImport& import) {
   std::error_code error;
   std::vector<fs::path> files;
+  std::string pickle;
+  bool weights = false;
   for (const fs::directory_entry& entry : fs::directory_iterator(import.folder, error)) {
     const std::string name = entry.path().filename().string();
-    // What PEFT and Tenon write; a model card or a training log beside them stays here.
-    for (const char* known : {"adapter_config.json", "adapter_model.safetensors", "tenon.json", "head.safetensors"}) {
+    // What PEFT, AdapterHub and Tenon write; a model card or a training log beside them stays here.
+    for (const char* known : {"adapter_config.json", "adapter_model.safetensors", "adapter.safetensors",
+                              "head_config.json", "model_head.safetensors", "tenon.json", "head.safetensors"}) {
       if (name == known && entry.is_regular_file()) files.push_back(entry.path());
     }
+    weights = weights || absl::EndsWith(name, ".safetensors");
+    if (name == "adapter_model.bin" || name == "pytorch_adapter.bin") pickle = name;
+  }
+  if (!pickle.empty() && !weights) {
+    return TenonError(Reason::kUnsupported,
+                      absl::StrCat(pickle, " is a pickle, which is never read: save it as safetensors."), pickle);
   }
   if (error)
     return absl::NotFoundError(absl::StrCat("Cannot read ", import.folder.string(), ": ", error.message(), "."));

@@ -27,6 +27,17 @@ if ! has_pins "$venv" "${pins[@]}"; then
   pip_install "$venv" -r tests/requirements.txt
 fi
 
+# AdapterHub's library pins another transformers: it gets an environment of its own, with the torch of the first.
+peer=build/venv-adapters
+mapfile -t peer_pins < <(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' tests/requirements-adapters.txt)
+if ! has_pins "$peer" "${peer_pins[@]}"; then
+  say "Fetching the adapters library for comparison"
+  python3 -m venv $peer
+  pip_install "$peer" -r tests/requirements-adapters.txt
+  "$venv"/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' \
+    >"$("$peer"/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/torch.pth"
+fi
+
 export TENON_BUILD_BIN="$PWD/build/release/bin"
 export TENON_SHARED="${TENON_SHARED:-$PWD/../shared}"
 results=build/test-results

@@ -110,10 +110,12 @@ void AddAdapters(CLI::App& app, Cli& cli) {
 
   auto import = std::make_shared<client::AdapterImport>();
   CLI::App* command =
-      AddCommand(*adapters, cli, "import", "Take an adapter that Hugging Face PEFT wrote",
+      AddCommand(*adapters, cli, "import", "Take an adapter that Hugging Face PEFT or AdapterHub wrote",
                  "tenon adapters import ./my-peft-adapter --base minilm --adapter tickets --labels billing,delivery",
                  [&cli, import] { return ImportAdapter(cli, *import); });
-  command->add_option("DIR", import->folder, "Folder with adapter_config.json and adapter_model.safetensors")
+  command
+      ->add_option("DIR", import->folder,
+                   "Folder with adapter_config.json and adapter_model.safetensors, or adapter.safetensors")
       ->required();
   command->add_option("--base", import->base, "Base that it was trained on")->required();
   command->add_option("--adapter,--id", import->adapter_id, "Id of the adapter; the folder's name by default");
@@ -121,7 +123,7 @@ void AddAdapters(CLI::App& app, Cli& cli) {
       ->delimiter(',');
 
   auto exported = std::make_shared<std::pair<std::string, std::string>>();
-  command = AddCommand(*adapters, cli, "export", "Write an adapter as Hugging Face PEFT reads it",
+  command = AddCommand(*adapters, cli, "export", "Write an adapter as Hugging Face PEFT, or AdapterHub, reads it",
                        "tenon adapters export tickets ./tickets-peft",
                        [&cli, exported] { return ExportAdapter(cli, exported->first, exported->second); });
   command->add_option("ID", exported->first, "Id of the adapter, or adapters/ID/revisions/DIGEST")->required();

@@ -65,6 +65,8 @@ absl::Status Finetune(Cli& cli, const FinetuneFlags& flags) {
   // Options of another method are unknown ones here, so that none is set in vain.
   std::vector<google::protobuf::Message*> options = {job.mutable_training()};
   if (method == v1::METHOD_LORA) options.push_back(job.mutable_lora());
+  if (method == v1::METHOD_PROMPT_TUNING) options.push_back(job.mutable_prompt_tuning());
+  if (method == v1::METHOD_BOTTLENECK) options.push_back(job.mutable_bottleneck());
   for (const std::string& assignment : flags.set) RETURN_IF_ERROR(SetOption(assignment, options));
   ASSIGN_OR_RETURN(*job.mutable_train_dataset(), DatasetName(cli, flags.train, "--train"));
   if (!flags.validation.empty()) {
@@ -148,12 +150,14 @@ void AddFinetune(CLI::App& jobs, Cli& cli) {
                  "    --train train.jsonl --validation validation.jsonl --set learning_rate=1e-3 --set r=8 --wait",
                  [&cli, flags] { return Finetune(cli, *flags); });
   const std::vector<std::string> keys =
-      OptionKeys({&v1::TrainingOptions::default_instance(), &v1::LoraOptions::default_instance()});
+      OptionKeys({&v1::TrainingOptions::default_instance(), &v1::LoraOptions::default_instance(),
+                  &v1::PromptTuningOptions::default_instance(), &v1::BottleneckOptions::default_instance()});
   command->add_option("--base", flags->base, "Base model, as in `tenon bases list`")->required();
   command->add_option("--adapter", flags->adapter, "Adapter that gets the new revision; made when it is not there")
       ->required();
   command->add_option("--task", flags->task, "sequence_classification")->required();
-  command->add_option("--method", flags->method, "lora, or head (a linear probe: seconds)")->required();
+  command->add_option("--method", flags->method, "lora, prompt_tuning, bottleneck, or head (a linear probe: seconds)")
+      ->required();
   command->add_option("--train", flags->train, "A file (.jsonl, .csv, .tsv) of text and label, or a data set's id")
       ->required();
   command->add_option("--validation", flags->validation, "Rows that choose the best checkpoint: file or data set");

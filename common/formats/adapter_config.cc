@@ -6,8 +6,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "common/formats/json.h"
 #include "common/formats/json_fields.h"
+#include "common/formats/peft_config.h"
 #include "common/formats/status.h"
 
 namespace tenon::formats {
@@ -75,31 +75,12 @@ void ReadPatterns(JsonFields& fields, LoraConfig& config) {
   }
 }
 
-void ReadHead(JsonFields& fields, LoraConfig& config) {
-  config.task_type = fields.String("task_type", "");
-  static const auto* tasks = new std::set<std::string>{"", "SEQ_CLS", "FEATURE_EXTRACTION", "SEQ_2_SEQ_LM"};
-  if (!tasks->contains(config.task_type)) {
-    fields.Unsupported("task_type", absl::StrCat("\"", config.task_type,
-                                                 "\" is not supported; SEQ_CLS, "
-                                                 "FEATURE_EXTRACTION and SEQ_2_SEQ_LM are"));
-  }
-  config.modules_to_save = fields.Strings("modules_to_save");
-  // PEFT adds these whenever it opens a SEQ_CLS adapter, also to a list that has them: the list is a set.
-  if (config.task_type == "SEQ_CLS") {
-    config.modules_to_save.insert(config.modules_to_save.end(), {"classifier", "score"});
-  }
-  std::set<std::string> seen;
-  std::vector<std::string> once;
-  for (const std::string& name : config.modules_to_save) {
-    if (seen.insert(name).second) once.push_back(name);
-  }
-  config.modules_to_save = std::move(once);
-}
-
 void RefuseUnsupported(const nlohmann::json& json, JsonFields& fields) {
   if (fields.Get("peft_type") == nullptr) fields.Fail("peft_type", "is missing; only PEFT's LoRA files are read");
   const std::string type = fields.String("peft_type", "");
-  if (type != "LORA") fields.Unsupported("peft_type", absl::StrCat("\"", type, "\" is not supported; LORA is"));
+  if (type != "LORA") {
+    fields.Unsupported("peft_type", absl::StrCat("\"", type, "\" is not supported; LORA and PROMPT_TUNING are"));
+  }
   const std::string bias = fields.String("bias", "none");
   if (bias != "none") fields.Unsupported("bias", absl::StrCat("\"", bias, "\" is not supported; none is"));
   const nlohmann::json* init = fields.Get("init_lora_weights");
@@ -107,19 +88,7 @@ void RefuseUnsupported(const nlohmann::json& json, JsonFields& fields) {
     fields.Unsupported("init_lora_weights",
                        absl::StrCat(Shown(*init), " is not supported: it changes the base's weights"));
   }
-  for (const auto& [key, value] : json.items()) {
-    if (!KnownKeys().contains(key) && !IsFalsy(value)) {
-      fields.Unsupported(key, absl::StrCat("is ", Shown(value), ", which is not supported"));
-    }
-  }
-}
-
-nlohmann::json ListOrNull(const std::vector<std::string>& names) {
-  return names.empty() ? nlohmann::json(nullptr) : nlohmann::json(names);
-}
-
-nlohmann::json StringOrNull(const std::string& text) {
-  return text.empty() ? nlohmann::json(nullptr) : nlohmann::json(text);
+  RefuseOtherKeys(json, KnownKeys(), fields);
 }
 
 // PEFT writes whole alphas as integers.
@@ -131,13 +100,9 @@ nlohmann::json Number(double value) {
 }  // namespace
 
 absl::StatusOr<LoraConfig> ParseLoraConfig(const std::string& text) {
-  const auto json = ParseJson(text);
-  if (!json.ok() || !json->is_object()) {
-    const std::string what = json.ok() ? "must be an object" : std::string(json.status().message());
-    return TenonError(Reason::kAdapterInvalid, absl::StrCat(kFile, ": ", what), kFile);
-  }
-  JsonFields fields(*json, kFile, Reason::kAdapterInvalid);
-  RefuseUnsupported(*json, fields);
+  ASSIGN_OR_RETURN(const nlohmann::json json, ParsePeftObject(text));
+  JsonFields fields(json, kFile, Reason::kAdapterInvalid);
+  RefuseUnsupported(json, fields);
   LoraConfig config;
   config.r = fields.Int("r", 8, 1, kMaxRank);
   config.alpha = fields.Real("lora_alpha", 8, -1e9, 1e9);
@@ -146,7 +111,7 @@ absl::StatusOr<LoraConfig> ParseLoraConfig(const std::string& text) {
   config.base_model_name_or_path = fields.String("base_model_name_or_path", "");
   ReadTargets(fields, config);
   ReadPatterns(fields, config);
-  ReadHead(fields, config);
+  ReadPeftTask(fields, &config.task_type, &config.modules_to_save);
   RETURN_IF_ERROR(fields.status());
   const absl::Status patterns = CheckLoraPatterns(config);
   if (!patterns.ok()) {
@@ -186,7 +151,7 @@ std::string WriteLoraConfig(const LoraConfig& config) {
     targets.erase(std::unique(targets.begin(), targets.end()), targets.end());
     json["target_modules"] = targets;
   }
-  return json.dump(2, ' ', true, nlohmann::json::error_handler_t::replace) + "\n";
+  return PeftText(json);
 }
 
 }  // namespace tenon::formats

@@ -62,7 +62,7 @@ bool SavesModule(const std::string& name, const std::string& module);
 // tenon.json: what PEFT's file cannot say.
 struct TenonConfig {
   std::string task;                 // `sequence_classification`, `feature_extraction` or `seq2seq`
-  std::string method;               // `lora` or `head`
+  std::string method;               // `lora`, `prompt_tuning`, `bottleneck` or `head`
   std::vector<std::string> labels;  // in index order
   bool multi_label = false;
   std::string base_digest;

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/formats/adapter_config.h"
 #include "common/formats/json.h"
 #include "common/formats/json_fields.h"
@@ -72,8 +73,10 @@ absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
                                             "feature_extraction and seq2seq are"));
   }
   config.method = fields.String("method", "");
-  if (config.method != "lora" && config.method != "head") {
-    fields.Unsupported("method", absl::StrCat("\"", config.method, "\" is not supported; lora and head are"));
+  static const auto* methods = new std::set<std::string>{"bottleneck", "head", "lora", "prompt_tuning"};
+  if (!methods->contains(config.method)) {
+    fields.Unsupported(
+        "method", absl::StrCat("\"", config.method, "\" is not supported; ", absl::StrJoin(*methods, ", "), " are"));
   }
   config.labels = fields.Strings("labels");
   config.multi_label = fields.Bool("multi_label", false);

@@ -75,7 +75,17 @@ absl::Status CheckTrainOptions(const TrainOptions& o) {
     return Invalid("metric_for_best", absl::StrCat("\"", o.metric_for_best, "\""), "accuracy, macro_f1 or loss");
   }
   RETURN_IF_ERROR(CheckReal("base_dropout", o.base_dropout, o.base_dropout < 1, "from 0 to below 1"));
-  return o.method == Method::kLora ? CheckLora(o.lora) : absl::OkStatus();
+  switch (o.method) {
+    case Method::kHead:
+      break;
+    case Method::kLora:
+      return CheckLora(o.lora);
+    case Method::kPromptTuning:
+      return CheckPromptOptions(o.prompt);
+    case Method::kBottleneck:
+      return CheckBottleneckOptions(o.bottleneck);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Schedule> ParseSchedule(const std::string& text) {

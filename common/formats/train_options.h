@@ -10,15 +10,19 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/formats/adapter_config.h"
+#include "common/formats/bottleneck_config.h"
+#include "common/formats/prompt_config.h"
 
 namespace tenon::formats {
 
-enum class Method { kHead, kLora };
+enum class Method { kHead, kLora, kPromptTuning, kBottleneck };
 enum class Schedule { kLinear, kCosine, kConstant };
 
 struct TrainOptions {
   Method method = Method::kLora;
-  LoraConfig lora;  // for kLora
+  LoraConfig lora;              // for kLora
+  PromptConfig prompt;          // for kPromptTuning
+  BottleneckConfig bottleneck;  // for kBottleneck
   double learning_rate = 1e-3;
   Schedule schedule = Schedule::kLinear;
   int64_t warmup_steps = 0;
@@ -40,8 +44,8 @@ struct TrainOptions {
   bool head_baseline = true;  // a linear probe on the frozen features, for comparison; needs validation rows
 };
 
-// OPTION_INVALID, with the option's name as the field and its range in the message. The options of `lora` are checked
-// for kLora alone.
+// OPTION_INVALID, with the option's name as the field and its range in the message. A method's own options are
+// checked for that method alone.
 absl::Status CheckTrainOptions(const TrainOptions& options);
 
 // `linear`, `cosine`, `constant`; OPTION_INVALID otherwise.

@@ -9,10 +9,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/formats/adapter_config.h"
+#include "common/formats/bottleneck_config.h"
 #include "common/formats/files.h"
+#include "common/formats/peft_config.h"
 #include "common/formats/safetensors.h"
 #include "common/formats/status.h"
 #include "common/formats/utf8.h"
+#include "common/tuning_options.h"
 
 namespace tenon::server {
 namespace {
@@ -20,6 +23,10 @@ namespace {
 constexpr char kPeftConfig[] = "adapter_config.json";
 constexpr char kPeftWeights[] = "adapter_model.safetensors";
 constexpr char kTenonConfig[] = "tenon.json";
+// AdapterHub's: its config has the name of PEFT's.
+constexpr char kHubWeights[] = "adapter.safetensors";
+constexpr char kHubHead[] = "model_head.safetensors";
+constexpr char kHubHeadConfig[] = "head_config.json";
 constexpr char kHeadWeights[] = "head.safetensors";
 constexpr int64_t kMaxJson = 4 << 20;
 constexpr int64_t kMaxWeights = int64_t{1} << 30;
@@ -61,19 +68,75 @@ absl::Status CheckLabels(const std::vector<std::string>& labels) {
   return absl::OkStatus();
 }
 
-// tenon.json for an adapter that came from PEFT.
-absl::StatusOr<formats::TenonConfig> Defaults(const formats::LoraConfig& lora, const AdapterBase& base,
-                                              const std::vector<std::string>& labels,
-                                              std::optional<int64_t> head_rows) {
+// What the files say without tenon.json.
+struct Contents {
+  std::string method;
+  bool wants_head = false;           // the config says that it classifies
+  std::optional<int64_t> head_rows;  // of the classification head; nothing without one
+  std::vector<std::string> labels;   // the head's own, where its format has them
+};
+
+absl::StatusOr<std::shared_ptr<const formats::Safetensors>> OpenWeights(const StagedFolder& folder,
+                                                                        const std::string& name) {
+  return formats::Safetensors::Open(folder.path() / name, formats::Safetensors::Limits());
+}
+
+absl::StatusOr<Contents> ReadHub(const StagedFolder& folder) {
+  Contents contents{.method = "bottleneck"};
+  ASSIGN_OR_RETURN(const std::string text, ReadJson(folder, kPeftConfig));
+  RETURN_IF_ERROR(formats::ParseBottleneckConfig(text).status());
+  RETURN_IF_ERROR(OpenWeights(folder, kHubWeights).status());
+  if (!Has(folder, kHubHead)) return contents;
+  ASSIGN_OR_RETURN(const auto tensors, OpenWeights(folder, kHubHead));
+  ASSIGN_OR_RETURN(contents.head_rows, HeadRows(*tensors, "classifier.weight"));
+  if (!Has(folder, kHubHeadConfig)) return Invalid("no head_config.json", kHubHeadConfig);
+  ASSIGN_OR_RETURN(const std::string head, ReadJson(folder, kHubHeadConfig));
+  ASSIGN_OR_RETURN(contents.labels, formats::ParseHeadConfig(head));
+  return contents;
+}
+
+absl::StatusOr<Contents> ReadPeft(const StagedFolder& folder) {
+  ASSIGN_OR_RETURN(const std::string text, ReadJson(folder, kPeftConfig));
+  ASSIGN_OR_RETURN(const formats::PeftConfig peft, formats::ParsePeftConfig(text));
+  Contents contents{.method = formats::PeftMethod(peft), .wants_head = formats::PeftTaskType(peft) == "SEQ_CLS"};
+  ASSIGN_OR_RETURN(const auto tensors, OpenWeights(folder, kPeftWeights));
+  ASSIGN_OR_RETURN(contents.head_rows, HeadRows(*tensors, formats::PeftClassifierWeight(peft)));
+  return contents;
+}
+
+// The weights decide which of the three formats the files are of.
+absl::StatusOr<Contents> ReadContents(const StagedFolder& folder) {
+  const bool head = Has(folder, kHeadWeights), peft = Has(folder, kPeftWeights), hub = Has(folder, kHubWeights);
+  if (head + peft + hub != 1) {
+    return Invalid(head + peft + hub == 0 ? absl::StrCat("no ", kPeftWeights, ", ", kHubWeights, " or ", kHeadWeights)
+                                          : "weights of more than one kind of adapter",
+                   kPeftWeights);
+  }
+  for (const char* name : {kHubHead, kHubHeadConfig}) {
+    if (!hub && Has(folder, name)) return Invalid(absl::StrCat(name, " belongs beside ", kHubWeights), name);
+  }
+  if (head) {
+    Contents contents{.method = "head"};
+    ASSIGN_OR_RETURN(const auto tensors, OpenWeights(folder, kHeadWeights));
+    ASSIGN_OR_RETURN(contents.head_rows, HeadRows(*tensors, "classifier.weight"));
+    return contents;
+  }
+  if (!Has(folder, kPeftConfig)) return Invalid("no adapter_config.json", kPeftConfig);
+  return hub ? ReadHub(folder) : ReadPeft(folder);
+}
+
+// tenon.json for an adapter that came from elsewhere.
+absl::StatusOr<formats::TenonConfig> Defaults(const Contents& contents, const AdapterBase& base,
+                                              const std::vector<std::string>& labels) {
   formats::TenonConfig config;
-  config.method = "lora";
+  config.method = contents.method;
   config.base_digest = base.digest;
   config.pooling = base.pooling == v1::POOLING_CLS   ? formats::Pooling::kCls
                    : base.pooling == v1::POOLING_MAX ? formats::Pooling::kMax
                                                      : formats::Pooling::kMean;
   config.normalize = base.normalize;
-  if (!head_rows.has_value()) {
-    if (lora.task_type == "SEQ_CLS") {
+  if (!contents.head_rows.has_value()) {
+    if (contents.wants_head) {
       return Invalid("task_type is SEQ_CLS, but the weights have no classifier", kPeftWeights);
     }
     if (!labels.empty()) {
@@ -84,9 +147,9 @@ absl::StatusOr<formats::TenonConfig> Defaults(const formats::LoraConfig& lora, c
     return config;
   }
   config.task = "sequence_classification";
-  config.labels = labels;
-  if (labels.empty()) {
-    for (int64_t i = 0; i < *head_rows; ++i) config.labels.push_back(absl::StrCat("LABEL_", i));
+  config.labels = labels.empty() ? contents.labels : labels;
+  if (config.labels.empty()) {
+    for (int64_t i = 0; i < *contents.head_rows; ++i) config.labels.push_back(absl::StrCat("LABEL_", i));
   }
   return config;
 }
@@ -100,7 +163,7 @@ absl::StatusOr<AdapterFacts> ToFacts(const formats::TenonConfig& config) {
   } else {
     return Invalid(absl::StrCat("tenon.json: unknown task '", config.task, "'"), kTenonConfig);
   }
-  facts.method = config.method == "head" ? v1::METHOD_HEAD : v1::METHOD_LORA;
+  facts.method = MethodOfName(config.method);
   facts.labels = config.labels;
   facts.multi_label = config.multi_label;
   return facts;
@@ -131,7 +194,8 @@ absl::Status CheckAgainst(const formats::TenonConfig& config, const AdapterBase&
 
 absl::StatusOr<int64_t> AdapterFileLimit(const std::string& name) {
   if (name == kPeftConfig || name == kTenonConfig || name == "README.md") return kMaxJson;
-  if (name == kPeftWeights || name == kHeadWeights) return kMaxWeights;
+  if (name == kHubHeadConfig) return kMaxJson;
+  if (name == kPeftWeights || name == kHeadWeights || name == kHubWeights || name == kHubHead) return kMaxWeights;
   const bool pickle = absl::EndsWith(name, ".bin") || absl::EndsWith(name, ".pt") || absl::EndsWith(name, ".pkl");
   return Invalid(absl::StrCat("file '", name, "' is no part of an adapter",
                               pickle ? "; pickles are never read: save it as safetensors" : ""),
@@ -141,38 +205,22 @@ absl::StatusOr<int64_t> AdapterFileLimit(const std::string& name) {
 absl::StatusOr<AdapterFacts> CheckStagedAdapter(StagedFolder* folder, const AdapterBase& base,
                                                 const std::vector<std::string>& labels) {
   RETURN_IF_ERROR(CheckLabels(labels));
-  const bool head = Has(*folder, kHeadWeights);
-  const bool peft = Has(*folder, kPeftWeights);
-  if (head == peft) {
-    return Invalid(head ? "both head.safetensors and adapter_model.safetensors" : "no adapter_model.safetensors",
-                   kPeftWeights);
-  }
-  const std::string weights = head ? kHeadWeights : kPeftWeights;
-  ASSIGN_OR_RETURN(const auto tensors,
-                   formats::Safetensors::Open(folder->path() / weights, formats::Safetensors::Limits()));
-  ASSIGN_OR_RETURN(const auto head_rows,
-                   HeadRows(*tensors, head ? "classifier.weight" : "base_model.model.classifier.weight"));
-  std::optional<formats::LoraConfig> lora;
-  if (peft) {
-    if (!Has(*folder, kPeftConfig)) return Invalid("no adapter_config.json", kPeftConfig);
-    ASSIGN_OR_RETURN(const std::string text, ReadJson(*folder, kPeftConfig));
-    ASSIGN_OR_RETURN(lora, formats::ParseLoraConfig(text));
-  }
-
+  ASSIGN_OR_RETURN(const Contents contents, ReadContents(*folder));
   formats::TenonConfig config;
   if (Has(*folder, kTenonConfig)) {
     ASSIGN_OR_RETURN(const std::string text, ReadJson(*folder, kTenonConfig));
     ASSIGN_OR_RETURN(config, formats::ParseTenonConfig(text));
-    if ((config.method == "head") != head) {
-      return Invalid(absl::StrCat("tenon.json says method '", config.method, "', but the weights are ", weights),
-                     kTenonConfig);
+    if (config.method != contents.method) {
+      return Invalid(
+          absl::StrCat("tenon.json says method '", config.method, "', but the files are of ", contents.method),
+          kTenonConfig);
     }
-  } else if (lora.has_value()) {
-    ASSIGN_OR_RETURN(config, Defaults(*lora, base, labels, head_rows));
-  } else {
+  } else if (contents.method == "head") {
     return Invalid("a head adapter needs its tenon.json", kTenonConfig);
+  } else {
+    ASSIGN_OR_RETURN(config, Defaults(contents, base, labels));
   }
-  RETURN_IF_ERROR(CheckAgainst(config, base, labels, head_rows));
+  RETURN_IF_ERROR(CheckAgainst(config, base, labels, contents.head_rows));
   if (!Has(*folder, kTenonConfig)) {
     const std::string text = formats::WriteTenonConfig(config, /*with_job=*/true);
     RETURN_IF_ERROR(folder->Start(kTenonConfig));

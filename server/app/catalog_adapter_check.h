@@ -30,7 +30,8 @@ struct AdapterBase {
 // allowed, and not kept.
 absl::StatusOr<int64_t> AdapterFileLimit(const std::string& name);
 
-// Checks a staged adapter: PEFT's two files, or tenon.json and head.safetensors; labels agree with the head's rows.
+// Checks a staged adapter: PEFT's two files, AdapterHub's two or four, or tenon.json and head.safetensors; labels agree
+// with the head's rows.
 // Without tenon.json one is written, with `labels` or LABEL_0, LABEL_1, ... ADAPTER_INVALID, SAFETENSORS_INVALID,
 // UNSUPPORTED, BASE_MISMATCH (tenon.json names another base), FIELD_INVALID (labels).
 absl::StatusOr<AdapterFacts> CheckStagedAdapter(StagedFolder* folder, const AdapterBase& base,

@@ -7,22 +7,17 @@
 #include "common/formats/status.h"
 #include "common/formats/train_options.h"
 #include "common/ids.h"
+#include "common/tuning_options.h"
+#include "server/jobs/method_options.h"
 
 namespace tenon::server {
 namespace {
 
-constexpr char kTraining[] = "finetune_job.training.";
-constexpr char kLora[] = "finetune_job.lora.";
 constexpr int64_t kEvaluationsByDefault = 10;
-// So that an assignment fits into one message of the worker link.
-constexpr size_t kMaxLoraBytes = 32 << 10;
-
 // The same error with the option's whole path as its field.
-absl::Status WithPath(const absl::Status& status, const v1::LoraOptions& lora) {
+absl::Status WithPath(const absl::Status& status, const v1::FinetuneJob& job) {
   if (status.ok()) return status;
-  const std::string option = GetField(status);
-  const bool of_lora = lora.GetDescriptor()->FindFieldByName(option) != nullptr;
-  return TenonError(GetReason(status), std::string(status.message()), (of_lora ? kLora : kTraining) + option);
+  return TenonError(GetReason(status), std::string(status.message()), OptionPath(job, GetField(status)));
 }
 
 absl::Status SetName(const std::string& collection, const std::string& field, std::string* name) {
@@ -44,28 +39,11 @@ absl::Status CheckKind(const v1::FinetuneJob& job) {
       return TenonError(Reason::kFieldInvalid, "task " + std::to_string(job.task()) + " is not known",
                         "finetune_job.task");
   }
-  switch (job.method()) {
-    case v1::METHOD_LORA:
-    case v1::METHOD_HEAD:
-      break;
-    case v1::METHOD_UNSPECIFIED:
-      return TenonError(Reason::kFieldRequired, "method is required", "finetune_job.method");
-    default:
-      return TenonError(Reason::kFieldInvalid, "method " + std::to_string(job.method()) + " is not known",
-                        "finetune_job.method");
-  }
-  if (job.lora().ByteSizeLong() > kMaxLoraBytes) {
-    return TenonError(Reason::kOptionInvalid,
-                      "lora options are larger than " + std::to_string(kMaxLoraBytes) + " bytes", "finetune_job.lora");
-  }
-  if (job.method() != v1::METHOD_LORA && job.has_lora()) {
-    return TenonError(Reason::kFieldInvalid, "lora options belong to METHOD_LORA", "finetune_job.lora");
-  }
-  return absl::OkStatus();
+  return CheckMethod(job);
 }
 
 void FillTraining(v1::TrainingOptions& t, v1::Method method, int64_t drawn_seed) {
-  if (!t.has_learning_rate()) t.set_learning_rate(method == v1::METHOD_HEAD ? 1e-2 : 1e-3);
+  if (!t.has_learning_rate()) t.set_learning_rate(DefaultLearningRate(method));
   if (!t.has_schedule()) t.set_schedule("linear");
   if (!t.has_batch_size()) t.set_batch_size(8);
   if (!t.has_gradient_accumulation_steps()) t.set_gradient_accumulation_steps(1);
@@ -80,35 +58,10 @@ void FillTraining(v1::TrainingOptions& t, v1::Method method, int64_t drawn_seed)
   if (!t.has_group_by_length()) t.set_group_by_length(true);
 }
 
-void FillLora(v1::LoraOptions& lora) {
-  if (!lora.has_r()) lora.set_r(8);
-  if (!lora.has_alpha()) lora.set_alpha(16);
-  if (!lora.has_dropout()) lora.set_dropout(0);
-  if (!lora.has_bias()) lora.set_bias("none");
-  if (!lora.has_use_rslora()) lora.set_use_rslora(false);
-  if (lora.target_modules().empty()) {
-    lora.add_target_modules("query");
-    lora.add_target_modules("value");
-  }
-}
-
-formats::LoraConfig ToLora(const v1::LoraOptions& from) {
-  formats::LoraConfig lora;
-  lora.r = from.r();
-  lora.alpha = from.alpha();
-  lora.dropout = from.dropout();
-  lora.use_rslora = from.use_rslora();
-  lora.target_modules.assign(from.target_modules().begin(), from.target_modules().end());
-  lora.rank_pattern.insert(from.rank_pattern().begin(), from.rank_pattern().end());
-  lora.alpha_pattern.insert(from.alpha_pattern().begin(), from.alpha_pattern().end());
-  return lora;
-}
-
 absl::StatusOr<formats::TrainOptions> ToOptions(const v1::FinetuneJob& job) {
   const v1::TrainingOptions& t = job.training();
   formats::TrainOptions options;
-  options.method = job.method() == v1::METHOD_HEAD ? formats::Method::kHead : formats::Method::kLora;
-  if (job.has_lora()) options.lora = ToLora(job.lora());
+  RETURN_IF_ERROR(ReadMethodOptions(job, options));
   options.learning_rate = t.learning_rate();
   ASSIGN_OR_RETURN(options.schedule, formats::ParseSchedule(t.schedule()));
   options.batch_size = t.batch_size();
@@ -145,10 +98,6 @@ absl::Status CheckOptions(const v1::FinetuneJob& job) {
   if (t.has_base_dropout() && !(t.base_dropout() >= 0)) return Refuse("base_dropout", "must be from 0 to below 1");
   if (t.seed() < 0) return Refuse("seed", "must not be negative");
   if (t.precision() != "fp32" && t.precision() != "bf16") return Refuse("precision", "must be fp32 or bf16");
-  if (job.has_lora() && job.lora().bias() != "none") {
-    return TenonError(Reason::kUnsupported, "bias \"" + job.lora().bias() + "\" is not supported; only none is",
-                      "bias");
-  }
   return absl::OkStatus();
 }
 
@@ -173,7 +122,6 @@ absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& request
   job.set_train_dataset(requested.train_dataset());
   job.set_validation_dataset(requested.validation_dataset());
   if (requested.has_training()) *job.mutable_training() = requested.training();
-  if (requested.has_lora()) *job.mutable_lora() = requested.lora();
 
   RETURN_IF_ERROR(SetName("bases", "base", job.mutable_base()));
   RETURN_IF_ERROR(SetName("adapters", "adapter", job.mutable_adapter()));
@@ -181,10 +129,10 @@ absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& request
   if (!job.validation_dataset().empty()) {
     RETURN_IF_ERROR(SetName("datasets", "validation_dataset", job.mutable_validation_dataset()));
   }
-  RETURN_IF_ERROR(CheckKind(job));
+  RETURN_IF_ERROR(CheckKind(requested));
   FillTraining(*job.mutable_training(), job.method(), drawn_seed);
-  if (job.method() == v1::METHOD_LORA) FillLora(*job.mutable_lora());
-  RETURN_IF_ERROR(WithPath(CheckOptions(job), job.lora()));
+  FillMethodOptions(requested, job);
+  RETURN_IF_ERROR(WithPath(CheckOptions(job), job));
   return job;
 }
 
@@ -194,8 +142,7 @@ absl::Status CompleteFinetune(v1::FinetuneJob& job, const v1::Dataset& train,
   RETURN_IF_ERROR(CheckRows(train, "train_dataset"));
   v1::TrainingOptions& t = *job.mutable_training();
   if (t.has_multi_label() && !t.multi_label() && train.multi_label()) {
-    return WithPath(Refuse("multi_label", "is false, but rows of " + train.name() + " have lists of labels"),
-                    job.lora());
+    return WithPath(Refuse("multi_label", "is false, but rows of " + train.name() + " have lists of labels"), job);
   }
   if (!t.has_multi_label()) t.set_multi_label(train.multi_label());
   const int least = t.multi_label() ? 1 : 2;
@@ -208,12 +155,12 @@ absl::Status CompleteFinetune(v1::FinetuneJob& job, const v1::Dataset& train,
   *job.mutable_labels() = train.labels();
 
   const auto options = ToOptions(job);
-  if (!options.ok()) return WithPath(options.status(), job.lora());
+  if (!options.ok()) return WithPath(options.status(), job);
   const int64_t steps = formats::TotalSteps(*options, train.row_count());
   const auto warmup =
       formats::ResolveWarmup(t.has_warmup_steps() ? std::optional<int64_t>(t.warmup_steps()) : std::nullopt,
                              t.has_warmup_ratio() ? std::optional<double>(t.warmup_ratio()) : std::nullopt, steps);
-  if (!warmup.ok()) return WithPath(warmup.status(), job.lora());
+  if (!warmup.ok()) return WithPath(warmup.status(), job);
   // Both stay unset or as they were given: exactly one may be set, and whoever reads the echo may send it again.
   if (!t.has_warmup_ratio()) t.set_warmup_steps(*warmup);
   if (!t.has_eval_steps()) {

@@ -76,6 +76,31 @@ TEST_F(SetOptionTest, AnUnknownKeyNamesTheNearest) {
   EXPECT_THAT(message("=1"), testing::HasSubstr("key=value"));
 }
 
+TEST(SetOption, APromptsKeys) {
+  v1::TrainingOptions training;
+  v1::PromptTuningOptions prompt;
+  const auto set = [&](const std::string& assignment) { return SetOption(assignment, {&training, &prompt}); };
+  EXPECT_TRUE(set("num_virtual_tokens=7").ok());
+  EXPECT_TRUE(set("init=text").ok());
+  EXPECT_TRUE(set("init_text=Is this spam, or = ham?").ok());
+  EXPECT_EQ(prompt.num_virtual_tokens(), 7);
+  EXPECT_EQ(prompt.init_text(), "Is this spam, or = ham?");
+  EXPECT_EQ(GetField(set("num_virtual_tokens=many")), "num_virtual_tokens");
+  EXPECT_EQ(GetField(set("r=8")), "r");  // of another method
+}
+
+TEST(SetOption, ABottlenecksKeys) {
+  v1::TrainingOptions training;
+  v1::BottleneckOptions block;
+  const auto set = [&](const std::string& assignment) { return SetOption(assignment, {&training, &block}); };
+  EXPECT_TRUE(set("layout=par_bn").ok());
+  EXPECT_TRUE(set("reduction_factor=2.5").ok());
+  EXPECT_TRUE(set("non_linearity=tanh").ok());
+  EXPECT_EQ(block.layout(), "par_bn");
+  EXPECT_EQ(block.reduction_factor(), 2.5);
+  EXPECT_EQ(GetField(set("reduction_factor=half")), "reduction_factor");
+}
+
 TEST(Nearest, CountsEdits) {
   EXPECT_EQ(Nearest("sede", {"save_steps", "seed", "epochs"}), "seed");
   EXPECT_EQ(Nearest("x", {}), "");

@@ -207,6 +207,23 @@ TEST_F(CatalogTest, AFolderWithoutAnAdapterIsRefused) {
       ImportAdapter(client_, {.adapter_id = "a", .base = "b", .folder = folder_.path() / "none"}).status()));
 }
 
+TEST_F(CatalogTest, AdapterHubsFilesTravelAndPicklesStay) {
+  folder_.Write("adapter_config.json", "{}");
+  folder_.Write("pytorch_adapter.bin", "pickle");
+  const auto import = [&] {
+    return ImportAdapter(client_, {.adapter_id = "a", .base = "b", .folder = folder_.path()}).status();
+  };
+  EXPECT_EQ(GetReason(import()), Reason::kUnsupported);
+  EXPECT_EQ(GetField(import()), "pytorch_adapter.bin");
+  for (const char* name : {"adapter.safetensors", "head_config.json", "model_head.safetensors"})
+    folder_.Write(name, "x");
+  EXPECT_TRUE(import().ok()) << import();
+  EXPECT_EQ(catalog_.files.count("adapter.safetensors"), 1u);
+  EXPECT_EQ(catalog_.files.count("model_head.safetensors"), 1u);
+  EXPECT_EQ(catalog_.files.count("head_config.json"), 1u);
+  EXPECT_EQ(catalog_.files.count("pytorch_adapter.bin"), 0u);
+}
+
 TEST_F(CatalogTest, AnExportOverwritesNothing) {
   folder_.Write("precious", "x");
   EXPECT_EQ(ExportAdapter(client_, "a", folder_.path()).status().code(), absl::StatusCode::kAlreadyExists);

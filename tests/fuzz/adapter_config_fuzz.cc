@@ -3,7 +3,9 @@
 #include <cmath>
 
 #include "common/formats/adapter_config.h"
+#include "common/formats/bottleneck_config.h"
 #include "common/formats/module_pattern.h"
+#include "common/formats/peft_config.h"
 #include "common/formats/status.h"
 #include "tests/fuzz/mutate.h"
 
@@ -60,6 +62,69 @@ TEST(AdapterConfigFuzz, LoraConfigsThatAreAcceptedAreUsable) {
       ASSERT_TRUE(std::isfinite(target->scale));
     }
     ASSERT_TRUE(ParseLoraConfig(WriteLoraConfig(*config)).ok()) << WriteLoraConfig(*config);
+  }
+  EXPECT_GT(accepted, 100);
+}
+
+TEST(AdapterConfigFuzz, PromptConfigsThatAreAcceptedReadBack) {
+  fuzz::Mutator mutator(
+      {R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":8,"task_type":"SEQ_CLS","prompt_tuning_init":"RANDOM"})",
+       R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":2,"task_type":"FEATURE_EXTRACTION","token_dim":32})",
+       R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":3,"task_type":"SEQ_CLS","prompt_tuning_init":"TEXT",
+           "prompt_tuning_init_text":"spam?","tokenizer_name_or_path":"t","modules_to_save":["classifier","score"]})"},
+      Words(), 8);
+  int accepted = 0;
+  for (int i = 0; i < 60'000; ++i) {
+    const auto config = ParsePromptConfig(mutator.Next());
+    if (!config.ok()) {
+      const Reason reason = GetReason(config.status());
+      ASSERT_TRUE(reason == Reason::kAdapterInvalid || reason == Reason::kUnsupported) << config.status();
+      continue;
+    }
+    ++accepted;
+    ASSERT_GE(config->num_virtual_tokens, 1);
+    const auto back = ParsePeftConfig(WritePromptConfig(*config));
+    ASSERT_TRUE(back.ok()) << WritePromptConfig(*config) << back.status();
+    ASSERT_EQ(WritePromptConfig(std::get<PromptConfig>(*back)), WritePromptConfig(*config));
+  }
+  EXPECT_GT(accepted, 100);
+}
+
+TEST(AdapterConfigFuzz, BottleneckConfigsThatAreAcceptedReadBack) {
+  std::vector<std::string> seeds;
+  for (const auto layout : {BottleneckLayout::kSeqBn, BottleneckLayout::kDoubleSeqBn, BottleneckLayout::kParBn}) {
+    BottleneckConfig config = LayoutConfig(layout);
+    config.hidden_size = 32;
+    seeds.push_back(WriteBottleneckConfig(config));
+  }
+  fuzz::Mutator mutator(seeds, Words(), 9);
+  int accepted = 0;
+  for (int i = 0; i < 15'000; ++i) {
+    const auto config = ParseBottleneckConfig(mutator.Next());
+    if (!config.ok()) {
+      const Reason reason = GetReason(config.status());
+      ASSERT_TRUE(reason == Reason::kAdapterInvalid || reason == Reason::kUnsupported) << config.status();
+      continue;
+    }
+    ++accepted;
+    ASSERT_GE(BottleneckWidth(*config, 384), 1);
+    const auto back = ParseBottleneckConfig(WriteBottleneckConfig(*config));
+    ASSERT_TRUE(back.ok()) << WriteBottleneckConfig(*config) << back.status();
+    ASSERT_EQ(WriteBottleneckConfig(*back), WriteBottleneckConfig(*config));
+  }
+  EXPECT_GT(accepted, 100);
+}
+
+TEST(AdapterConfigFuzz, HeadConfigsNameEveryLabelOnce) {
+  fuzz::Mutator mutator({WriteHeadConfig(LayoutConfig(BottleneckLayout::kSeqBn), {"a", "b", "c"}),
+                         R"({"num_labels":2,"label2id":{"no":0,"yes":1},"config":null})"},
+                        Words(), 10);
+  int accepted = 0;
+  for (int i = 0; i < 15'000; ++i) {
+    const auto labels = ParseHeadConfig(mutator.Next());
+    if (!labels.ok()) continue;
+    ++accepted;
+    for (const std::string& label : *labels) ASSERT_FALSE(label.empty());
   }
   EXPECT_GT(accepted, 100);
 }

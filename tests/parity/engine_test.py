@@ -172,12 +172,20 @@ LORA_CONFIGS = {
 }
 
 
+PROMPTS = {
+    "plain": dict(num_virtual_tokens=5),
+    "one": dict(num_virtual_tokens=1, prompt_tuning_init="SAMPLE_VOCAB"),
+    "many": dict(num_virtual_tokens=20),
+}
+
+
 def peft_model(folder, task, config, seed, labels=4):
     if task == "SEQ_CLS":
         base = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=labels, ignore_mismatched_sizes=True)
     else:
         base = transformers.AutoModel.from_pretrained(folder)
-    model = peft.get_peft_model(base, peft.LoraConfig(task_type=task, **config))
+    kind = peft.PromptTuningConfig if "num_virtual_tokens" in config else peft.LoraConfig
+    model = peft.get_peft_model(base, kind(task_type=task, **config))
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -198,6 +206,43 @@ def test_peft_classifier_adapters(engine, tmp_path, name):
     some = texts(20, seed=2)
     theirs = lone(tokenizer, model, some, lambda out: out.logits)
     assert_close(engine.infer([{"text": t, "adapter": "a", "output": "logits"} for t in some]), theirs)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_peft_prompts_both_ways(engine, tmp_path, name):
+    folder, _, tokenizer = make_base(tmp_path / "base", max_position_embeddings=96)
+    model = peft_model(folder, "SEQ_CLS", PROMPTS[name], seed=1)
+    model.save_pretrained(tmp_path / "adapter")
+    engine("base", folder=folder)
+    loaded = engine("adapter", name="a", folder=tmp_path / "adapter")
+    assert loaded["config"]["method"] == "prompt_tuning"
+    assert loaded["config"]["labels"] == ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"]
+    assert loaded["parameters"] == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    some = texts(20, seed=2)
+    ours = engine.infer([{"text": t, "adapter": "a", "output": "logits", "max_tokens": 64} for t in some])
+    assert_close(ours, lone(tokenizer, model, some, lambda out: out.logits))
+    (tmp_path / "written").mkdir()
+    engine("write", name="a", folder=tmp_path / "written")
+    base = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=4)
+    opened = peft.PeftModel.from_pretrained(base, tmp_path / "written").eval()
+    assert_close(ours, lone(tokenizer, opened, some, lambda out: out.logits))
+    engine("adapter", name="b", folder=tmp_path / "written")
+    (tmp_path / "again").mkdir()
+    engine("write", name="b", folder=tmp_path / "again")
+    for file in sorted(p.name for p in (tmp_path / "written").iterdir()):
+        assert (tmp_path / "written" / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
+
+
+def test_peft_prompts_for_embeddings(engine, tmp_path):
+    """Vectors are pooled over virtual tokens and text, as sentence-transformers pools a prompt of PEFT's."""
+    folder, _, tokenizer = make_base(tmp_path / "base", max_position_embeddings=96)
+    model = peft_model(folder, "FEATURE_EXTRACTION", PROMPTS["plain"], seed=1)
+    model.save_pretrained(tmp_path / "adapter")
+    engine("base", folder=folder)
+    engine("adapter", name="a", folder=tmp_path / "adapter")
+    some = texts(20, seed=2)
+    theirs = lone(tokenizer, model, some, lambda out: out.last_hidden_state.mean(1))
+    assert_close(engine.infer([{"text": t, "adapter": "a", "max_tokens": 64} for t in some]), theirs)
 
 
 @pytest.mark.parametrize("task", ["FEATURE_EXTRACTION", None])
@@ -243,12 +288,13 @@ def test_peft_opens_what_the_engine_writes(engine, tmp_path, name, task):
 
 
 def test_a_mixed_batch_gives_each_row_what_it_gives_alone(engine, tmp_path):
-    folder, _, _ = make_base(tmp_path / "base", labels=2)
+    folder, _, _ = make_base(tmp_path / "base", labels=2, max_position_embeddings=96)
     engine("base", folder=folder)
-    kinds = list(LORA_CONFIGS)
+    configs = {**LORA_CONFIGS, **PROMPTS}
+    kinds = list(configs)
     for i in range(32):
         adapter = tmp_path / f"adapter{i}"
-        model = peft_model(folder, "SEQ_CLS", LORA_CONFIGS[kinds[i % len(kinds)]], seed=i, labels=2 + i % 4)
+        model = peft_model(folder, "SEQ_CLS", configs[kinds[i % len(kinds)]], seed=i, labels=2 + i % 4)
         model.save_pretrained(adapter)
         engine("adapter", name=f"a{i}", folder=adapter)
     draw = random.Random(5)
@@ -256,7 +302,8 @@ def test_a_mixed_batch_gives_each_row_what_it_gives_alone(engine, tmp_path):
     for i, one in enumerate(texts(64, seed=6)):
         adapter = "" if i % 4 == 3 else f"a{draw.randrange(32)}" if i >= 43 else f"a{i % 32}"
         output = draw.choice(["logits", "probabilities", "embedding"])
-        rows.append({"text": one, "adapter": adapter, "output": output, "pooling": draw.choice(["mean", "cls", "max"])})
+        rows.append({"text": one, "adapter": adapter, "output": output, "pooling": draw.choice(["mean", "cls", "max"]),
+                     "max_tokens": 64})
     assert {row["adapter"] for row in rows} >= {""} and len({row["adapter"] for row in rows}) >= 24
     together = engine.infer(rows)
     assert_close(together, [engine.infer([row])[0] for row in rows], tolerance=1e-5)

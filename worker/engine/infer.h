@@ -19,8 +19,9 @@ enum class Output {
 };
 
 struct InferRow {
-  const std::vector<int32_t>* ids = nullptr;  // with special tokens, not empty
-  const DeviceAdapter* adapter = nullptr;     // nullptr: the base alone
+  // With special tokens, not empty; an adapter's virtual tokens come on top, and all need a position.
+  const std::vector<int32_t>* ids = nullptr;
+  const DeviceAdapter* adapter = nullptr;  // nullptr: the base alone
   Output output = Output::kEmbedding;
   formats::Pooling pooling = formats::Pooling::kMean;  // for kEmbedding
   bool normalize = false;                              // for kEmbedding

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 #include "common/status_proto.h"
+#include "common/tuning_options.h"
 
 namespace tenon::link {
 namespace {
@@ -45,6 +46,34 @@ v1::Task ToTask(const std::string& task) {
   if (task == "feature_extraction") return v1::TASK_FEATURE_EXTRACTION;
   if (task == "seq2seq") return v1::TASK_SEQ2SEQ;
   return v1::TASK_SEQUENCE_CLASSIFICATION;
+}
+
+absl::Status ReadMethod(const v1::FinetuneJob& spec, engine::TrainOptions& to) {
+  switch (spec.method()) {
+    case v1::METHOD_LORA: {
+      to.method = engine::Method::kLora;
+      ASSIGN_OR_RETURN(to.lora, ToLora(spec));
+      return absl::OkStatus();
+    }
+    case v1::METHOD_PROMPT_TUNING: {
+      to.method = engine::Method::kPromptTuning;
+      ASSIGN_OR_RETURN(to.prompt, ToPromptConfig(spec.prompt_tuning()));
+      to.prompt.base_model_name_or_path = spec.base();
+      return absl::OkStatus();
+    }
+    case v1::METHOD_BOTTLENECK: {
+      to.method = engine::Method::kBottleneck;
+      ASSIGN_OR_RETURN(to.bottleneck, ToBottleneckConfig(spec.bottleneck()));
+      to.bottleneck.model_name = spec.base();
+      return absl::OkStatus();
+    }
+    case v1::METHOD_HEAD:
+      to.method = engine::Method::kHead;
+      return absl::OkStatus();
+    default:
+      return TenonError(Reason::kUnsupported, absl::StrCat("this worker does not know method ", spec.method()),
+                        "method");
+  }
 }
 
 template <typename T>
@@ -120,7 +149,7 @@ internal::v1::InferenceResult ToResult(uint64_t call_id, internal::v1::Inference
   }
   if (check) {
     result.set_task(ToTask(reply->adapter.task));
-    result.set_method(reply->adapter.method == "head" ? v1::METHOD_HEAD : v1::METHOD_LORA);
+    result.set_method(MethodOfName(reply->adapter.method));
   }
   return result;
 }
@@ -141,11 +170,8 @@ absl::StatusOr<formats::DatasetFormat> ToFormat(v1::DatasetFormat format) {
 absl::StatusOr<engine::TrainOptions> ToTrainOptions(const v1::FinetuneJob& spec, int64_t rows) {
   const v1::TrainingOptions& from = spec.training();
   engine::TrainOptions to;
-  to.method = spec.method() == v1::METHOD_HEAD ? engine::Method::kHead : engine::Method::kLora;
-  if (to.method == engine::Method::kLora) {
-    ASSIGN_OR_RETURN(to.lora, ToLora(spec));
-  }
-  to.learning_rate = from.has_learning_rate() ? from.learning_rate() : to.method == engine::Method::kHead ? 1e-2 : 1e-3;
+  RETURN_IF_ERROR(ReadMethod(spec, to));
+  to.learning_rate = from.has_learning_rate() ? from.learning_rate() : DefaultLearningRate(spec.method());
   if (from.has_schedule()) {
     ASSIGN_OR_RETURN(to.schedule, formats::ParseSchedule(from.schedule()));
   }

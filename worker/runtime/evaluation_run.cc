@@ -84,8 +84,7 @@ absl::Status EvaluationRun::MapRows() {
           absl::StrCat("row ", row + 1));
     }
   }
-  const int64_t own = config.max_input_tokens > 0 ? config.max_input_tokens : parts_.base->default_max_tokens();
-  const int64_t limit = job_.max_input_tokens > 0 ? job_.max_input_tokens : own;
+  const int64_t limit = engine::MaxInputTokens(*parts_.base, host_.get(), job_.max_input_tokens);
   if (limit != encoded_with_) {
     encodings_.clear();
     for (const engine::LabelledText& row : job_.rows) {
@@ -147,7 +146,7 @@ absl::Status EvaluationRun::RunBatch(const Residency::Device& device) {
   const size_t first = cursor_;
   while (cursor_ < order_.size()) {
     const std::vector<int32_t>& ids = encodings_[order_[cursor_]].ids;
-    tokens += static_cast<int64_t>(ids.size());
+    tokens += static_cast<int64_t>(ids.size()) + device->host().virtual_tokens();
     if (!inputs.empty() && tokens > parts_.slice_tokens) break;
     inputs.push_back({.ids = &ids, .adapter = device.get(), .output = engine::Output::kProbabilities});
     ++cursor_;

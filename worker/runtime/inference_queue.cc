@@ -55,12 +55,13 @@ absl::Status InferenceQueue::CheckAdapter(const Call& call) const {
 
 void InferenceQueue::Tokenize(const CallPtr& entered) {
   const auto call = std::static_pointer_cast<EncoderCall>(entered);
-  const int64_t limit = InputLimit(*call, 0);
+  const int64_t limit = engine::MaxInputTokens(*call->base, call->host.get());
+  const int64_t virtual_tokens = call->host == nullptr ? 0 : call->host->virtual_tokens();
   std::vector<engine::Encoding> encodings;
   std::vector<int32_t> tokens;
   for (const std::string& text : call->in.texts) {
     encodings.push_back(call->base->tokenizer().Encode(text, limit));
-    tokens.push_back(static_cast<int32_t>(encodings.back().ids.size()));
+    tokens.push_back(static_cast<int32_t>(static_cast<int64_t>(encodings.back().ids.size()) + virtual_tokens));
   }
   absl::MutexLock lock(&mutex_);
   if (!Alive(call->id)) return;

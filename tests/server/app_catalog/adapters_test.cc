@@ -132,6 +132,64 @@ TEST_F(AdaptersTest, TheSameFilesAgainMakeNoNewRevision) {
   EXPECT_EQ(repeat->default_revision(), second->default_revision());
 }
 
+TEST_F(AdaptersTest, APromptIsReadByItsOwnConfig) {
+  testing::TinyAdapter tiny;
+  tiny.base_digest = base_digest_;
+  testing::WriteTinyPrompt(folder_.path() / "prompt", testing::TinyBase(), tiny);
+  Files files = ReadFolder(folder_.path() / "prompt");
+  const auto adapter = Import(files, "prompt");
+  ASSERT_TRUE(adapter.ok()) << adapter.status();
+  EXPECT_EQ(adapter->method(), v1::METHOD_PROMPT_TUNING);
+  EXPECT_EQ(adapter->task(), v1::TASK_SEQUENCE_CLASSIFICATION);
+  EXPECT_EQ(Export("prompt"), files);
+  // As it comes from PEFT, without our file.
+  files.erase("tenon.json");
+  router_.SetLabels({"bad", "good"});
+  const auto foreign = Import(files, "foreign", {"bad", "good"});
+  ASSERT_TRUE(foreign.ok()) << foreign.status();
+  EXPECT_EQ(foreign->method(), v1::METHOD_PROMPT_TUNING);
+  EXPECT_EQ(foreign->labels(1), "good");
+  // Files of one method beside another's tenon.json.
+  files["tenon.json"] = Lora().at("tenon.json");
+  EXPECT_REASON(Import(files, "mixed").status(), Reason::kAdapterInvalid, "tenon.json");
+}
+
+TEST_F(AdaptersTest, ABottleneckHasAdapterHubsFiles) {
+  testing::TinyAdapter tiny;
+  tiny.base_digest = base_digest_;
+  testing::WriteTinyBottleneck(folder_.path() / "block", testing::TinyBase(), tiny,
+                               formats::BottleneckLayout::kDoubleSeqBn);
+  Files files = ReadFolder(folder_.path() / "block");
+  const auto adapter = Import(files, "block");
+  ASSERT_TRUE(adapter.ok()) << adapter.status();
+  EXPECT_EQ(adapter->method(), v1::METHOD_BOTTLENECK);
+  EXPECT_EQ(Export("block"), files);
+  // As it comes from AdapterHub: the head's own labels, unless others are given.
+  files.erase("tenon.json");
+  const auto foreign = Import(files, "foreign");
+  ASSERT_TRUE(foreign.ok()) << foreign.status();
+  EXPECT_EQ(foreign->labels(0), "negative");
+  router_.SetLabels({"bad", "good"});
+  const auto named = Import(files, "named", {"bad", "good"});
+  ASSERT_TRUE(named.ok()) << named.status();
+  EXPECT_EQ(named->labels(1), "good");
+  Files flexible = files;
+  flexible["head_config.json"] = R"({"config":{"head_type":"classification"},"num_labels":2})";
+  EXPECT_REASON(Import(flexible, "flexible").status(), Reason::kUnsupported, "config");
+  Files headless = files;
+  headless.erase("head_config.json");
+  EXPECT_REASON(Import(headless, "headless").status(), Reason::kAdapterInvalid, "head_config.json");
+  Files pickled = files;
+  pickled["pytorch_adapter.bin"] = "pickle";
+  EXPECT_REASON(Import(pickled, "pickled").status(), Reason::kAdapterInvalid, "pytorch_adapter.bin");
+  Files both = files;
+  both["adapter_model.safetensors"] = Lora().at("adapter_model.safetensors");
+  EXPECT_REASON(Import(both, "both").status(), Reason::kAdapterInvalid, "adapter_model.safetensors");
+  Files stray = Lora();
+  stray["model_head.safetensors"] = files.at("model_head.safetensors");
+  EXPECT_REASON(Import(stray, "stray").status(), Reason::kAdapterInvalid, "model_head.safetensors");
+}
+
 TEST_F(AdaptersTest, AHeadAdapterHasItsOwnFiles) {
   const Files files = Head();
   const auto adapter = Import(files, "probe");

@@ -92,6 +92,53 @@ TEST(FinetuneRequestTest, HeadHasItsOwnRateAndNoLora) {
   EXPECT_EQ(GetField(NormalizeFinetune(request, 1).status()), "finetune_job.lora");
 }
 
+TEST(FinetuneRequestTest, APromptHasItsOwnDefaults) {
+  v1::FinetuneJob request = Lora();
+  request.set_method(v1::METHOD_PROMPT_TUNING);
+  const auto job = NormalizeFinetune(request, 1);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_DOUBLE_EQ(job->training().learning_rate(), 1e-2);
+  EXPECT_EQ(job->prompt_tuning().num_virtual_tokens(), 20);
+  EXPECT_EQ(job->prompt_tuning().init(), "vocabulary");
+  EXPECT_FALSE(job->prompt_tuning().has_init_text());
+  EXPECT_FALSE(job->has_lora());
+  request.mutable_prompt_tuning()->set_num_virtual_tokens(5);
+  request.mutable_prompt_tuning()->set_init("text");
+  request.mutable_prompt_tuning()->set_init_text("spam or ham");
+  EXPECT_EQ(NormalizeFinetune(request, 1)->prompt_tuning().num_virtual_tokens(), 5);
+  request.set_method(v1::METHOD_LORA);
+  EXPECT_EQ(GetField(NormalizeFinetune(request, 1).status()), "finetune_job.prompt_tuning");
+}
+
+TEST(FinetuneRequestTest, ABottlenecksLayoutDecidesItsDefaults) {
+  v1::FinetuneJob request = Lora();
+  request.set_method(v1::METHOD_BOTTLENECK);
+  const auto plain = NormalizeFinetune(request, 1);
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_DOUBLE_EQ(plain->training().learning_rate(), 1e-3);
+  EXPECT_EQ(plain->bottleneck().layout(), "seq_bn");
+  EXPECT_DOUBLE_EQ(plain->bottleneck().reduction_factor(), 16);
+  EXPECT_EQ(plain->bottleneck().non_linearity(), "relu");
+  request.mutable_bottleneck()->set_layout("double_seq_bn");
+  EXPECT_EQ(NormalizeFinetune(request, 1)->bottleneck().non_linearity(), "swish");
+  request.mutable_bottleneck()->set_layout("par_bn");
+  EXPECT_DOUBLE_EQ(NormalizeFinetune(request, 1)->bottleneck().reduction_factor(), 2);
+  request.mutable_bottleneck()->set_reduction_factor(4);
+  EXPECT_DOUBLE_EQ(NormalizeFinetune(request, 1)->bottleneck().reduction_factor(), 4);
+  request.set_method(v1::METHOD_HEAD);
+  EXPECT_EQ(GetField(NormalizeFinetune(request, 1).status()), "finetune_job.bottleneck");
+}
+
+void SpoilBottleneck(v1::FinetuneJob& job, const std::function<void(v1::BottleneckOptions&)>& spoil) {
+  job.set_method(v1::METHOD_BOTTLENECK);
+  spoil(*job.mutable_bottleneck());
+}
+
+void SpoilPrompt(v1::FinetuneJob& job, const std::function<void(v1::PromptTuningOptions&)>& spoil) {
+  job.set_method(v1::METHOD_PROMPT_TUNING);
+  spoil(*job.mutable_prompt_tuning());
+}
+
 struct BadField {
   std::string field;
   Reason reason;
@@ -119,6 +166,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadField{"finetune_job.task", Reason::kFieldRequired, [](Job& j) { j.clear_task(); }},
         BadField{"finetune_job.task", Reason::kUnsupported, [](Job& j) { j.set_task(v1::TASK_FEATURE_EXTRACTION); }},
         BadField{"finetune_job.task", Reason::kFieldInvalid, [](Job& j) { j.set_task(static_cast<v1::Task>(77)); }},
+        BadField{"finetune_job.method", Reason::kFieldRequired, [](Job& j) { j.clear_method(); }},
         BadField{"finetune_job.method", Reason::kFieldInvalid,
                  [](Job& j) { j.set_method(static_cast<v1::Method>(77)); }},
         BadField{"finetune_job.training.learning_rate", Reason::kOptionInvalid,
@@ -147,7 +195,30 @@ INSTANTIATE_TEST_SUITE_P(
         BadField{"finetune_job.lora.r", Reason::kOptionInvalid, [](Job& j) { j.mutable_lora()->set_r(0); }},
         BadField{"finetune_job.lora.alpha", Reason::kOptionInvalid, [](Job& j) { j.mutable_lora()->set_alpha(0); }},
         BadField{"finetune_job.lora.dropout", Reason::kOptionInvalid, [](Job& j) { j.mutable_lora()->set_dropout(1); }},
-        BadField{"finetune_job.lora.bias", Reason::kUnsupported, [](Job& j) { j.mutable_lora()->set_bias("all"); }}),
+        BadField{"finetune_job.lora.bias", Reason::kUnsupported, [](Job& j) { j.mutable_lora()->set_bias("all"); }},
+        BadField{"finetune_job.lora.bias", Reason::kUnsupported,
+                 [](Job& j) { j.mutable_lora()->set_bias("lora_only"); }},
+        BadField{"finetune_job.lora", Reason::kOptionInvalid,
+                 [](Job& j) { j.mutable_lora()->add_target_modules(std::string(40'000, 'a')); }},
+        BadField{"finetune_job.bottleneck.layout", Reason::kOptionInvalid,
+                 [](Job& j) { SpoilBottleneck(j, [](auto& block) { block.set_layout("pfeiffer"); }); }},
+        BadField{"finetune_job.bottleneck.reduction_factor", Reason::kOptionInvalid,
+                 [](Job& j) { SpoilBottleneck(j, [](auto& block) { block.set_reduction_factor(0); }); }},
+        BadField{"finetune_job.bottleneck.non_linearity", Reason::kOptionInvalid,
+                 [](Job& j) { SpoilBottleneck(j, [](auto& block) { block.set_non_linearity("step"); }); }},
+        BadField{"finetune_job.prompt_tuning.num_virtual_tokens", Reason::kOptionInvalid,
+                 [](Job& j) { SpoilPrompt(j, [](auto& prompt) { prompt.set_num_virtual_tokens(0); }); }},
+        BadField{"finetune_job.prompt_tuning.init", Reason::kOptionInvalid,
+                 [](Job& j) { SpoilPrompt(j, [](auto& prompt) { prompt.set_init("xavier"); }); }},
+        BadField{"finetune_job.prompt_tuning.init_text", Reason::kOptionInvalid,
+                 [](Job& j) { SpoilPrompt(j, [](auto& prompt) { prompt.set_init("text"); }); }},
+        BadField{"finetune_job.prompt_tuning.init_text", Reason::kOptionInvalid,
+                 [](Job& j) { SpoilPrompt(j, [](auto& prompt) { prompt.set_init_text("unused"); }); }},
+        BadField{"finetune_job.training.learning_rate", Reason::kOptionInvalid,
+                 [](Job& j) {
+                   j.set_method(v1::METHOD_PROMPT_TUNING);
+                   j.mutable_training()->set_learning_rate(0);
+                 }}),
     [](const auto& info) { return "Case" + std::to_string(info.index); });
 
 TEST(FinetuneDataTest, FillsInWhatDependsOnTheRows) {

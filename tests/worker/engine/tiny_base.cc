@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/formats/prompt_config.h"
 #include "nlohmann/json.hpp"
 #include "tests/worker/engine/tensor_file.h"
 
@@ -160,6 +161,45 @@ void WriteTinyLora(const std::filesystem::path& folder, const TinyBase& base, co
   file.Write(folder / "adapter_model.safetensors");
   WriteText(folder / "adapter_config.json", formats::WriteLoraConfig(lora));
   WriteText(folder / "tenon.json", formats::WriteTenonConfig(AdapterTenonConfig(adapter, "lora"), true));
+}
+
+void WriteTinyPrompt(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter) {
+  std::filesystem::create_directories(folder);
+  formats::PromptConfig prompt;
+  prompt.num_virtual_tokens = adapter.r;
+  prompt.task_type = "SEQ_CLS";
+  TensorFile file(adapter.seed);
+  file.Add("prompt_embeddings", {adapter.r, base.hidden}, 0, 1);
+  AddClassifier(file, "base_model.classifier", base, adapter);
+  file.Write(folder / "adapter_model.safetensors");
+  WriteText(folder / "adapter_config.json", formats::WritePromptConfig(prompt));
+  WriteText(folder / "tenon.json", formats::WriteTenonConfig(AdapterTenonConfig(adapter, "prompt_tuning"), true));
+}
+
+void WriteTinyBottleneck(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter,
+                         formats::BottleneckLayout layout) {
+  std::filesystem::create_directories(folder);
+  formats::BottleneckConfig config = formats::LayoutConfig(layout);
+  config.reduction_factor = static_cast<double>(adapter.r);
+  config.hidden_size = base.hidden;
+  config.name = "tiny";
+  config.model_class = "BertForSequenceClassification";
+  const int64_t width = formats::BottleneckWidth(config, base.hidden);
+  TensorFile file(adapter.seed), head(adapter.seed + 1);
+  for (int64_t i = 0; i < base.layers; ++i) {
+    for (const char* place : {"attention.output", "output"}) {
+      if (place[0] == 'a' && !config.after_attention) continue;
+      const std::string block = absl::StrCat("bert.encoder.layer.", i, ".", place, ".adapters.tiny.");
+      file.AddLinear(block + "adapter_down.0", base.hidden, width, adapter.spread);
+      file.AddLinear(block + "adapter_up", width, base.hidden, adapter.spread);
+    }
+  }
+  AddClassifier(head, "classifier", base, adapter);
+  file.Write(folder / "adapter.safetensors");
+  head.Write(folder / "model_head.safetensors");
+  WriteText(folder / "adapter_config.json", formats::WriteBottleneckConfig(config));
+  WriteText(folder / "head_config.json", formats::WriteHeadConfig(config, adapter.labels));
+  WriteText(folder / "tenon.json", formats::WriteTenonConfig(AdapterTenonConfig(adapter, "bottleneck"), true));
 }
 
 void WriteTinyHead(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/formats/adapter_config.h"
+#include "common/formats/bottleneck_config.h"
 
 namespace tenon::testing {
 
@@ -28,7 +29,7 @@ const std::vector<std::string>& TinyWords();
 std::string TinyText(uint64_t seed, int64_t count);
 
 struct TinyAdapter {
-  int64_t r = 4;
+  int64_t r = 4;  // rank, virtual tokens, or reduction factor
   double alpha = 8;
   std::vector<std::string> target_modules = {"query", "value"};
   std::vector<std::string> labels = {"negative", "positive"};
@@ -44,6 +45,12 @@ struct TinyAdapter {
 
 // Writes a LoRA adapter for sequence classification on a tiny base: PEFT's two files and tenon.json.
 void WriteTinyLora(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter);
+// Writes a soft prompt of `r` virtual tokens for sequence classification: PEFT's two files and tenon.json.
+void WriteTinyPrompt(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter);
+// Writes a bottleneck adapter in AdapterHub's format with a classifier: its four files and tenon.json. `r` is the
+// reduction factor.
+void WriteTinyBottleneck(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter,
+                         formats::BottleneckLayout layout);
 // Writes a `head` adapter: head.safetensors and tenon.json.
 void WriteTinyHead(const std::filesystem::path& folder, const TinyBase& base, const TinyAdapter& adapter);
 

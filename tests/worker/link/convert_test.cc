@@ -40,6 +40,46 @@ TEST(ToTrainOptions, TakesTheDocumentedDefaults) {
   EXPECT_EQ(options->lora.task_type, "SEQ_CLS");
 }
 
+TEST(ToTrainOptions, KnowsEveryMethod) {
+  v1::FinetuneJob spec = Spec();
+  spec.set_method(v1::METHOD_PROMPT_TUNING);
+  const auto defaults = ToTrainOptions(spec, 100);
+  ASSERT_TRUE(defaults.ok()) << defaults.status();
+  EXPECT_EQ(defaults->method, engine::Method::kPromptTuning);
+  EXPECT_EQ(defaults->learning_rate, 1e-2);
+  EXPECT_EQ(defaults->prompt.num_virtual_tokens, 20);
+  EXPECT_EQ(defaults->prompt.init, formats::PromptInit::kVocabulary);
+  EXPECT_EQ(defaults->prompt.base_model_name_or_path, "bases/tiny");
+  spec.mutable_prompt_tuning()->set_num_virtual_tokens(7);
+  spec.mutable_prompt_tuning()->set_init("text");
+  spec.mutable_prompt_tuning()->set_init_text("spam?");
+  const auto said = ToTrainOptions(spec, 100);
+  ASSERT_TRUE(said.ok()) << said.status();
+  EXPECT_EQ(said->prompt.num_virtual_tokens, 7);
+  EXPECT_EQ(said->prompt.init, formats::PromptInit::kText);
+  EXPECT_EQ(said->prompt.init_text, "spam?");
+  spec.mutable_prompt_tuning()->set_init("magic");
+  EXPECT_EQ(GetField(ToTrainOptions(spec, 100).status()), "init");
+  spec.set_method(v1::METHOD_BOTTLENECK);
+  spec.mutable_bottleneck()->set_layout("par_bn");
+  spec.mutable_bottleneck()->set_non_linearity("tanh");
+  const auto block = ToTrainOptions(spec, 100);
+  ASSERT_TRUE(block.ok()) << block.status();
+  EXPECT_EQ(block->method, engine::Method::kBottleneck);
+  EXPECT_EQ(block->learning_rate, 1e-3);
+  EXPECT_TRUE(block->bottleneck.parallel);
+  EXPECT_EQ(block->bottleneck.reduction_factor, 2);
+  EXPECT_EQ(block->bottleneck.scaling, 4);
+  EXPECT_EQ(block->bottleneck.non_linearity, "tanh");
+  spec.mutable_bottleneck()->set_layout("magic");
+  EXPECT_EQ(GetField(ToTrainOptions(spec, 100).status()), "layout");
+  spec.set_method(v1::METHOD_HEAD);
+  EXPECT_EQ(ToTrainOptions(spec, 100)->method, engine::Method::kHead);
+  // A newer server's method is no LoRA.
+  spec.set_method(static_cast<v1::Method>(99));
+  EXPECT_EQ(GetField(ToTrainOptions(spec, 100).status()), "method");
+}
+
 TEST(ToTrainOptions, TakesWhatTheSpecSays) {
   v1::FinetuneJob spec = Spec();
   v1::TrainingOptions& training = *spec.mutable_training();

@@ -64,7 +64,14 @@ class RuntimeEngineTest : public ::testing::Test, protected AdapterSource {
       adapter.seed = static_cast<uint64_t>(n) + 1;
       adapter.favourite = n % 4;
       adapter.favour = 50;
-      testing::WriteTinyLora(root_ / absl::StrCat("adapter-", n), base_, adapter);
+      const fs::path folder = root_ / absl::StrCat("adapter-", n);
+      if (n % 4 == 2) {
+        testing::WriteTinyPrompt(folder, base_, adapter);
+      } else if (n % 4 == 3) {
+        testing::WriteTinyBottleneck(folder, base_, adapter, formats::BottleneckLayout::kSeqBn);
+      } else {
+        testing::WriteTinyLora(folder, base_, adapter);
+      }
     }
   }
   absl::StatusOr<InferenceReply> Call(const std::string& adapter, std::vector<std::string> texts) {
@@ -240,6 +247,21 @@ TEST_F(RuntimeEngineTest, EvaluatesWithTheRealModel) {
   };
   ASSERT_TRUE(runtime_->StartEvaluation(std::move(job), callbacks).ok());
   done.WaitForNotification();
+}
+
+TEST_F(RuntimeEngineTest, ATextIsCutToWhatAPromptLeaves) {
+  testing::TinyAdapter adapter;
+  adapter.base_digest = kDigest;
+  adapter.r = 24;
+  testing::WriteTinyPrompt(root_ / "prompt", base_, adapter);
+  Start();
+  const auto reply = Call("prompt", {TinyText(1, 200), "good tea"});
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_EQ(reply->rows[0].input_tokens,
+            64 - 24);  // the base's positions less the virtual tokens, which are not counted
+  EXPECT_TRUE(reply->rows[0].truncated);
+  EXPECT_EQ(reply->rows[1].input_tokens, 4);
+  EXPECT_FALSE(reply->rows[1].truncated);
 }
 
 TEST_F(RuntimeEngineTest, AnAdapterOfAnotherBaseIsRefused) {

@@ -12,18 +12,29 @@
 
 namespace tenon::engine {
 
+namespace {
+
+int64_t ModuleBytes(const SavedModule& module) { return TensorBytes(module.weight) + TensorBytes(module.bias); }
+int64_t ModuleParameters(const SavedModule& module) {
+  return module.weight.numel() + (module.bias.defined() ? module.bias.numel() : 0);
+}
+
+}  // namespace
+
 int64_t AdapterTensors::Bytes() const {
   int64_t bytes = 0;
   for (const auto& [name, pair] : pairs) bytes += TensorBytes(pair.a) + TensorBytes(pair.b);
-  for (const auto& [name, module] : modules) bytes += TensorBytes(module.weight) + TensorBytes(module.bias);
-  return bytes;
+  for (const auto& [name, module] : modules) bytes += ModuleBytes(module);
+  for (const auto& [name, block] : bottlenecks) bytes += ModuleBytes(block.down) + ModuleBytes(block.up);
+  return bytes + TensorBytes(prompt_embeddings);
 }
 
 int64_t AdapterTensors::Parameters() const {
-  int64_t parameters = 0;
+  int64_t parameters = prompt_embeddings.defined() ? prompt_embeddings.numel() : 0;
   for (const auto& [name, pair] : pairs) parameters += pair.a.numel() + pair.b.numel();
-  for (const auto& [name, module] : modules) {
-    parameters += module.weight.numel() + (module.bias.defined() ? module.bias.numel() : 0);
+  for (const auto& [name, module] : modules) parameters += ModuleParameters(module);
+  for (const auto& [name, block] : bottlenecks) {
+    parameters += ModuleParameters(block.down) + ModuleParameters(block.up);
   }
   return parameters;
 }
@@ -43,7 +54,8 @@ absl::StatusOr<std::shared_ptr<const HostAdapter>> HostAdapter::Load(const std::
                                                      .linear_layers = model->linear_layers()}));
     } else {
       ASSIGN_OR_RETURN(const auto encoder, base.encoder(base.precision()));
-      ASSIGN_OR_RETURN(tensors, ReadAdapter(folder, {.hidden_size = base.config().hidden_size,
+      ASSIGN_OR_RETURN(tensors, ReadAdapter(folder, {.encoder = &base.config(),
+                                                     .hidden_size = base.config().hidden_size,
                                                      .sentence = base.sentence(),
                                                      .base_digest = base.digest(),
                                                      .linear_layers = encoder->linear_layers()}));
@@ -55,6 +67,7 @@ absl::StatusOr<std::shared_ptr<const HostAdapter>> HostAdapter::Load(const std::
 const formats::TenonConfig& HostAdapter::config() const { return tensors_->config; }
 int64_t HostAdapter::bytes() const { return tensors_->Bytes(); }
 const AdapterTensors& HostAdapter::tensors() const { return *tensors_; }
+int64_t HostAdapter::virtual_tokens() const { return tensors_->virtual_tokens(); }
 
 int64_t HostAdapter::num_labels() const {
   const auto head = tensors_->modules.find("classifier");
@@ -94,6 +107,13 @@ absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::s
       module.weight = module.weight.to(device, kept);
       if (module.bias.defined()) module.bias = module.bias.to(device, kept);
     }
+    for (auto& [name, block] : tensors->bottlenecks) {
+      block.down = {block.down.weight.to(device, type), block.down.bias.to(device, type)};
+      block.up = {(block.up.weight * block.scale).to(device, type), (block.up.bias * block.scale).to(device, type)};
+      block.scale = 1;
+    }
+    at::Tensor& prompt = tensors->prompt_embeddings;
+    if (prompt.defined()) prompt = prompt.to(device, type).contiguous();
     auto placed = std::shared_ptr<DeviceAdapter>(new DeviceAdapter());
     placed->host_ = std::move(host);
     placed->tensors_ = std::move(tensors);

@@ -1,6 +1,7 @@
 // Adapters in their tiers: host memory, then device memory. Free of torch.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -15,8 +16,8 @@ namespace tenon::engine {
 
 struct AdapterTensors;  // worker/engine/adapter/tensors.h, torch inside
 
-// An adapter's files, read and checked against a base: LoRA factors, and the classification head where it has one. Host
-// memory. Immutable, safe from any thread.
+// An adapter's files, read and checked against a base: LoRA factors, a soft prompt or bottlenecks, and the
+// classification head where it has one. Host memory. Immutable, safe from any thread.
 class HostAdapter {
  public:
   // Reads adapter_config.json + adapter_model.safetensors (PEFT) or tenon.json + head.safetensors (method `head`).
@@ -28,6 +29,7 @@ class HostAdapter {
   const formats::TenonConfig& config() const;
   int64_t bytes() const;
   int64_t num_labels() const;             // 0 without a head
+  int64_t virtual_tokens() const;         // that it puts in front of every row
   const AdapterTensors& tensors() const;  // engine-internal
 
   explicit HostAdapter(std::unique_ptr<AdapterTensors> tensors);
@@ -51,5 +53,14 @@ class DeviceAdapter {
   std::shared_ptr<const HostAdapter> host_;
   std::unique_ptr<AdapterTensors> tensors_;
 };
+
+// Tokens that a text is cut to: `asked`, else the adapter's own limit, else the base's, and never so many that the
+// adapter's virtual tokens have no position left. `adapter` may be nullptr; `asked` of 0 is none.
+inline int64_t MaxInputTokens(const Base& base, const HostAdapter* adapter, int64_t asked = 0) {
+  if (asked == 0 && adapter != nullptr) asked = adapter->config().max_input_tokens;
+  if (asked == 0) asked = base.default_max_tokens();
+  if (adapter == nullptr || adapter->virtual_tokens() == 0) return asked;
+  return std::min(asked, base.config().max_position_embeddings - adapter->virtual_tokens());
+}
 
 }  // namespace tenon::engine

@@ -7,6 +7,7 @@
 #include <functional>
 #include <utility>
 
+#include "worker/engine/adapter/bottleneck.h"
 #include "worker/engine/model/parallel.h"
 
 namespace tenon::engine {
@@ -38,12 +39,13 @@ LowRankFactors MixedAdapters::FactorsOf(const LoraPair& pair) {
           .out = up.size(1)};
 }
 
-MixedAdapters::MixedAdapters(std::vector<AdapterSegment> segments) {
-  for (const AdapterSegment& segment : segments) {
+MixedAdapters::MixedAdapters(std::vector<AdapterSegment> segments) : segments_(std::move(segments)) {
+  for (const AdapterSegment& segment : segments_) {
     if (segment.adapter == nullptr) continue;
     for (const auto& [name, pair] : segment.adapter->pairs) {
       modules_[name].push_back({.segment = segment, .pair = &pair, .factors = FactorsOf(pair)});
     }
+    for (const auto& [name, block] : segment.adapter->bottlenecks) blocks_.insert(name);
     for (const auto& [name, module] : segment.adapter->modules) {
       if (name != "classifier") modules_[name].push_back({.segment = segment, .saved = &module});
     }
@@ -57,7 +59,47 @@ ForwardHooks MixedAdapters::Hooks() const {
     hooks.linear = std::cref(*this);
     hooks.adapts = [this](const std::string& module) { return Has(module); };
   }
+  if (!blocks_.empty()) {
+    hooks.blocks = [this](const std::string& module, const at::Tensor& h, const at::Tensor& residual,
+                          const FrozenNorm& norm,
+                          Lines lines) { return AddBlocks(module, h, residual, norm, lines); };
+    hooks.has_block = [this](const std::string& module) { return blocks_.count(module) > 0; };
+  }
+  if (prompts()) {
+    hooks.prompts = [this](const at::Tensor& words, const PackedBatch& batch) { return PutPrompts(words, batch); };
+  }
   return hooks;
+}
+
+at::Tensor MixedAdapters::AddBlocks(const std::string& module, const at::Tensor& h, const at::Tensor& residual,
+                                    const FrozenNorm& norm, Lines lines) const {
+  const bool by_row = lines == Lines::kRows;
+  for (const AdapterSegment& segment : segments_) {
+    if (segment.adapter == nullptr) continue;
+    const auto block = segment.adapter->bottlenecks.find(module);
+    if (block == segment.adapter->bottlenecks.end()) continue;
+    const int64_t first = by_row ? segment.first_row : segment.first_token;
+    const int64_t count = by_row ? segment.rows : segment.tokens;
+    const at::Tensor own = h.narrow(0, first, count);
+    own.add_(RunBottleneck(block->second, segment.adapter->bottleneck, own, residual.narrow(0, first, count), norm));
+  }
+  return h;
+}
+
+bool MixedAdapters::prompts() const {
+  return std::any_of(segments_.begin(), segments_.end(), [](const AdapterSegment& segment) {
+    return segment.adapter != nullptr && segment.adapter->virtual_tokens() > 0;
+  });
+}
+
+at::Tensor MixedAdapters::PutPrompts(const at::Tensor& words, const PackedBatch& batch) const {
+  for (const AdapterSegment& segment : segments_) {
+    const int64_t count = segment.adapter == nullptr ? 0 : segment.adapter->virtual_tokens();
+    for (int64_t row = segment.first_row; count > 0 && row < segment.first_row + segment.rows; ++row) {
+      words.narrow(0, batch.offsets[row], count).copy_(segment.adapter->prompt_embeddings);
+    }
+  }
+  return words;
 }
 
 at::Tensor MixedAdapters::operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y,

@@ -1,11 +1,12 @@
-// Many adapters over one batch: what each adds to a linear layer's output, on its own rows. Engine-internal, torch
-// inside.
+// Many adapters over one batch: what each adds to a linear layer's output, or puts in front of a row, on its own rows.
+// Engine-internal, torch inside.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,10 +38,18 @@ class MixedAdapters {
   // Hooks of inference that call this one, which must outlive them.
   ForwardHooks Hooks() const;
 
+  // A BlockHook.
+  at::Tensor AddBlocks(const std::string& module, const at::Tensor& h, const at::Tensor& residual,
+                       const FrozenNorm& norm, Lines lines) const;
+
+  // A PromptHook: every segment's virtual tokens in front of each of its rows, in the memory of `words`.
+  at::Tensor PutPrompts(const at::Tensor& words, const PackedBatch& batch) const;
   // A LinearHook.
   at::Tensor operator()(const std::string& module, const at::Tensor& x, const at::Tensor& y, Lines lines) const;
 
  private:
+  // Whether any segment's adapter has virtual tokens.
+  bool prompts() const;
   // What one segment adds to one module: one of the two.
   struct Part {
     AdapterSegment segment;
@@ -51,6 +60,8 @@ class MixedAdapters {
   static LowRankFactors FactorsOf(const LoraPair& pair);
 
   std::map<std::string, std::vector<Part>> modules_;
+  std::vector<AdapterSegment> segments_;
+  std::set<std::string> blocks_;
 };
 
 }  // namespace tenon::engine

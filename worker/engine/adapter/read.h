@@ -17,6 +17,7 @@ namespace tenon::engine {
 struct AdapterSite {
   // A base that writes texts: its adapters are of task `seq2seq` and have no head.
   bool generates = false;
+  const formats::BertConfig* encoder = nullptr;  // of a base that only encodes
   int64_t hidden_size = 0;           // what a classification head reads
   formats::SentenceConfig sentence;  // defaults of adapters without a tenon.json
   const std::string& base_digest;

@@ -8,6 +8,8 @@
 #include <string>
 
 #include "common/formats/adapter_config.h"
+#include "common/formats/bottleneck_config.h"
+#include "common/formats/prompt_config.h"
 
 namespace tenon::engine {
 
@@ -24,14 +26,35 @@ struct SavedModule {
   at::Tensor bias;    // [out]; undefined when it has none
 };
 
+// A small network on the states behind a sub-layer's last product (Houlsby et al., 2019), fp32:
+// h + scale * up(f(down(x))), where x is h, or norm(h + residual), or for a parallel block the residual.
+struct Bottleneck {
+  SavedModule down;  // [width, hidden], [width]
+  SavedModule up;    // [hidden, width], [hidden]
+  double scale = 1;
+};
+
+// What an adapter may hold; a method fills its own part, and any of them may bring a head.
 struct AdapterTensors {
   formats::TenonConfig config;
-  formats::LoraConfig lora;  // of method `lora`
+  formats::LoraConfig lora;              // of method `lora`
+  formats::PromptConfig prompt;          // of method `prompt_tuning`
+  formats::BottleneckConfig bottleneck;  // of method `bottleneck`
   // Keys are module names without task prefix: `encoder.layer.0.attention.self.query`.
   std::map<std::string, LoraPair> pairs;
   // `classifier`, `pooler.dense`, ...
   std::map<std::string, SavedModule> modules;
+  // Keys are the modules behind which they stand: `encoder.layer.0.output.dense`.
+  std::map<std::string, Bottleneck> bottlenecks;
+  // Embeddings of virtual tokens (Lester et al., 2021): [virtual tokens, hidden], fp32; undefined when there are none.
+  // As PEFT 0.21 runs a BERT with them: they stand in front of a row's first token, take part in attention like any
+  // token, have positions from 0 (the text's go on behind them) and token type 0, and replace word embeddings, so that
+  // the embeddings' norm is behind them. A row's first token is then a virtual one: BertPooler, and the classifier on
+  // it, read that one and not [CLS]; vectors are pooled over virtual tokens and text alike, as sentence-transformers
+  // does.
+  at::Tensor prompt_embeddings;
 
+  int64_t virtual_tokens() const { return prompt_embeddings.defined() ? prompt_embeddings.size(0) : 0; }
   int64_t Bytes() const;
   int64_t Parameters() const;
 };

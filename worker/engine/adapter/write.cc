@@ -55,6 +55,40 @@ absl::Status WriteLora(const std::filesystem::path& folder, const AdapterTensors
   return WriteText(folder / kPeftConfigFile, formats::WriteLoraConfig(adapter.lora));
 }
 
+absl::Status WritePrompt(const std::filesystem::path& folder, const AdapterTensors& adapter) {
+  TensorList tensors;
+  tensors.Add(kPromptTensor, adapter.prompt_embeddings);
+  if (const auto head = adapter.modules.find("classifier"); head != adapter.modules.end()) {
+    tensors.Add(std::string(kPromptClassifier) + ".weight", head->second.weight);
+    tensors.Add(std::string(kPromptClassifier) + ".bias", head->second.bias);
+  }
+  RETURN_IF_ERROR(tensors.Write(folder / kPeftWeightsFile));
+  return WriteText(folder / kPeftConfigFile, formats::WritePromptConfig(adapter.prompt));
+}
+
+absl::Status WriteBottleneck(const std::filesystem::path& folder, const AdapterTensors& adapter) {
+  const auto head = adapter.modules.find("classifier");
+  const bool classifies = head != adapter.modules.end();
+  formats::BottleneckConfig config = adapter.bottleneck;
+  config.model_class = classifies ? "BertForSequenceClassification" : "BertModel";
+  TensorList tensors;
+  for (const auto& [module, block] : adapter.bottlenecks) {
+    const std::string key = (classifies ? "bert." : "") + BottleneckPrefix(module, config.name);
+    tensors.Add(key + ".adapter_down.0.weight", block.down.weight);
+    tensors.Add(key + ".adapter_down.0.bias", block.down.bias);
+    tensors.Add(key + ".adapter_up.weight", block.up.weight);
+    tensors.Add(key + ".adapter_up.bias", block.up.bias);
+  }
+  RETURN_IF_ERROR(tensors.Write(folder / kHubWeightsFile));
+  RETURN_IF_ERROR(WriteText(folder / kPeftConfigFile, formats::WriteBottleneckConfig(config)));
+  if (!classifies) return absl::OkStatus();
+  TensorList head_tensors;
+  head_tensors.Add("classifier.weight", head->second.weight);
+  head_tensors.Add("classifier.bias", head->second.bias);
+  RETURN_IF_ERROR(head_tensors.Write(folder / kHubHeadFile));
+  return WriteText(folder / kHubHeadConfigFile, formats::WriteHeadConfig(config, adapter.config.labels));
+}
+
 absl::Status WriteHead(const std::filesystem::path& folder, const AdapterTensors& adapter) {
   TensorList tensors;
   for (const auto& [module, saved] : adapter.modules) {
@@ -72,7 +106,11 @@ std::string PeftPrefix(const std::string& task_type) {
 
 absl::Status WriteAdapter(const std::filesystem::path& folder, const AdapterTensors& adapter) {
   return Guarded([&]() -> absl::Status {
-    RETURN_IF_ERROR(adapter.config.method == "head" ? WriteHead(folder, adapter) : WriteLora(folder, adapter));
+    const std::string& method = adapter.config.method;
+    RETURN_IF_ERROR(method == "head"            ? WriteHead(folder, adapter)
+                    : method == "prompt_tuning" ? WritePrompt(folder, adapter)
+                    : method == "bottleneck"    ? WriteBottleneck(folder, adapter)
+                                                : WriteLora(folder, adapter));
     return WriteText(folder / kTenonFile, formats::WriteTenonConfig(adapter.config, /*with_job=*/true));
   });
 }

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "worker/engine/adapter/tensors.h"
@@ -15,14 +16,32 @@ inline constexpr char kPeftWeightsFile[] = "adapter_model.safetensors";
 inline constexpr char kTenonFile[] = "tenon.json";
 inline constexpr char kHeadWeightsFile[] = "head.safetensors";
 
+// PEFT's names of a soft prompt's tensors: the prompt has no prefix.
+inline constexpr char kPromptTensor[] = "prompt_embeddings";
+inline constexpr char kPromptClassifier[] = "base_model.classifier";
+
+// AdapterHub's files; the pickles of the same content are refused.
+inline constexpr char kHubWeightsFile[] = "adapter.safetensors";
+inline constexpr char kHubHeadFile[] = "model_head.safetensors";
+inline constexpr char kHubHeadConfigFile[] = "head_config.json";
+inline constexpr char kHubPickle[] = "pytorch_adapter.bin";
+inline constexpr char kHubHeadPickle[] = "pytorch_model_head.bin";
+
+// Names of a block's tensors without task prefix: `encoder.layer.0.output.adapters.NAME` for the block behind
+// `encoder.layer.0.output.dense`.
+std::string BottleneckPrefix(const std::string& module, const std::string& name);
+// Modules behind which the config has blocks, in every layer.
+std::vector<std::string> BottleneckModules(const formats::BottleneckConfig& config, int64_t layers);
+
 // What stands before a module's name in a PEFT file: `base_model.model.bert.` for SEQ_CLS, whose model wraps the
 // encoder, else `base_model.model.`. The classifier is `base_model.model.classifier` in any case.
 std::string PeftPrefix(const std::string& task_type);
 
-// Writes an adapter into an existing folder: for `lora` adapter_config.json, adapter_model.safetensors and tenon.json,
-// which Hugging Face PEFT opens; for `head` head.safetensors (classifier.weight, classifier.bias) and tenon.json.
-// Tensors are fp32 whatever they were; the same adapter gives the same bytes. What HostAdapter::Load reads back is
-// equal.
+// Writes an adapter into an existing folder: for `lora` and `prompt_tuning` adapter_config.json,
+// adapter_model.safetensors and tenon.json, which Hugging Face PEFT opens; for `bottleneck` AdapterHub's four files and
+// tenon.json; for `head` head.safetensors
+// (classifier.weight, classifier.bias) and tenon.json. Tensors are fp32 whatever they were; the same adapter gives the
+// same bytes. What HostAdapter::Load reads back is equal.
 absl::Status WriteAdapter(const std::filesystem::path& folder, const AdapterTensors& adapter);
 
 }  // namespace tenon::engine

@@ -5,6 +5,7 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/tanh.h>
+#include <ATen/ops/tensor.h>
 
 #include <utility>
 
@@ -57,6 +58,9 @@ class BertEncoder final : public Encoder {
   at::ScalarType dtype() const override { return type_; }
   at::Device device() const override { return device_; }
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const override { return linear_layers_; }
+  at::Tensor CopyWords(const std::vector<int64_t>& ids) const override {
+    return words_.index_select(0, at::tensor(ids, at::kLong).to(device_)).to(at::kFloat);
+  }
   std::pair<at::Tensor, at::Tensor> CopyLinear(const std::string& module) const override;
   int64_t ResidentBytes() const override;
   int64_t RoundTokens(int64_t tokens) const override;
@@ -104,8 +108,17 @@ at::Tensor Run(const Linear& linear, const std::string& module, const at::Tensor
   return Activate(hooks.linear(module, x, linear.Fast(x, Activation::kNone), lines), activation);
 }
 
+at::Tensor Prompted(const ForwardHooks& hooks, const at::Tensor& words, const PackedBatch& batch) {
+  return hooks.prompts ? hooks.prompts(words, batch) : words;
+}
+
 at::Tensor Dropped(const ForwardHooks& hooks, const at::Tensor& x) {
   return hooks.dropout ? hooks.dropout(x, hooks.hidden_dropout) : x;
+}
+
+at::Tensor WithBlock(const ForwardHooks& hooks, const std::string& module, const at::Tensor& h,
+                     const at::Tensor& residual, const FrozenNorm& norm, Lines lines) {
+  return hooks.blocks && hooks.has_block(module) ? hooks.blocks(module, h, residual, norm, lines) : h;
 }
 
 // a + b; in inference in a's memory, which nobody else reads.
@@ -219,10 +232,11 @@ int64_t BertEncoder::RoundTokens(int64_t tokens) const {
 
 at::Tensor BertEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hooks) const {
   if (hooks.inference && fused_) {
-    const at::Tensor x = at::embedding(words_, batch.ids).to(at::kFloat);
+    const at::Tensor x = Prompted(hooks, at::embedding(words_, batch.ids).to(at::kFloat), batch);
     return NormalizedInPlace(x, at::embedding(positions_, batch.positions).to(at::kFloat), wide_embedding_norm_);
   }
-  const at::Tensor x = at::embedding(words_, batch.ids) + at::embedding(positions_, batch.positions);
+  const at::Tensor words = Prompted(hooks, at::embedding(words_, batch.ids), batch);
+  const at::Tensor x = words + at::embedding(positions_, batch.positions);
   return Dropped(hooks, Normalized(x, embedding_norm_));
 }
 
@@ -269,14 +283,20 @@ at::Tensor BertEncoder::FusedLayerOfFirstTokens(const BertLayer& layer, const at
 
 at::Tensor BertEncoder::BehindAttention(const BertLayer& layer, const at::Tensor& context, const at::Tensor& x,
                                         const ForwardHooks& hooks, Lines lines) const {
-  const at::Tensor attended = Run(layer.attention_output, layer.names.attention_output, context, hooks, lines);
   const bool fused = hooks.inference && fused_;
-  const at::Tensor middle = fused ? NormalizedInPlace(attended, x, layer.wide_attention_norm)
-                                  : Normalized(Sum(Dropped(hooks, attended), x, hooks), layer.attention_norm);
-  const at::Tensor wide = Run(layer.intermediate, layer.names.intermediate, middle, hooks, lines, activation_);
-  const at::Tensor narrow = Run(layer.output, layer.names.output, wide, hooks, lines);
-  if (fused) return NormalizedInPlace(narrow, middle, layer.wide_output_norm);
-  return Normalized(Sum(Dropped(hooks, narrow), middle, hooks), layer.output_norm);
+  // Behind a sub-layer's last product: dropout, an adapter's block, residual and norm.
+  const auto finish = [&](const std::string& module, const at::Tensor& product, const at::Tensor& residual,
+                          const FrozenNorm& norm) {
+    const at::Tensor h = WithBlock(hooks, module, Dropped(hooks, product), residual, norm, lines);
+    return fused ? NormalizedInPlace(h, residual, norm) : Normalized(Sum(h, residual, hooks), norm);
+  };
+  const LayerNames& names = layer.names;
+  const at::Tensor middle =
+      finish(names.attention_output, Run(layer.attention_output, names.attention_output, context, hooks, lines), x,
+             fused ? layer.wide_attention_norm : layer.attention_norm);
+  const at::Tensor wide = Run(layer.intermediate, names.intermediate, middle, hooks, lines, activation_);
+  return finish(names.output, Run(layer.output, names.output, wide, hooks, lines), middle,
+                fused ? layer.wide_output_norm : layer.output_norm);
 }
 
 at::Tensor BertEncoder::Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const {

@@ -30,6 +30,18 @@ enum class Lines { kTokens, kRows };
 using LinearHook =
     std::function<at::Tensor(const std::string& module, const at::Tensor& x, const at::Tensor& y, Lines lines)>;
 
+struct FrozenNorm;  // worker/engine/model/fused.h
+
+// Adds a bottleneck's part behind a sub-layer's last product. `module` names that product; h [lines, hidden] is its
+// output after dropout, to which `residual` will be added and `norm` applied. Returns h + delta; in inference h may be
+// changed in place.
+using BlockHook = std::function<at::Tensor(const std::string& module, const at::Tensor& h, const at::Tensor& residual,
+                                           const FrozenNorm& norm, Lines lines)>;
+
+// Puts the embeddings of virtual tokens where Pack left room for them. `words` [T, hidden] are the batch's word
+// embeddings, which may be changed in place in inference. Returns them with the prompts in.
+using PromptHook = std::function<at::Tensor(const at::Tensor& words, const PackedBatch& batch)>;
+
 // Dropout drawn from a job's own stream; empty in inference. Returns x with each element kept with probability 1 - p
 // and scaled.
 using DropoutHook = std::function<at::Tensor(const at::Tensor& x, double p)>;
@@ -48,6 +60,10 @@ struct ForwardHooks {
   LinearHook linear;  // may be empty
   // Whether `linear` changes this module's output; empty: it may change any.
   std::function<bool(const std::string& module)> adapts;
+  BlockHook blocks;  // may be empty
+  // Whether `blocks` changes anything behind this module; set with it.
+  std::function<bool(const std::string& module)> has_block;
+  PromptHook prompts;   // may be empty
   DropoutHook dropout;  // may be empty
   double hidden_dropout = 0, attention_dropout = 0;
   // Layers then run in fp32 by the fused functions, whatever the weights' precision; for the CPU. They draw no dropout
@@ -90,6 +106,8 @@ class Encoder {
   virtual at::Device device() const = 0;
   // Names and [out, in] of every linear layer a LoRA may target, without task prefix.
   virtual const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const = 0;
+  // fp32 copies of the word embeddings of these tokens, [ids, hidden].
+  virtual at::Tensor CopyWords(const std::vector<int64_t>& ids) const = 0;
   // fp32 copies of such a layer's weight [out, in] and bias [out], for an adapter that replaces it whole.
   virtual std::pair<at::Tensor, at::Tensor> CopyLinear(const std::string& module) const = 0;
   virtual int64_t ResidentBytes() const = 0;

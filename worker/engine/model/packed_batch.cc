@@ -61,13 +61,16 @@ int64_t PackedBatch::max_length() const {
 }
 
 PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::Device& device, int64_t round_to,
-                 bool grouped) {
+                 bool grouped, absl::Span<const int64_t> virtual_tokens) {
   PackedBatch batch;
   std::vector<int64_t> ids, positions;
   batch.offsets.push_back(0);
-  for (const std::vector<int32_t>* row : rows) {
-    ids.insert(ids.end(), row->begin(), row->end());
-    for (size_t i = 0; i < row->size(); ++i) positions.push_back(static_cast<int64_t>(i));
+  for (size_t r = 0; r < rows.size(); ++r) {
+    if (!virtual_tokens.empty()) ids.resize(ids.size() + static_cast<size_t>(virtual_tokens[r]), 0);
+    ids.insert(ids.end(), rows[r]->begin(), rows[r]->end());
+    for (int64_t i = batch.offsets.back(); i < static_cast<int64_t>(ids.size()); ++i) {
+      positions.push_back(i - batch.offsets.back());
+    }
     batch.offsets.push_back(static_cast<int64_t>(ids.size()));
   }
   const int64_t rounded = (batch.tokens() + round_to - 1) / round_to * round_to;

@@ -44,8 +44,9 @@ struct PackedBatch {
 
 // Rows in the order given, none of them empty. What it makes depends on the rows' lengths alone, so that training
 // repeats itself. Fewer different T mean fewer kernels to compile: inference rounds, training does not.
-// Kernels that take rows one by one need no groups.
+// Kernels that take rows one by one need no groups. `virtual_tokens`, when not empty, says for each row how many tokens
+// stand in front of it whose embeddings come from elsewhere (ForwardHooks::prompts): their id is 0 here.
 PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::Device& device, int64_t round_to = 1,
-                 bool grouped = true);
+                 bool grouped = true, absl::Span<const int64_t> virtual_tokens = {});
 
 }  // namespace tenon::engine

@@ -37,6 +37,15 @@ Product Multiply(const Linear& linear, const std::vector<const std::string*>& mo
   return {AdaptedLinear(x, linear.weight(), adapters), linear.bias()};
 }
 
+// norm(dropout(product) + residual) with an adapter's block in between, where it has one.
+at::Tensor Finish(const Product& product, const std::string& module, const at::Tensor& residual, const FrozenNorm& norm,
+                  const ForwardHooks& hooks) {
+  const DropoutMask mask = hooks.fused->dropout(hooks.hidden_dropout);
+  if (!hooks.blocks || !hooks.has_block(module)) return DropoutAddNorm(product.y, product.bias, residual, norm, mask);
+  const at::Tensor h = Dropout(BiasActivation(product.y, product.bias, Activation::kNone), mask);
+  return DropoutAddNorm(hooks.blocks(module, h, residual, norm, Lines::kTokens), {}, residual, norm, {});
+}
+
 }  // namespace
 
 at::Tensor TrainingLayer(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch, int64_t heads,
@@ -47,11 +56,10 @@ at::Tensor TrainingLayer(const BertLayer& layer, const at::Tensor& x, const Pack
   const at::Tensor context =
       RaggedAttention(qkv.y, qkv.bias, batch.offsets, heads, fused.dropout(hooks.attention_dropout));
   const Product attended = Multiply(layer.attention_output, {&names.attention_output}, context, hooks);
-  const at::Tensor middle =
-      DropoutAddNorm(attended.y, attended.bias, x, layer.attention_norm, fused.dropout(hooks.hidden_dropout));
+  const at::Tensor middle = Finish(attended, names.attention_output, x, layer.attention_norm, hooks);
   const Product wide = Multiply(layer.intermediate, {&names.intermediate}, middle, hooks);
   const Product narrow = Multiply(layer.output, {&names.output}, BiasActivation(wide.y, wide.bias, activation), hooks);
-  return DropoutAddNorm(narrow.y, narrow.bias, middle, layer.output_norm, fused.dropout(hooks.hidden_dropout));
+  return Finish(narrow, names.output, middle, layer.output_norm, hooks);
 }
 
 }  // namespace tenon::engine

@@ -5,10 +5,10 @@
 
 namespace tenon::engine {
 
-PackedBatch PackRows(const TokenRows& data, const MicroBatch& rows, const at::Device& device) {
+PackedBatch PackRows(const TokenRows& data, const MicroBatch& rows, const at::Device& device, int64_t virtual_tokens) {
   std::vector<const std::vector<int32_t>*> ids;
   for (const int64_t row : rows) ids.push_back(&data.ids[row]);
-  return Pack(ids, device);
+  return Pack(ids, device, /*round_to=*/1, /*grouped=*/true, std::vector<int64_t>(ids.size(), virtual_tokens));
 }
 
 RowLabels PickLabels(const TokenRows& data, const MicroBatch& rows) {
@@ -27,6 +27,9 @@ Network::Network(const Encoder& encoder, const TrainableAdapter& adapter, const 
                  JobDropout* dropout)
     : encoder_(encoder), adapter_(adapter), rates_(rates), dropout_(dropout) {
   hooks_.linear = adapter.Hook(dropout);
+  hooks_.prompts = adapter.Prompts();
+  hooks_.blocks = adapter.Blocks(dropout);
+  hooks_.has_block = [&adapter](const std::string& module) { return adapter.HasBlock(module); };
   if (encoder.device().is_cpu()) hooks_.fused = std::make_shared<FusedHooks>(adapter.Fused(dropout));
   if (dropout != nullptr) {
     hooks_.dropout = [dropout](const at::Tensor& x, double p) { return (*dropout)(x, p); };

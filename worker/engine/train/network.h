@@ -14,8 +14,9 @@
 
 namespace tenon::engine {
 
-// Rows of `data` by number, packed in this order.
-PackedBatch PackRows(const TokenRows& data, const MicroBatch& rows, const at::Device& device);
+// Rows of `data` by number, packed in this order, each with room for so many virtual tokens in front of it.
+PackedBatch PackRows(const TokenRows& data, const MicroBatch& rows, const at::Device& device,
+                     int64_t virtual_tokens = 0);
 // Their labels.
 RowLabels PickLabels(const TokenRows& data, const MicroBatch& rows);
 

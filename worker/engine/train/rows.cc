@@ -79,8 +79,10 @@ absl::StatusOr<std::shared_ptr<const TokenData>> TokenizeData(const TrainData& d
   return std::shared_ptr<const TokenData>(std::move(result));
 }
 
-std::vector<MicroBatch> EvaluationBatches(const TokenRows& rows, bool cpu) {
-  return BatchesByTokens(rows.lengths(), cpu ? kCpuSliceTokens : kGpuSliceTokens, kSliceRows);
+std::vector<MicroBatch> EvaluationBatches(const TokenRows& rows, bool cpu, int64_t virtual_tokens) {
+  std::vector<int64_t> lengths = rows.lengths();
+  for (int64_t& length : lengths) length += virtual_tokens;
+  return BatchesByTokens(lengths, cpu ? kCpuSliceTokens : kGpuSliceTokens, kSliceRows);
 }
 
 }  // namespace tenon::engine

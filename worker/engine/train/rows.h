@@ -35,7 +35,7 @@ struct TokenData {
 absl::StatusOr<std::shared_ptr<const TokenData>> TokenizeData(const TrainData& data, const Tokenizer& tokenizer,
                                                               int64_t max_tokens);
 
-// All rows, cut into batches that one slice without gradients takes.
-std::vector<MicroBatch> EvaluationBatches(const TokenRows& rows, bool cpu);
+// All rows, each with so many virtual tokens in front of it, cut into batches that one slice without gradients takes.
+std::vector<MicroBatch> EvaluationBatches(const TokenRows& rows, bool cpu, int64_t virtual_tokens = 0);
 
 }  // namespace tenon::engine

@@ -1,15 +1,11 @@
 #include "worker/engine/train/trainable.h"
 
-#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/addmm.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/normal.h>
-#include <ATen/ops/uniform.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -17,57 +13,23 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/formats/status.h"
-#include "worker/engine/train/random.h"
+#include "worker/engine/adapter/bottleneck.h"
+#include "worker/engine/train/new_adapter.h"
 
 namespace tenon::engine {
 namespace {
 
 constexpr char kLayerPrefix[] = "encoder.layer.";
-constexpr char kTaskPrefix[] = "bert.";  // of a classifier's encoder
-// PEFT adds both names to every SEQ_CLS adapter; BERT has the first.
-constexpr const char* kHeadNames[] = {"classifier", "score"};
+constexpr char kEmbeddings[] = "embeddings";  // where a prompt is put in
 
-// Layer that a module belongs to; `head_segment` for what comes behind the layers.
+// Segment that reads a module: the layer it belongs to, the first for what comes before the layers, `head_segment` for
+// what comes behind them.
 int64_t SegmentOf(const std::string& module, int64_t head_segment) {
+  if (module == kEmbeddings) return 0;
   if (!absl::StartsWith(module, kLayerPrefix)) return head_segment;
   const std::vector<std::string> parts = absl::StrSplit(module, '.');
   int64_t layer = head_segment;
   return absl::SimpleAtoi(parts[2], &layer) ? layer : head_segment;
-}
-
-// New weights are drawn on the CPU, so that every device starts from the same.
-class Initializer {
- public:
-  Initializer(uint64_t seed, const at::Device& device) : seed_(seed), device_(device) {}
-
-  // torch's kaiming_uniform_(a = sqrt(5)): uniform within 1 / sqrt(in).
-  at::Tensor Uniform(int64_t rows, int64_t in) {
-    at::Tensor value = at::empty({rows, in}, at::kFloat);
-    const double bound = 1 / std::sqrt(static_cast<double>(in));
-    return value.uniform_(-bound, bound, Next()).to(device_);
-  }
-  at::Tensor Normal(int64_t rows, int64_t in, double deviation) {
-    at::Tensor value = at::empty({rows, in}, at::kFloat);
-    return value.normal_(0, deviation, Next()).to(device_);
-  }
-  at::Tensor Zeros(at::IntArrayRef shape) const {
-    return at::zeros(shape, at::TensorOptions().dtype(at::kFloat).device(device_));
-  }
-
- private:
-  at::Generator Next() { return at::detail::createCPUGenerator(StreamKey(seed_, Stream::kInit, {count_++})); }
-
-  uint64_t seed_;
-  at::Device device_;
-  uint64_t count_ = 0;
-};
-
-SavedModule NewHead(Initializer& init, int64_t labels, int64_t features, double initializer_range) {
-  return {init.Normal(labels, features, initializer_range), init.Zeros({labels})};
-}
-
-at::Tensor Copy(const at::Tensor& value, const at::Device& device) {
-  return value.defined() ? value.detach().to(device, at::kFloat, /*non_blocking=*/false, /*copy=*/true) : value;
 }
 
 // Takes the weights that `initial` has under the same names; both must have the same shapes.
@@ -77,9 +39,10 @@ absl::Status TakeInitial(const AdapterTensors& initial, const at::Device& device
       return TenonError(Reason::kAdapterInvalid, absl::StrCat("the initial adapter's ", name, " has another shape"),
                         name);
     }
-    to = Copy(from, device);
+    if (to.defined()) to = from.detach().to(device, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
     return absl::OkStatus();
   };
+  RETURN_IF_ERROR(take("prompt_embeddings", initial.prompt_embeddings, adapter.prompt_embeddings));
   if (initial.pairs.size() != adapter.pairs.size()) {
     return TenonError(Reason::kAdapterInvalid, "the initial adapter has other target modules", "target_modules");
   }
@@ -91,6 +54,19 @@ absl::Status TakeInitial(const AdapterTensors& initial, const at::Device& device
     RETURN_IF_ERROR(take(name, found->second.a, pair.a));
     RETURN_IF_ERROR(take(name, found->second.b, pair.b));
   }
+  if (initial.bottlenecks.size() != adapter.bottlenecks.size()) {
+    return TenonError(Reason::kAdapterInvalid, "the initial adapter has its blocks elsewhere", "layout");
+  }
+  for (auto& [name, block] : adapter.bottlenecks) {
+    const auto found = initial.bottlenecks.find(name);
+    if (found == initial.bottlenecks.end()) {
+      return TenonError(Reason::kAdapterInvalid, absl::StrCat("the initial adapter has no block behind ", name), name);
+    }
+    RETURN_IF_ERROR(take(name, found->second.down.weight, block.down.weight));
+    RETURN_IF_ERROR(take(name, found->second.down.bias, block.down.bias));
+    RETURN_IF_ERROR(take(name, found->second.up.weight, block.up.weight));
+    RETURN_IF_ERROR(take(name, found->second.up.bias, block.up.bias));
+  }
   for (auto& [name, module] : adapter.modules) {
     const auto found = initial.modules.find(name);
     if (found == initial.modules.end()) continue;  // a feature-extraction adapter starts with a new head
@@ -100,31 +76,19 @@ absl::Status TakeInitial(const AdapterTensors& initial, const at::Device& device
   return absl::OkStatus();
 }
 
-// The head, which is always trained whole, and what the job names beside it: linear layers alone.
-absl::StatusOr<std::vector<std::string>> ModulesToSave(const Encoder& encoder, const formats::LoraConfig& lora) {
-  std::vector<std::string> names(std::begin(kHeadNames), std::end(kHeadNames));
-  for (const std::string& name : lora.modules_to_save) {
-    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
-    const auto& layers = encoder.linear_layers();
-    const bool known = std::any_of(layers.begin(), layers.end(), [&](const auto& layer) {
-      return formats::SavesModule(name, kTaskPrefix + layer.first);
-    });
-    if (!known) {
-      return TenonError(Reason::kUnsupported,
-                        absl::StrCat("modules_to_save \"", name, "\" names no linear layer of the base"),
-                        "modules_to_save");
-    }
-    names.push_back(name);
-  }
-  return names;
-}
-
 // Calls visit(parameter name, module name, tensor, whether it is a matrix) for every tensor, in a fixed order.
 template <typename Visit>
 void VisitTensors(AdapterTensors& adapter, Visit visit) {
+  if (adapter.prompt_embeddings.defined()) visit("prompt_embeddings", kEmbeddings, adapter.prompt_embeddings, true);
   for (auto& [module, pair] : adapter.pairs) {
     visit(module + ".lora_A", module, pair.a, true);
     visit(module + ".lora_B", module, pair.b, true);
+  }
+  for (auto& [module, block] : adapter.bottlenecks) {
+    visit(module + ".adapter_down.weight", module, block.down.weight, true);
+    visit(module + ".adapter_down.bias", module, block.down.bias, false);
+    visit(module + ".adapter_up.weight", module, block.up.weight, true);
+    visit(module + ".adapter_up.bias", module, block.up.bias, false);
   }
   for (auto& [module, saved] : adapter.modules) {
     visit(module + ".weight", module, saved.weight, true);
@@ -136,33 +100,12 @@ void VisitTensors(AdapterTensors& adapter, Visit visit) {
 
 absl::StatusOr<TrainableAdapter> TrainableAdapter::Make(const Encoder& encoder, const TrainOptions& options,
                                                         const formats::TenonConfig& config,
-                                                        const AdapterTensors* initial) {
+                                                        const AdapterTensors* initial,
+                                                        absl::Span<const int32_t> init_tokens) {
   TrainableAdapter made;
-  made.adapter_.config = config;
-  made.adapter_.lora = options.lora;
-  made.adapter_.lora.task_type = "SEQ_CLS";
-  ASSIGN_OR_RETURN(made.adapter_.lora.modules_to_save, ModulesToSave(encoder, options.lora));
-  Initializer init(options.seed, encoder.device());
-  for (const auto& [module, shape] : encoder.linear_layers()) {
-    const std::string hf_name = kTaskPrefix + module;
-    if (formats::SavesModule(made.adapter_.lora, hf_name)) {
-      auto [weight, bias] = encoder.CopyLinear(module);
-      made.adapter_.modules[module] = {std::move(weight), std::move(bias)};
-      continue;
-    }
-    const auto target = formats::MatchLora(made.adapter_.lora, hf_name);
-    if (!target.has_value()) continue;
-    made.adapter_.pairs[module] = {init.Uniform(target->r, shape.second), init.Zeros({shape.first, target->r}),
-                                   target->scale};
-  }
-  if (made.adapter_.pairs.empty()) {
-    return TenonError(Reason::kOptionInvalid, "target_modules match no layer of the base", "target_modules");
-  }
-  const auto labels = static_cast<int64_t>(config.labels.size());
-  const formats::BertConfig& base = encoder.config();
-  made.adapter_.modules["classifier"] = NewHead(init, labels, base.hidden_size, base.initializer_range);
+  ASSIGN_OR_RETURN(made.adapter_, NewAdapter(encoder, options, config, init_tokens));
   if (initial != nullptr) RETURN_IF_ERROR(TakeInitial(*initial, encoder.device(), made.adapter_));
-  made.Register(base.num_hidden_layers);
+  made.Register(encoder.config().num_hidden_layers);
   return made;
 }
 
@@ -171,10 +114,7 @@ absl::StatusOr<TrainableAdapter> TrainableAdapter::MakeHead(int64_t features, do
                                                             const formats::TenonConfig& config,
                                                             const AdapterTensors* initial) {
   TrainableAdapter made;
-  made.adapter_.config = config;
-  Initializer init(seed, device);
-  const auto labels = static_cast<int64_t>(config.labels.size());
-  made.adapter_.modules["classifier"] = NewHead(init, labels, features, initializer_range);
+  made.adapter_ = NewHead(features, initializer_range, seed, device, config);
   if (initial != nullptr) RETURN_IF_ERROR(TakeInitial(*initial, device, made.adapter_));
   made.Register(0);
   return made;
@@ -213,6 +153,32 @@ FusedHooks TrainableAdapter::Fused(JobDropout* dropout) const {
     return LowRank{pair.a, pair.b, pair.scale, 0, next(adapter_.lora.dropout)};
   };
   return hooks;
+}
+
+BlockHook TrainableAdapter::Blocks(JobDropout* dropout) const {
+  if (adapter_.bottlenecks.empty()) return nullptr;
+  return [this, dropout](const std::string& module, const at::Tensor& h, const at::Tensor& residual,
+                         const FrozenNorm& norm, Lines) -> at::Tensor {
+    // fp32 whatever the base is, as LoRA's branch.
+    const at::Tensor wide = h.to(at::kFloat);
+    at::Tensor delta =
+        RunBottleneck(adapter_.bottlenecks.at(module), adapter_.bottleneck, wide, residual.to(at::kFloat), norm);
+    if (dropout != nullptr) delta = (*dropout)(delta, adapter_.bottleneck.dropout);
+    return (wide + delta).to(h.scalar_type());
+  };
+}
+
+PromptHook TrainableAdapter::Prompts() const {
+  if (adapter_.virtual_tokens() == 0) return nullptr;
+  return [this](const at::Tensor& words, const PackedBatch& batch) {
+    const int64_t count = adapter_.virtual_tokens();
+    std::vector<int64_t> places;
+    for (int64_t row = 0; row < batch.rows(); ++row) {
+      for (int64_t i = 0; i < count; ++i) places.push_back(batch.offsets[row] + i);
+    }
+    const at::Tensor index = at::tensor(places, at::kLong).to(words.device());
+    return words.index_copy(0, index, adapter_.prompt_embeddings.to(words.scalar_type()).repeat({batch.rows(), 1}));
+  };
 }
 
 AdapterTensors TrainableAdapter::Snapshot(const std::map<std::string, at::Tensor>& values) const {

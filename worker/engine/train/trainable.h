@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "worker/engine/adapter/tensors.h"
 #include "worker/engine/model/encoder.h"
 #include "worker/engine/train/dropout.h"
@@ -24,14 +25,14 @@ struct Parameter {
   bool decay = true;    // weight decay is for matrices
 };
 
-// New weights (or `initial`'s) for an adapter, and the hook that puts them into the encoder. The tensors of `adapter()`
+// New weights (or `initial`'s) for an adapter, and the hooks that put them into the encoder. The tensors of `adapter()`
 // and the values of `parameters()` are the same memory.
 class TrainableAdapter {
  public:
-  // LoRA pairs by MatchLora, the base's own weights of `modules_to_save`, and the classification head as transformers
-  // makes a new one. OPTION_INVALID when no layer matches; UNSUPPORTED names a module that cannot be trained whole.
+  // What NewAdapter makes, with `initial`'s weights where there is one: ADAPTER_INVALID when it is of another shape.
   static absl::StatusOr<TrainableAdapter> Make(const Encoder& encoder, const TrainOptions& options,
-                                               const formats::TenonConfig& config, const AdapterTensors* initial);
+                                               const formats::TenonConfig& config, const AdapterTensors* initial,
+                                               absl::Span<const int32_t> init_tokens = {});
   // A head alone: [labels, features].
   static absl::StatusOr<TrainableAdapter> MakeHead(int64_t features, double initializer_range, uint64_t seed,
                                                    const at::Device& device, const formats::TenonConfig& config,
@@ -48,7 +49,12 @@ class TrainableAdapter {
 
   // Adds the adapter's part to each layer; `dropout` may be nullptr (evaluation). Both must outlive the hook.
   LinearHook Hook(JobDropout* dropout) const;
-  // The same for the CPU's fused functions.
+  // Adds the adapter's bottlenecks, and whether it has one behind a module; empty without any.
+  BlockHook Blocks(JobDropout* dropout) const;
+  bool HasBlock(const std::string& module) const { return adapter_.bottlenecks.count(module) > 0; }
+  // Puts the adapter's virtual tokens in front of every row; empty without any.
+  PromptHook Prompts() const;
+  // Hook's work for the CPU's fused functions.
   FusedHooks Fused(JobDropout* dropout) const;
 
  private:

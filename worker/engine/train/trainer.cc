@@ -7,17 +7,18 @@
 #include "common/formats/status.h"
 #include "worker/engine/adapter/adapter.h"
 #include "worker/engine/model/torch_util.h"
+#include "worker/engine/train/adapter_learner.h"
 #include "worker/engine/train/head_learner.h"
-#include "worker/engine/train/lora_learner.h"
 #include "worker/engine/train/random.h"
 #include "worker/engine/train/train_loop.h"
 
 namespace tenon::engine {
 namespace {
 
-// A comparison must not cost more than what it is compared with: the probe of a LoRA run sees at most so many training
-// rows.
+// A comparison must not cost more than what it is compared with: the probe of an adapter's run sees at most so many
+// training rows.
 constexpr int64_t kBaselineRows = 4000;
+constexpr int64_t kLeastTokens = 3;  // [CLS], a word and [SEP]
 
 struct Site {
   std::shared_ptr<const Base> base;
@@ -64,26 +65,54 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeBaseline(Site site, const TrainOp
   return MakeHeadLoop(site, BaselineOptions(options), nullptr);
 }
 
-absl::StatusOr<std::unique_ptr<TrainLoop>> MakeLoraLoop(const Site& site, const TrainOptions& options,
-                                                        const AdapterTensors* initial) {
+// Tokens that a prompt begins as.
+std::vector<int32_t> InitTokens(const Base& base, const TrainOptions& options) {
+  constexpr int64_t kAll = 1 << 20;
+  if (options.method != Method::kPromptTuning || options.prompt.init != formats::PromptInit::kText) return {};
+  return base.tokenizer().Encode(options.prompt.init_text, kAll).ids;  // special tokens too, as PEFT
+}
+
+absl::StatusOr<std::unique_ptr<TrainLoop>> MakeAdapterLoop(const Site& site, const TrainOptions& options,
+                                                           const AdapterTensors* initial) {
   if (!site.encoder->has_pooler()) {
     return TenonError(Reason::kUnsupported, "the base has no pooler, on which a classifier stands; use method head",
                       "pooler.dense.weight");
   }
-  ASSIGN_OR_RETURN(TrainableAdapter adapter, TrainableAdapter::Make(*site.encoder, options, site.config, initial));
+  ASSIGN_OR_RETURN(TrainableAdapter adapter, TrainableAdapter::Make(*site.encoder, options, site.config, initial,
+                                                                    InitTokens(*site.base, options)));
   ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> baseline, MakeBaseline(site, options));
-  auto learner = std::make_unique<LoraLearner>(site.encoder, options, site.data, std::move(adapter));
+  auto learner = std::make_unique<AdapterLearner>(site.encoder, options, site.data, std::move(adapter));
   return std::make_unique<TrainLoop>(options, site.data, std::move(learner), std::move(baseline));
 }
 
-absl::StatusOr<int64_t> MaxTokens(const Base& base, int64_t asked) {
-  const int64_t positions = base.config().max_position_embeddings;
-  if (asked > positions) {
+// Tokens that a text is cut to: virtual ones need positions too, and leave three at least.
+absl::StatusOr<int64_t> MaxTokens(const Base& base, const TrainOptions& options) {
+  const int64_t asked = options.max_input_tokens, positions = base.config().max_position_embeddings;
+  const int64_t virtual_tokens = options.method == Method::kPromptTuning ? options.prompt.num_virtual_tokens : 0;
+  const auto refuse = [&](const std::string& option, int64_t value) {
+    const std::string beside = virtual_tokens > 0 && option == "max_input_tokens"
+                                   ? absl::StrCat(" for these and ", virtual_tokens, " virtual tokens")
+                                   : "";
     return TenonError(Reason::kOptionInvalid,
-                      absl::StrCat("max_input_tokens is ", asked, "; the base has ", positions, " positions"),
-                      "max_input_tokens");
+                      absl::StrCat(option, " is ", value, "; the base has ", positions, " positions", beside), option);
+  };
+  if (virtual_tokens > positions - kLeastTokens) return refuse("num_virtual_tokens", virtual_tokens);
+  if (asked > positions - virtual_tokens) return refuse("max_input_tokens", asked);
+  return asked > 0 ? asked : std::min(base.default_max_tokens(), positions - virtual_tokens);
+}
+
+const char* MethodName(Method method) {
+  switch (method) {
+    case Method::kHead:
+      return "head";
+    case Method::kLora:
+      return "lora";
+    case Method::kPromptTuning:
+      return "prompt_tuning";
+    case Method::kBottleneck:
+      return "bottleneck";
   }
-  return asked > 0 ? asked : base.default_max_tokens();
+  return "";
 }
 
 }  // namespace
@@ -95,12 +124,12 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const B
   return Guarded([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
     RETURN_IF_ERROR(formats::CheckTrainOptions(options));
     if (base->generates()) return TenonError(Reason::kUnsupported, "a base that writes texts is not trained here");
-    ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(*base, options.max_input_tokens));
+    ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(*base, options));
     Site site{.base = base};
     ASSIGN_OR_RETURN(site.data, TokenizeData(data, base->tokenizer(), max_tokens));
     ASSIGN_OR_RETURN(site.encoder, base->encoder(options.precision));
     site.config.task = "sequence_classification";
-    site.config.method = "lora";
+    site.config.method = MethodName(options.method);
     site.config.labels = data.labels;
     site.config.multi_label = data.multi_label;
     site.config.base_digest = base->digest();
@@ -114,7 +143,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const B
     const AdapterTensors* tensors = start != nullptr ? &start->tensors() : nullptr;
     ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> loop, options.method == Method::kHead
                                                           ? MakeHeadLoop(site, options, tensors)
-                                                          : MakeLoraLoop(site, options, tensors));
+                                                          : MakeAdapterLoop(site, options, tensors));
     if (checkpoint.has_value()) RETURN_IF_ERROR(loop->Restore(*checkpoint));
     return std::unique_ptr<Trainer>(std::move(loop));
   });

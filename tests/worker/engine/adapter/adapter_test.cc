@@ -116,6 +116,64 @@ TEST_F(AdapterTest, WhatIsWrittenReadsBackEqual) {
                         first->tensors().modules.at("classifier").weight));
 }
 
+TEST_F(AdapterTest, APromptReadsBackEqual) {
+  tiny_.r = 6;
+  testing::WriteTinyPrompt(folder_ / "prompt", shape_, tiny_);
+  const auto first = HostAdapter::Load(folder_ / "prompt", *base_);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ((*first)->config().method, "prompt_tuning");
+  EXPECT_EQ((*first)->virtual_tokens(), 6);
+  EXPECT_EQ((*first)->tensors().Parameters(), 6 * 32 + 2 * 32 + 2);
+  EXPECT_EQ((*first)->bytes(), 4 * (*first)->tensors().Parameters());
+  std::filesystem::create_directories(folder_ / "written");
+  ASSERT_TRUE(WriteAdapter(folder_ / "written", (*first)->tensors()).ok());
+  const auto second = HostAdapter::Load(folder_ / "written", *base_);
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_TRUE(at::equal((*second)->tensors().prompt_embeddings, (*first)->tensors().prompt_embeddings));
+  EXPECT_TRUE(at::equal((*second)->tensors().modules.at("classifier").weight,
+                        (*first)->tensors().modules.at("classifier").weight));
+  // From PEFT it comes without our file.
+  std::filesystem::remove(folder_ / "written" / "tenon.json");
+  const auto foreign = HostAdapter::Load(folder_ / "written", *base_);
+  ASSERT_TRUE(foreign.ok()) << foreign.status();
+  EXPECT_EQ((*foreign)->config().method, "prompt_tuning");
+  EXPECT_EQ((*foreign)->config().labels.size(), 2u);
+}
+
+TEST_F(AdapterTest, ABottleneckReadsBackEqual) {
+  tiny_.labels = {"b", "a", "c"};
+  tiny_.r = 5;
+  for (const auto layout : {formats::BottleneckLayout::kSeqBn, formats::BottleneckLayout::kDoubleSeqBn,
+                            formats::BottleneckLayout::kParBn}) {
+    testing::WriteTinyBottleneck(folder_ / "block", shape_, tiny_, layout);
+    const auto first = HostAdapter::Load(folder_ / "block", *base_);
+    ASSERT_TRUE(first.ok()) << first.status();
+    const AdapterTensors& tensors = (*first)->tensors();
+    EXPECT_EQ(tensors.bottlenecks.size(), layout == formats::BottleneckLayout::kDoubleSeqBn ? 4u : 2u);
+    EXPECT_EQ(tensors.bottlenecks.at("encoder.layer.1.output.dense").down.weight.size(0), 6);
+    EXPECT_EQ((*first)->bytes(), 4 * tensors.Parameters());
+    std::filesystem::remove_all(folder_ / "written");
+    std::filesystem::create_directories(folder_ / "written");
+    ASSERT_TRUE(WriteAdapter(folder_ / "written", tensors).ok());
+    std::filesystem::remove(folder_ / "written" / "tenon.json");  // as it comes from AdapterHub
+    const auto second = HostAdapter::Load(folder_ / "written", *base_);
+    ASSERT_TRUE(second.ok()) << second.status();
+    EXPECT_EQ((*second)->config().method, "bottleneck");
+    EXPECT_EQ((*second)->config().labels, tiny_.labels);
+    for (const auto& [module, block] : tensors.bottlenecks) {
+      const Bottleneck& other = (*second)->tensors().bottlenecks.at(module);
+      EXPECT_TRUE(at::equal(other.down.weight, block.down.weight) && at::equal(other.down.bias, block.down.bias));
+      EXPECT_TRUE(at::equal(other.up.weight, block.up.weight) && at::equal(other.up.bias, block.up.bias));
+      EXPECT_EQ(other.scale, block.scale);
+    }
+    // Placing takes the scale in and leaves the host's tensors.
+    const auto placed = DeviceAdapter::Place(*first, *base_);
+    ASSERT_TRUE(placed.ok()) << placed.status();
+    EXPECT_EQ((*placed)->tensors().bottlenecks.begin()->second.scale, 1);
+    EXPECT_EQ(tensors.bottlenecks.begin()->second.scale, layout == formats::BottleneckLayout::kParBn ? 4 : 1);
+  }
+}
+
 TEST_F(AdapterTest, AWrittenHeadReadsBackEqual) {
   testing::WriteTinyHead(folder_ / "head", shape_, tiny_);
   const auto first = *HostAdapter::Load(folder_ / "head", *base_);

@@ -172,6 +172,88 @@ TEST_F(HostileAdapterTest, RankZero) {
   EXPECT_FALSE(Load().ok());
 }
 
+TEST_F(HostileAdapterTest, MethodThatTheFilesAreNotOf) {
+  ChangeConfig("tenon.json", "method", "prompt_tuning");
+  ExpectInvalid("method");
+}
+
+TEST_F(HostileAdapterTest, PromptsThatDoNotFit) {
+  testing::TinyAdapter tiny;
+  tiny.base_digest = base_->digest();
+  const auto fresh = [&] {
+    testing::WriteTinyPrompt(Adapter(), {}, tiny);
+    EXPECT_TRUE(Load().ok()) << Load();
+  };
+  for (const char* key : {"token_dim", "num_layers", "num_attention_heads"}) {
+    fresh();
+    ChangeConfig("adapter_config.json", key, 7);
+    ExpectInvalid(key);
+  }
+  fresh();
+  ChangeConfig("adapter_config.json", "num_virtual_tokens", 5);
+  ExpectInvalid("prompt_embeddings");
+  fresh();
+  ChangeConfig("adapter_config.json", "num_virtual_tokens", 62);  // of 64 positions two would be left
+  ExpectInvalid("num_virtual_tokens");
+  fresh();
+  Change([](Contents& c) { c.Add("prompt_embeddings", {4, 48}); });
+  ExpectInvalid("prompt_embeddings");
+  fresh();
+  Change([](Contents& c) { c.Remove("prompt_embeddings"); });
+  ExpectInvalid("prompt_embeddings");
+  fresh();
+  Change([](Contents& c) { c.Remove("base_model.classifier.weight"); });
+  ExpectInvalid("base_model.classifier.weight");
+  fresh();
+  Change([](Contents& c) { c.Add("base_model.model.classifier.weight", {2, 32}); });  // a LoRA's name
+  ExpectInvalid("base_model.model.classifier.weight");
+  fresh();
+  Change([](Contents& c) { c.values["prompt_embeddings"][3] = std::nanf(""); });
+  ExpectInvalid("prompt_embeddings");
+}
+
+TEST_F(HostileAdapterTest, BottlenecksThatDoNotFit) {
+  std::filesystem::remove(Weights());
+  testing::TinyAdapter tiny;
+  tiny.base_digest = base_->digest();
+  const auto fresh = [&] {
+    testing::WriteTinyBottleneck(Adapter(), {}, tiny, formats::BottleneckLayout::kSeqBn);
+    EXPECT_TRUE(Load().ok()) << Load();
+  };
+  fresh();
+  ChangeConfig("adapter_config.json", "hidden_size", 48);
+  ExpectInvalid("hidden_size");
+  fresh();
+  ChangeConfig("adapter_config.json", "name", "other");
+  ExpectInvalid("bert.encoder.layer.0.output.adapters.other.adapter_down.0.weight");
+  fresh();
+  ChangeConfig("tenon.json", "method", "lora");
+  ExpectInvalid("method");
+  fresh();
+  ChangeConfig("head_config.json", "num_labels", 3);
+  ExpectInvalid("label2id");
+  fresh();
+  std::filesystem::remove(Adapter() / "head_config.json");
+  EXPECT_EQ(GetReason(Load()), Reason::kAdapterInvalid);
+  // The blocks of another layout are left over, or lacking.
+  testing::WriteTinyBottleneck(folder_ / "twice", {}, tiny, formats::BottleneckLayout::kDoubleSeqBn);
+  fresh();
+  std::filesystem::copy(folder_ / "twice" / "adapter.safetensors", Adapter() / "adapter.safetensors",
+                        std::filesystem::copy_options::overwrite_existing);
+  ExpectInvalid("bert.encoder.layer.0.attention.output.adapters.tiny.adapter_down.0.bias");
+  fresh();
+  std::filesystem::copy(folder_ / "twice" / "adapter_config.json", Adapter() / "adapter_config.json",
+                        std::filesystem::copy_options::overwrite_existing);
+  ExpectInvalid("bert.encoder.layer.0.attention.output.adapters.tiny.adapter_down.0.weight");
+  for (const char* pickle : {"pytorch_adapter.bin", "pytorch_model_head.bin"}) {
+    fresh();
+    std::ofstream(Adapter() / pickle) << "pickle";
+    EXPECT_EQ(GetReason(Load()), Reason::kUnsupported);
+    EXPECT_EQ(GetField(Load()), pickle);
+    std::filesystem::remove(Adapter() / pickle);
+  }
+}
+
 TEST_F(HostileAdapterTest, CutAndGarbledFilesNeverCrash) {
   std::ifstream in(Weights(), std::ios::binary);
   const std::string whole((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());

@@ -27,14 +27,29 @@ class InferTest : public ::testing::Test {
     ASSERT_TRUE(base.ok()) << base.status();
     base_ = *base;
   }
-  const DeviceAdapter* Add(const TinyAdapter& adapter, bool head = false) {
+  enum class Kind { kLora, kHead, kPrompt, kSeqBn, kDoubleSeqBn, kParBn };
+  const DeviceAdapter* Add(const TinyAdapter& adapter, Kind kind = Kind::kLora) {
     TinyAdapter bound = adapter;
     bound.base_digest = base_->digest();
     const auto folder = folder_ / ("adapter" + std::to_string(adapters_.size()));
-    if (head) {
-      testing::WriteTinyHead(folder, shape_, bound);
-    } else {
-      testing::WriteTinyLora(folder, shape_, bound);
+    switch (kind) {
+      case Kind::kLora:
+        testing::WriteTinyLora(folder, shape_, bound);
+        break;
+      case Kind::kHead:
+        testing::WriteTinyHead(folder, shape_, bound);
+        break;
+      case Kind::kPrompt:
+        testing::WriteTinyPrompt(folder, shape_, bound);
+        break;
+      case Kind::kSeqBn:
+      case Kind::kDoubleSeqBn:
+      case Kind::kParBn:
+        testing::WriteTinyBottleneck(folder, shape_, bound,
+                                     kind == Kind::kSeqBn         ? formats::BottleneckLayout::kSeqBn
+                                     : kind == Kind::kDoubleSeqBn ? formats::BottleneckLayout::kDoubleSeqBn
+                                                                  : formats::BottleneckLayout::kParBn);
+        break;
     }
     auto host = HostAdapter::Load(folder, *base_);
     EXPECT_TRUE(host.ok()) << host.status();
@@ -64,8 +79,11 @@ double Distance(const std::vector<float>& a, const std::vector<float>& b) {
   return worst;
 }
 
-TEST_F(InferTest, AMixedBatchGivesEachRowWhatItGivesAlone) {
-  Load({});
+// A hidden size of 32 may be taken by rows; 48 never is.
+class MixedBatchTest : public InferTest, public ::testing::WithParamInterface<int64_t> {};
+
+TEST_P(MixedBatchTest, GivesEachRowWhatItGivesAlone) {
+  Load({.hidden = GetParam()});
   std::vector<const DeviceAdapter*> choices = {nullptr};
   const std::vector<std::vector<std::string>> targets = {
       {"query", "value"}, {"key"}, {"dense"}, {"query", "key", "value", "dense"}, {"intermediate.dense", "value"}};
@@ -76,7 +94,9 @@ TEST_F(InferTest, AMixedBatchGivesEachRowWhatItGivesAlone) {
     adapter.labels.assign(2 + i % 4, "");
     for (size_t l = 0; l < adapter.labels.size(); ++l) adapter.labels[l] = std::to_string(l);
     adapter.seed = 100 + i;
-    choices.push_back(Add(adapter, /*head=*/i % 8 == 7));
+    const std::vector<Kind> kinds = {Kind::kLora, Kind::kLora,  Kind::kPrompt, Kind::kSeqBn,
+                                     Kind::kLora, Kind::kParBn, Kind::kHead,   Kind::kDoubleSeqBn};
+    choices.push_back(Add(adapter, kinds[i % kinds.size()]));
   }
   std::vector<InferRow> rows;
   for (uint64_t i = 0; i < 64; ++i) {
@@ -93,6 +113,54 @@ TEST_F(InferTest, AMixedBatchGivesEachRowWhatItGivesAlone) {
   for (size_t i = 0; i < rows.size(); ++i) EXPECT_LE(Distance((*together)[i], Alone(rows[i])), 1e-5) << i;
 }
 
+INSTANTIATE_TEST_SUITE_P(Hidden, MixedBatchTest, ::testing::Values(32, 48));
+
+TEST_F(InferTest, APromptTakesPositionsAndSaysWhatItsRowsSay) {
+  Load({});
+  TinyAdapter tiny;
+  tiny.r = 10;
+  const DeviceAdapter* prompt = Add(tiny, Kind::kPrompt);
+  EXPECT_EQ(prompt->host().virtual_tokens(), 10);
+  EXPECT_EQ(prompt->bytes(), 4 * (10 * 32 + 2 * 32 + 2));
+  // Of 64 positions 54 are left for a text.
+  EXPECT_EQ(MaxInputTokens(*base_, nullptr), 64);
+  EXPECT_EQ(MaxInputTokens(*base_, &prompt->host()), 54);
+  EXPECT_EQ(MaxInputTokens(*base_, &prompt->host(), 60), 54);
+  EXPECT_EQ(MaxInputTokens(*base_, &prompt->host(), 20), 20);
+  const std::vector<int32_t> full(54, 5), over(55, 5);
+  InferRow row{.ids = &full, .adapter = prompt, .output = Output::kLogits};
+  EXPECT_TRUE(Infer(*base_, {&row, 1}).ok());
+  row.ids = &over;
+  EXPECT_EQ(GetField(Infer(*base_, {&row, 1}).status()), "rows[0]");
+  // Other prompts, other answers; the base's rows beside them are its own.
+  tiny.seed = 2;
+  const DeviceAdapter* other = Add(tiny, Kind::kPrompt);
+  const auto results = *Infer(*base_, std::vector<InferRow>{Row("good tea", prompt), Row("good tea", other),
+                                                            Row("good tea"), Row("good tea", prompt)});
+  EXPECT_GT(Distance(results[0], results[1]), 1e-2);
+  EXPECT_LE(Distance(results[0], results[3]), 1e-6);
+  EXPECT_LE(Distance(results[2], Alone(Row("good tea"))), 1e-5);
+}
+
+TEST_F(InferTest, ABottleneckIsReadBeforeResidualAndNorm) {
+  for (const Kind kind : {Kind::kSeqBn, Kind::kDoubleSeqBn, Kind::kParBn}) {
+    Load({});
+    TinyAdapter tiny;
+    tiny.r = 8;
+    const DeviceAdapter* one = Add(tiny, kind);
+    const int64_t blocks = kind == Kind::kDoubleSeqBn ? 4 : 2;
+    EXPECT_EQ(one->bytes(), 4 * (blocks * (4 * 32 + 4 + 32 * 4 + 32) + 2 * 32 + 2));
+    tiny.seed = 2;
+    const DeviceAdapter* other = Add(tiny, kind);
+    const auto results = *Infer(*base_, std::vector<InferRow>{Row("good tea", one), Row("good tea", other),
+                                                              Row("good tea"), Row("good tea", one)});
+    EXPECT_GT(Distance(results[0], results[1]), 1e-2);
+    EXPECT_GT(Distance(results[0], results[2]), 1e-2);
+    EXPECT_LE(Distance(results[0], results[3]), 1e-6);
+    EXPECT_LE(Distance(results[2], Alone(Row("good tea"))), 1e-5);
+  }
+}
+
 TEST_F(InferTest, LabelsAloneAreThoseBesideAnEmbedding) {
   Load({.labels = {"x", "y", "z"}});
   std::vector<InferRow> rows;
@@ -100,7 +168,7 @@ TEST_F(InferTest, LabelsAloneAreThoseBesideAnEmbedding) {
     TinyAdapter adapter;
     adapter.target_modules = i % 2 == 0 ? std::vector<std::string>{"dense"} : std::vector<std::string>{"query", "key"};
     adapter.seed = 40 + i;
-    const DeviceAdapter* own = i % 3 == 0 ? nullptr : Add(adapter);
+    const DeviceAdapter* own = i % 3 == 0 ? nullptr : Add(adapter, i % 4 == 1 ? Kind::kSeqBn : Kind::kLora);
     rows.push_back(Row(TinyText(i, 1 + static_cast<int64_t>(i * 13 % 50)), own, Output::kLogits));
   }
   const auto alone = *Infer(*base_, rows);
@@ -127,7 +195,7 @@ TEST_F(InferTest, DisjointFavouritesAnswerTheirOwnRows) {
     adapter.favourite = i;
     adapter.favour = 50;
     adapter.seed = static_cast<uint64_t>(i);
-    adapters.push_back(Add(adapter, i % 2 == 1));
+    adapters.push_back(Add(adapter, i % 4 == 2 ? Kind::kPrompt : i % 2 == 1 ? Kind::kHead : Kind::kLora));
   }
   std::vector<InferRow> rows;
   for (uint64_t i = 0; i < 40; ++i) rows.push_back(Row(TinyText(i, 5), adapters[i * 5 % 8], Output::kProbabilities));

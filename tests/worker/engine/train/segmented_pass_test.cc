@@ -4,8 +4,13 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <functional>
+#include <numeric>
 
 #include "common/formats/status.h"
 #include "tests/worker/engine/tiny_base.h"
@@ -28,6 +33,33 @@ class PassTest : public ::testing::Test {
     options.lora.target_regex = regex;
     options.lora.dropout = dropout;
     options.lora.modules_to_save = saved;
+    MakeOf(options, dropout);
+  }
+
+  void MakePrompt(double dropout, Precision precision = Precision::kFp32) {
+    base_ = testing::MakeToyBase(dropout);
+    encoder_ = *base_->encoder(precision);
+    TrainOptions options = testing::ToyOptions();
+    options.method = Method::kPromptTuning;
+    options.prompt.num_virtual_tokens = 5;
+    MakeOf(options, dropout);
+  }
+
+  void MakeBottleneck(const std::string& layout, double dropout, Precision precision = Precision::kFp32) {
+    base_ = testing::MakeToyBase(dropout);
+    encoder_ = *base_->encoder(precision);
+    TrainOptions options = testing::ToyOptions();
+    options.method = Method::kBottleneck;
+    options.bottleneck = formats::LayoutConfig(*formats::ParseLayout(layout));
+    options.bottleneck.reduction_factor = 8;
+    // Smooth and not steep, so that differences of the loss tell its slope.
+    if (options.bottleneck.non_linearity == "relu") options.bottleneck.non_linearity = "gelu";
+    if (options.bottleneck.parallel) options.bottleneck.scaling = 0.5;
+    options.bottleneck.dropout = dropout;
+    MakeOf(options, dropout);
+  }
+
+  void MakeOf(const TrainOptions& options, double dropout) {
     formats::TenonConfig config;
     config.labels = {"a", "b"};
     auto adapter = TrainableAdapter::Make(*encoder_, options, config, nullptr);
@@ -48,9 +80,12 @@ class PassTest : public ::testing::Test {
     }
   }
 
+  PackedBatch Packed(const MicroBatch& rows) {
+    return PackRows(rows_, rows, encoder_->device(), adapter_->adapter().virtual_tokens());
+  }
   SegmentedPass Pass(const MicroBatch& rows, double scale, int64_t micro_batch) {
-    return SegmentedPass(*network_, *adapter_, *dropout_, PackRows(rows_, rows, encoder_->device()),
-                         PickLabels(rows_, rows), false, scale, micro_batch);
+    return SegmentedPass(*network_, *adapter_, *dropout_, Packed(rows), PickLabels(rows_, rows), false, scale,
+                         micro_batch);
   }
   void ClearGradients() {
     for (Parameter& parameter : adapter_->parameters()) parameter.grad = at::Tensor();
@@ -80,6 +115,62 @@ class PassTest : public ::testing::Test {
     for (size_t i = 0; i < all.size(); ++i) {
       EXPECT_TRUE(at::equal(parts[i], all[i])) << adapter_->parameters()[i].name;
       EXPECT_GT(all[i].abs().max().item<double>(), 0) << adapter_->parameters()[i].name;
+    }
+  }
+
+  // Gradients by differences of the loss, every parameter, a few elements each.
+  void ExpectFiniteDifferences() {
+    const MicroBatch rows = {0, 1, 2, 3, 4, 5};
+    SegmentedPass pass = Pass(rows, 1, 0);
+    Slices(pass);
+    const std::vector<at::Tensor> grads = TakeGradients();
+    const auto loss = [&] {
+      const at::NoGradGuard no_grad;
+      return SumLoss(network_->Logits(Packed(rows)), PickLabels(rows_, rows), false).item<double>();
+    };
+    for (size_t i = 0; i < grads.size(); ++i) {
+      const at::NoGradGuard no_grad;
+      at::Tensor flat = adapter_->parameters()[i].value.view(-1);
+      for (int64_t element = 0; element < flat.numel(); element += 1 + flat.numel() / 3) {
+        const double kept = flat[element].item<double>(), step = 1e-2;
+        flat[element].fill_(kept + step);
+        const double up = loss();
+        flat[element].fill_(kept - step);
+        const double down = loss();
+        flat[element].fill_(kept);
+        EXPECT_NEAR(grads[i].reshape(-1)[element].item<double>(), (up - down) / (2 * step), 5e-3)
+            << adapter_->parameters()[i].name << " " << element;
+      }
+    }
+  }
+  // Logits and gradients by the operators that other devices use.
+  void ExpectPlainEqualsFused() {
+    const PackedBatch batch = Packed({0, 1, 2, 3});
+    const RowLabels labels = PickLabels(rows_, {0, 1, 2, 3});
+    ForwardHooks hooks;
+    hooks.linear = adapter_->Hook(nullptr);
+    hooks.prompts = adapter_->Prompts();
+    hooks.blocks = adapter_->Blocks(nullptr);
+    hooks.has_block = [this](const std::string& module) { return adapter_->HasBlock(module); };
+    const auto gradients = [&](const std::function<at::Tensor()>& logits) {
+      const at::AutoGradMode grad(true);
+      torch::autograd::variable_list values;
+      for (const Parameter& parameter : adapter_->parameters()) values.push_back(parameter.value);
+      return torch::autograd::grad({SumLoss(logits(), labels, false)}, values);
+    };
+    const Network evaluating(*encoder_, *adapter_, {}, nullptr);
+    const auto fused = gradients([&] {
+      at::Tensor x = evaluating.Embed(batch);
+      for (int64_t i = 0; i < 3; ++i) x = evaluating.Layer(i, x, batch);
+      return evaluating.Head(x, batch);
+    });
+    const auto plain = gradients([&] {
+      at::Tensor x = encoder_->Embed(batch, hooks);
+      for (int64_t i = 0; i < 3; ++i) x = encoder_->Layer(i, x, batch, hooks);
+      return at::linear(encoder_->Pool(FirstTokens(x, batch), hooks), adapter_->head().weight, adapter_->head().bias);
+    });
+    for (size_t i = 0; i < fused.size(); ++i) {
+      EXPECT_TRUE(at::allclose(fused[i], plain[i], 1e-4, 1e-5)) << adapter_->parameters()[i].name;
     }
   }
 
@@ -152,31 +243,72 @@ TEST_F(PassTest, OtherMicroBatchOtherMasks) {
   EXPECT_EQ(one.loss(), again.loss());
 }
 
-// Gradients by differences of the loss, every parameter, a few elements each.
 TEST_F(PassTest, GradientsEqualFiniteDifferences) {
   Make({"query", "value", "dense"}, 0);
-  const MicroBatch rows = {0, 1, 2, 3, 4, 5};
-  SegmentedPass pass = Pass(rows, 1, 0);
-  Slices(pass);
-  const std::vector<at::Tensor> grads = TakeGradients();
-  const auto loss = [&] {
-    const at::NoGradGuard no_grad;
-    return SumLoss(network_->Logits(PackRows(rows_, rows, encoder_->device())), PickLabels(rows_, rows), false)
-        .item<double>();
+  ExpectFiniteDifferences();
+}
+
+TEST_F(PassTest, APromptIsReachedThroughEveryLayer) {
+  MakePrompt(0);
+  EXPECT_EQ(adapter_->lowest_segment(), 0);
+  ASSERT_EQ(adapter_->parameters().size(), 3u);
+  EXPECT_EQ(adapter_->parameters()[0].name, "prompt_embeddings");
+  ExpectFiniteDifferences();
+  MakePrompt(0.1);
+  ExpectSlicedEqualsWhole();
+  // Three layers forward, the head, three layers backward.
+  SegmentedPass pass = Pass({0, 1}, 0.5, 0);
+  EXPECT_EQ(Slices(pass), 3 + 1 + 3);
+  MakePrompt(0.1, Precision::kBf16);
+  ExpectSlicedEqualsWhole();
+}
+
+TEST_F(PassTest, BottlenecksOfEveryLayout) {
+  for (const char* layout : {"seq_bn", "double_seq_bn", "par_bn"}) {
+    SCOPED_TRACE(layout);
+    MakeBottleneck(layout, 0);
+    EXPECT_EQ(adapter_->lowest_segment(), 0);
+    EXPECT_EQ(adapter_->parameters().size(), (std::string(layout) == "double_seq_bn" ? 6u : 3u) * 4 + 2);
+    ExpectFiniteDifferences();
+    ExpectPlainEqualsFused();
+    MakeBottleneck(layout, 0.1);
+    ExpectSlicedEqualsWhole();
+    MakeBottleneck(layout, 0.1, Precision::kBf16);
+    ExpectSlicedEqualsWhole();
+  }
+}
+
+TEST_F(PassTest, ThePlainPathComputesWhatTheFusedDoes) {
+  MakePrompt(0);
+  ExpectPlainEqualsFused();
+  Make({"query", "value", "dense"}, 0);
+  ExpectPlainEqualsFused();
+}
+
+TEST_F(PassTest, APromptBeginsAsItsOptionsSay) {
+  TrainOptions options = testing::ToyOptions();
+  options.method = Method::kPromptTuning;
+  options.prompt.num_virtual_tokens = 5;
+  formats::TenonConfig config;
+  config.labels = {"a", "b"};
+  const auto made = [&](formats::PromptInit init, uint64_t seed) {
+    options.prompt.init = init;
+    options.seed = seed;
+    return TrainableAdapter::Make(*encoder_, options, config, nullptr, {7, 9})->adapter().prompt_embeddings.detach();
   };
-  for (size_t i = 0; i < grads.size(); ++i) {
-    const at::NoGradGuard no_grad;
-    at::Tensor flat = adapter_->parameters()[i].value.view(-1);
-    for (int64_t element = 0; element < flat.numel(); element += 1 + flat.numel() / 3) {
-      const double kept = flat[element].item<double>(), step = 1e-2;
-      flat[element].fill_(kept + step);
-      const double up = loss();
-      flat[element].fill_(kept - step);
-      const double down = loss();
-      flat[element].fill_(kept);
-      EXPECT_NEAR(grads[i].reshape(-1)[element].item<double>(), (up - down) / (2 * step), 5e-3)
-          << adapter_->parameters()[i].name << " " << element;
-    }
+  const at::Tensor random = made(formats::PromptInit::kRandom, 1);
+  EXPECT_NEAR(random.std().item<double>(), 1, 0.2);
+  EXPECT_FALSE(at::equal(random, made(formats::PromptInit::kRandom, 2)));
+  // A text's embeddings, over again until there are enough.
+  EXPECT_TRUE(at::equal(made(formats::PromptInit::kText, 1), encoder_->CopyWords({7, 9, 7, 9, 7})));
+  const at::Tensor words = made(formats::PromptInit::kVocabulary, 1);
+  EXPECT_TRUE(at::equal(words, made(formats::PromptInit::kVocabulary, 1)));
+  EXPECT_FALSE(at::equal(words, made(formats::PromptInit::kVocabulary, 2)));
+  std::vector<int64_t> all(static_cast<size_t>(encoder_->config().vocab_size));
+  std::iota(all.begin(), all.end(), 0);
+  const at::Tensor vocabulary = encoder_->CopyWords(all);
+  for (int64_t i = 0; i < 5; ++i) {
+    EXPECT_EQ((vocabulary - words[i]).abs().sum(1).min().item<double>(), 0) << i;
   }
 }
 

@@ -106,8 +106,10 @@ ToyRun RunToy(std::shared_ptr<const engine::Base> base, const engine::TrainOptio
   if (!run.status.ok()) return run;
   run.folder = FreshFolder("adapter");
   run.status = (*trainer)->Export(run.folder, "finetuneJobs/toy");
-  const bool head = options.method == engine::Method::kHead;
-  run.weights = ReadBytes(run.folder / (head ? "head.safetensors" : "adapter_model.safetensors"));
+  const char* weights = options.method == engine::Method::kHead         ? "head.safetensors"
+                        : options.method == engine::Method::kBottleneck ? "adapter.safetensors"
+                                                                        : "adapter_model.safetensors";
+  run.weights = ReadBytes(run.folder / weights);
   return run;
 }
 

@@ -20,6 +20,22 @@ using testing::ToyData;
 using testing::ToyOptions;
 using testing::ToyRun;
 
+// Rows whose served label is their own.
+double RightAnswers(const Base& base, const std::shared_ptr<const HostAdapter>& host,
+                    const std::vector<LabelledText>& rows) {
+  const auto device = DeviceAdapter::Place(host, base);
+  EXPECT_TRUE(device.ok()) << device.status();
+  int64_t right = 0;
+  for (const LabelledText& row : rows) {
+    const std::vector<int32_t> ids = base.tokenizer().Encode(row.text, MaxInputTokens(base, host.get())).ids;
+    const InferRow infer{.ids = &ids, .adapter = device->get(), .output = Output::kLogits};
+    const auto logits = Infer(base, {infer});
+    EXPECT_TRUE(logits.ok()) << logits.status();
+    right += ((*logits)[0][1] > (*logits)[0][0]) == (row.labels[0] == 1);
+  }
+  return static_cast<double>(right);
+}
+
 TEST(TrainerTest, LearnsTheToyTask) {
   TrainOptions options = ToyOptions();
   options.max_steps = 120;
@@ -87,8 +103,81 @@ TEST_P(ResumeTest, EveryCheckpointGoesOnToTheSameBytes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, ResumeTest, ::testing::Values(Method::kLora, Method::kHead),
-                         [](const auto& test) { return test.param == Method::kLora ? "Lora" : "Head"; });
+INSTANTIATE_TEST_SUITE_P(Methods, ResumeTest,
+                         ::testing::Values(Method::kLora, Method::kHead, Method::kPromptTuning, Method::kBottleneck),
+                         [](const auto& test) { return "Method" + std::to_string(static_cast<int>(test.param)); });
+
+TEST(TrainerTest, APromptLearnsAndServesTheSameClasses) {
+  const auto base = MakeToyBase();
+  TrainOptions options = ToyOptions();
+  options.method = Method::kPromptTuning;
+  options.prompt.num_virtual_tokens = 8;
+  options.prompt.init = formats::PromptInit::kText;
+  options.prompt.init_text = "great awful tea";
+  options.learning_rate = 3e-2;
+  options.max_steps = 150;
+  options.eval_steps = 0;
+  const TrainData data = ToyData(96, 48);
+  const ToyRun run = RunToy(base, options, data);
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_GT(run.Kind("validation").back().metrics.at("accuracy"), 0.85);
+  EXPECT_EQ(run.done->trainable_parameters, 8 * 32 + 2 * 32 + 2);
+  const auto host = HostAdapter::Load(run.folder, *base);
+  ASSERT_TRUE(host.ok()) << host.status();
+  EXPECT_EQ((*host)->config().method, "prompt_tuning");
+  EXPECT_EQ((*host)->config().max_input_tokens, 64 - 8);  // the prompt takes its positions from the text
+  EXPECT_EQ(RightAnswers(*base, *host, data.validation), run.Kind("validation").back().metrics.at("accuracy") * 48);
+  // It starts from where another ended.
+  options.max_steps = 1;
+  auto again = Trainer::Create(base, options, data, std::nullopt, run.folder);
+  ASSERT_TRUE(again.ok()) << again.status();
+  options.prompt.num_virtual_tokens = 9;
+  EXPECT_EQ(GetField(Trainer::Create(base, options, data, std::nullopt, run.folder).status()), "prompt_embeddings");
+}
+
+TEST(TrainerTest, ABottleneckLearnsAndServesTheSameClasses) {
+  const auto base = MakeToyBase();
+  const TrainData data = ToyData(96, 48);
+  for (const auto layout : {formats::BottleneckLayout::kSeqBn, formats::BottleneckLayout::kDoubleSeqBn,
+                            formats::BottleneckLayout::kParBn}) {
+    TrainOptions options = ToyOptions();
+    options.method = Method::kBottleneck;
+    options.bottleneck = formats::LayoutConfig(layout);
+    options.bottleneck.reduction_factor = 4;
+    options.max_steps = 150;
+    options.eval_steps = 0;
+    const ToyRun run = RunToy(base, options, data);
+    ASSERT_TRUE(run.status.ok()) << run.status;
+    EXPECT_GT(run.Kind("validation").back().metrics.at("accuracy"), 0.85);
+    const int64_t blocks = layout == formats::BottleneckLayout::kDoubleSeqBn ? 6 : 3;
+    EXPECT_EQ(run.done->trainable_parameters, blocks * (2 * 8 * 32 + 8 + 32) + 2 * 32 + 2);
+    const auto host = HostAdapter::Load(run.folder, *base);
+    ASSERT_TRUE(host.ok()) << host.status();
+    EXPECT_EQ((*host)->config().method, "bottleneck");
+    EXPECT_EQ(RightAnswers(*base, *host, data.validation), run.Kind("validation").back().metrics.at("accuracy") * 48);
+    options.max_steps = 1;
+    EXPECT_TRUE(Trainer::Create(base, options, data, std::nullopt, run.folder).ok());
+    options.bottleneck.reduction_factor = 2;
+    EXPECT_EQ(GetReason(Trainer::Create(base, options, data, std::nullopt, run.folder).status()),
+              Reason::kAdapterInvalid);
+  }
+}
+
+TEST(TrainerTest, APromptThatLeavesNoRoomIsNamed) {
+  const auto base = MakeToyBase();
+  const auto field = [&](int64_t virtual_tokens, int64_t max_input_tokens) {
+    TrainOptions options = ToyOptions();
+    options.method = Method::kPromptTuning;
+    options.prompt.num_virtual_tokens = virtual_tokens;
+    options.max_input_tokens = max_input_tokens;
+    return GetField(Trainer::Create(base, options, ToyData(8, 0), std::nullopt, std::nullopt).status());
+  };
+  EXPECT_EQ(field(61, 0), "");
+  EXPECT_EQ(field(62, 0), "num_virtual_tokens");
+  EXPECT_EQ(field(20, 44), "");
+  EXPECT_EQ(field(20, 45), "max_input_tokens");
+  EXPECT_EQ(field(0, 0), "num_virtual_tokens");
+}
 
 TEST(TrainerTest, InferenceBetweenSlicesChangesNothing) {
   const auto base = MakeToyBase();
@@ -231,17 +320,8 @@ TEST(TrainerTest, ExportedAdapterServesTheSameClasses) {
   EXPECT_EQ((*host)->config().labels, data.labels);
   EXPECT_EQ((*host)->config().job, "finetuneJobs/toy");
   EXPECT_EQ((*host)->config().base_digest, base->digest());
-  const auto device = DeviceAdapter::Place(*host, *base);
-  ASSERT_TRUE(device.ok()) << device.status();
-  int64_t right = 0;
-  for (const LabelledText& row : data.validation) {
-    const std::vector<int32_t> ids = base->tokenizer().Encode(row.text, base->default_max_tokens()).ids;
-    const InferRow infer{.ids = &ids, .adapter = device->get(), .output = Output::kLogits};
-    const auto logits = Infer(*base, {infer});
-    ASSERT_TRUE(logits.ok()) << logits.status();
-    right += ((*logits)[0][1] > (*logits)[0][0]) == (row.labels[0] == 1);
-  }
-  EXPECT_DOUBLE_EQ(static_cast<double>(right) / 48, run.Kind("validation").back().metrics.at("accuracy"));
+  EXPECT_DOUBLE_EQ(RightAnswers(*base, *host, data.validation) / 48,
+                   run.Kind("validation").back().metrics.at("accuracy"));
 }
 
 TEST(TrainerTest, InitialAdapterIsWhereItStarts) {

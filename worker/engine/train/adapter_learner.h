@@ -1,4 +1,5 @@
-// LoRA factors and a classification head on a frozen encoder. Engine-internal, torch inside.
+// An adapter within a frozen encoder and a classification head on it: every method whose gradients go through layers.
+// Engine-internal, torch inside.
 #pragma once
 
 #include <memory>
@@ -12,10 +13,10 @@
 
 namespace tenon::engine {
 
-class LoraLearner final : public Learner {
+class AdapterLearner final : public Learner {
  public:
-  LoraLearner(std::shared_ptr<const Encoder> encoder, const TrainOptions& options,
-              std::shared_ptr<const TokenData> data, TrainableAdapter adapter);
+  AdapterLearner(std::shared_ptr<const Encoder> encoder, const TrainOptions& options,
+                 std::shared_ptr<const TokenData> data, TrainableAdapter adapter);
 
   absl::StatusOr<bool> Prepare() override { return false; }
   absl::StatusOr<std::optional<StepResult>> TrainSlice(int64_t step) override;
@@ -27,6 +28,7 @@ class LoraLearner final : public Learner {
  private:
   void StartStep(int64_t step);
   void StartMicroBatch();
+  PackedBatch Packed(const TokenRows& data, const MicroBatch& rows) const;
 
   std::shared_ptr<const Encoder> encoder_;
   std::shared_ptr<const TokenData> data_;

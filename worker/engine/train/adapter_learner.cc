@@ -1,12 +1,12 @@
-#include "worker/engine/train/lora_learner.h"
+#include "worker/engine/train/adapter_learner.h"
 
 #include <utility>
 
 #include "common/formats/status.h"
 
 namespace tenon::engine {
-LoraLearner::LoraLearner(std::shared_ptr<const Encoder> encoder, const TrainOptions& options,
-                         std::shared_ptr<const TokenData> data, TrainableAdapter adapter)
+AdapterLearner::AdapterLearner(std::shared_ptr<const Encoder> encoder, const TrainOptions& options,
+                               std::shared_ptr<const TokenData> data, TrainableAdapter adapter)
     : encoder_(std::move(encoder)),
       data_(std::move(data)),
       adapter_(std::move(adapter)),
@@ -14,9 +14,10 @@ LoraLearner::LoraLearner(std::shared_ptr<const Encoder> encoder, const TrainOpti
       training_(*encoder_, adapter_, ResolveDropout(encoder_->config(), options.base_dropout), &dropout_),
       evaluating_(*encoder_, adapter_, {}, nullptr),
       plan_(options, data_->train.lengths()),
-      validation_batches_(EvaluationBatches(data_->validation, encoder_->device().is_cpu())) {}
+      validation_batches_(
+          EvaluationBatches(data_->validation, encoder_->device().is_cpu(), adapter_.adapter().virtual_tokens())) {}
 
-absl::StatusOr<std::optional<StepResult>> LoraLearner::TrainSlice(int64_t step) {
+absl::StatusOr<std::optional<StepResult>> AdapterLearner::TrainSlice(int64_t step) {
   if (step_.empty()) StartStep(step);
   if (pass_ == nullptr) StartMicroBatch();
   ASSIGN_OR_RETURN(const bool finished, pass_->Advance());
@@ -28,7 +29,7 @@ absl::StatusOr<std::optional<StepResult>> LoraLearner::TrainSlice(int64_t step) 
   return result_;
 }
 
-void LoraLearner::StartStep(int64_t step) {
+void AdapterLearner::StartStep(int64_t step) {
   step_ = plan_.Step(step);
   first_micro_batch_ = plan_.MicroBatchesBefore(step);
   micro_ = 0;
@@ -40,17 +41,21 @@ void LoraLearner::StartStep(int64_t step) {
   for (Parameter& parameter : adapter_.parameters()) parameter.grad = at::Tensor();
 }
 
-void LoraLearner::StartMicroBatch() {
+void AdapterLearner::StartMicroBatch() {
   const MicroBatch& rows = step_[micro_];
   // Every example of the step counts the same, whichever micro-batch it is in.
   const double scale = 1 / static_cast<double>(result_.examples);
-  pass_ = std::make_unique<SegmentedPass>(
-      training_, adapter_, dropout_, PackRows(data_->train, rows, encoder_->device()), PickLabels(data_->train, rows),
-      data_->multi_label, scale, first_micro_batch_ + static_cast<int64_t>(micro_));
+  pass_ = std::make_unique<SegmentedPass>(training_, adapter_, dropout_, Packed(data_->train, rows),
+                                          PickLabels(data_->train, rows), data_->multi_label, scale,
+                                          first_micro_batch_ + static_cast<int64_t>(micro_));
 }
 
-at::Tensor LoraLearner::ValidationLogits(const std::vector<int64_t>& rows) {
-  return evaluating_.Logits(PackRows(data_->validation, rows, encoder_->device()));
+PackedBatch AdapterLearner::Packed(const TokenRows& data, const MicroBatch& rows) const {
+  return PackRows(data, rows, encoder_->device(), adapter_.adapter().virtual_tokens());
+}
+
+at::Tensor AdapterLearner::ValidationLogits(const std::vector<int64_t>& rows) {
+  return evaluating_.Logits(Packed(data_->validation, rows));
 }
 
 }  // namespace tenon::engine

@@ -1,0 +1,30 @@
+// A fine-tuning method's own options, from the contract to what the formats know: one reading for the server, which
+// checks a job, and the worker, which runs it.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/formats/bottleneck_config.h"
+#include "common/formats/prompt_config.h"
+#include "tenon/v1/finetune_service.pb.h"
+
+namespace tenon {
+
+// The method that tenon.json calls by this name; METHOD_UNSPECIFIED when there is none.
+v1::Method MethodOfName(const std::string& name);
+
+// AdamW's rate when a job names none.
+double DefaultLearningRate(v1::Method method);
+
+// Writes the documented default into every field that is not set.
+void FillPromptTuning(v1::PromptTuningOptions& options);
+
+// The same; the layout decides the others' defaults. An unknown one gets none: it is refused later.
+void FillBottleneck(v1::BottleneckOptions& options);
+
+// OPTION_INVALID names the field. Absent fields are the defaults.
+absl::StatusOr<formats::BottleneckConfig> ToBottleneckConfig(v1::BottleneckOptions options);
+absl::StatusOr<formats::PromptConfig> ToPromptConfig(v1::PromptTuningOptions options);
+
+}  // namespace tenon

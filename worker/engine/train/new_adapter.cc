@@ -1,0 +1,175 @@
+#include "worker/engine/train/new_adapter.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/normal.h>
+#include <ATen/ops/uniform.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/formats/status.h"
+#include "worker/engine/adapter/write.h"
+#include "worker/engine/train/random.h"
+
+namespace tenon::engine {
+namespace {
+
+constexpr char kTaskPrefix[] = "bert.";  // of a classifier's encoder
+constexpr char kClassifier[] = "classifier";
+// PEFT adds both names to every SEQ_CLS adapter; BERT has the first.
+constexpr const char* kHeadNames[] = {kClassifier, "score"};
+// The stream that draws a prompt's words; Initializer counts from 0.
+constexpr uint64_t kPromptWords = 1 << 20;
+
+class Initializer {
+ public:
+  Initializer(uint64_t seed, const at::Device& device) : seed_(seed), device_(device) {}
+
+  // torch's kaiming_uniform_(a = sqrt(5)): uniform within 1 / sqrt(in).
+  at::Tensor Uniform(int64_t rows, int64_t in) {
+    at::Tensor value = at::empty({rows, in}, at::kFloat);
+    const double bound = 1 / std::sqrt(static_cast<double>(in));
+    return value.uniform_(-bound, bound, Next()).to(device_);
+  }
+  at::Tensor Normal(int64_t rows, int64_t in, double deviation) {
+    at::Tensor value = at::empty({rows, in}, at::kFloat);
+    return value.normal_(0, deviation, Next()).to(device_);
+  }
+  at::Tensor Zeros(at::IntArrayRef shape) const {
+    return at::zeros(shape, at::TensorOptions().dtype(at::kFloat).device(device_));
+  }
+
+ private:
+  at::Generator Next() { return at::detail::createCPUGenerator(StreamKey(seed_, Stream::kInit, {count_++})); }
+
+  uint64_t seed_;
+  at::Device device_;
+  uint64_t count_ = 0;
+};
+
+SavedModule NewClassifier(Initializer& init, int64_t labels, int64_t features, double initializer_range) {
+  return {init.Normal(labels, features, initializer_range), init.Zeros({labels})};
+}
+
+// The head, which is always trained whole, and what the job names beside it: linear layers alone.
+absl::StatusOr<std::vector<std::string>> ModulesToSave(const Encoder& encoder, const formats::LoraConfig& lora) {
+  std::vector<std::string> names(std::begin(kHeadNames), std::end(kHeadNames));
+  for (const std::string& name : lora.modules_to_save) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    const auto& layers = encoder.linear_layers();
+    const bool known = std::any_of(layers.begin(), layers.end(), [&](const auto& layer) {
+      return formats::SavesModule(name, kTaskPrefix + layer.first);
+    });
+    if (!known) {
+      return TenonError(Reason::kUnsupported,
+                        absl::StrCat("modules_to_save \"", name, "\" names no linear layer of the base"),
+                        "modules_to_save");
+    }
+    names.push_back(name);
+  }
+  return names;
+}
+
+absl::StatusOr<AdapterTensors> NewLora(const Encoder& encoder, const formats::LoraConfig& lora, Initializer& init) {
+  AdapterTensors adapter;
+  adapter.lora = lora;
+  adapter.lora.task_type = "SEQ_CLS";
+  ASSIGN_OR_RETURN(adapter.lora.modules_to_save, ModulesToSave(encoder, lora));
+  for (const auto& [module, shape] : encoder.linear_layers()) {
+    const std::string hf_name = kTaskPrefix + module;
+    if (formats::SavesModule(adapter.lora, hf_name)) {
+      auto [weight, bias] = encoder.CopyLinear(module);
+      adapter.modules[module] = {std::move(weight), std::move(bias)};
+      continue;
+    }
+    const auto target = formats::MatchLora(adapter.lora, hf_name);
+    if (!target.has_value()) continue;
+    adapter.pairs[module] = {init.Uniform(target->r, shape.second), init.Zeros({shape.first, target->r}),
+                             target->scale};
+  }
+  if (adapter.pairs.empty()) {
+    return TenonError(Reason::kOptionInvalid, "target_modules match no layer of the base", "target_modules");
+  }
+  return adapter;
+}
+
+AdapterTensors NewPrompt(const Encoder& encoder, const TrainOptions& options, absl::Span<const int32_t> init_tokens,
+                         Initializer& init) {
+  const formats::BertConfig& base = encoder.config();
+  AdapterTensors adapter;
+  adapter.prompt = options.prompt;
+  adapter.prompt.task_type = "SEQ_CLS";
+  adapter.prompt.token_dim = base.hidden_size;
+  adapter.prompt.num_layers = base.num_hidden_layers;
+  adapter.prompt.num_attention_heads = base.num_attention_heads;
+  const int64_t count = options.prompt.num_virtual_tokens;
+  if (options.prompt.init == formats::PromptInit::kRandom) {
+    adapter.prompt_embeddings = init.Normal(count, base.hidden_size, 1);
+    return adapter;
+  }
+  std::vector<int64_t> ids;
+  CounterRandom random(StreamKey(options.seed, Stream::kInit, {kPromptWords}));
+  for (int64_t i = 0; i < count; ++i) {
+    ids.push_back(options.prompt.init == formats::PromptInit::kText
+                      ? init_tokens[static_cast<size_t>(i) % init_tokens.size()]
+                      : static_cast<int64_t>(random.Below(static_cast<uint64_t>(base.vocab_size))));
+  }
+  adapter.prompt_embeddings = encoder.CopyWords(ids);
+  return adapter;
+}
+
+AdapterTensors NewBottleneck(const Encoder& encoder, const formats::BottleneckConfig& config, Initializer& init) {
+  constexpr double kDeviation = 0.02;
+  const formats::BertConfig& base = encoder.config();
+  const int64_t hidden = base.hidden_size, width = formats::BottleneckWidth(config, hidden);
+  AdapterTensors adapter;
+  adapter.bottleneck = config;
+  adapter.bottleneck.hidden_size = hidden;
+  for (const std::string& module : BottleneckModules(config, base.num_hidden_layers)) {
+    Bottleneck& block = adapter.bottlenecks[module];
+    block.down = {config.parallel ? init.Uniform(width, hidden) : init.Normal(width, hidden, kDeviation),
+                  init.Zeros({width})};
+    block.up = {config.parallel ? init.Zeros({hidden, width}) : init.Normal(hidden, width, kDeviation),
+                init.Zeros({hidden})};
+    block.scale = config.scaling;
+  }
+  return adapter;
+}
+
+}  // namespace
+
+absl::StatusOr<AdapterTensors> NewAdapter(const Encoder& encoder, const TrainOptions& options,
+                                          const formats::TenonConfig& config, absl::Span<const int32_t> init_tokens) {
+  Initializer init(options.seed, encoder.device());
+  AdapterTensors adapter;
+  if (options.method == Method::kPromptTuning) {
+    adapter = NewPrompt(encoder, options, init_tokens, init);
+  } else if (options.method == Method::kBottleneck) {
+    adapter = NewBottleneck(encoder, options.bottleneck, init);
+  } else {
+    ASSIGN_OR_RETURN(adapter, NewLora(encoder, options.lora, init));
+  }
+  adapter.config = config;
+  const formats::BertConfig& base = encoder.config();
+  adapter.modules[kClassifier] =
+      NewClassifier(init, static_cast<int64_t>(config.labels.size()), base.hidden_size, base.initializer_range);
+  return adapter;
+}
+
+AdapterTensors NewHead(int64_t features, double initializer_range, uint64_t seed, const at::Device& device,
+                       const formats::TenonConfig& config) {
+  Initializer init(seed, device);
+  AdapterTensors adapter;
+  adapter.config = config;
+  adapter.modules[kClassifier] =
+      NewClassifier(init, static_cast<int64_t>(config.labels.size()), features, initializer_range);
+  return adapter;
+}
+
+}  // namespace tenon::engine
