@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh Debian 12 to a fine-tuned classifier and a search over documents, on this machine, in a few minutes.
+# From a fresh Debian 12 to a fine-tuned classifier, a search over documents and a summary, on this machine, in a few minutes.
 # Everything it makes lies below build/; it may be run again at any time, and stops what it started.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -64,6 +64,9 @@ say "Indexing our documents and searching them"
 tenon documents add --collection handbook --input examples/documents/documents.jsonl
 tenon retrieve --collection handbook --top-k 3 "how long do I have to send something back"
 tenon retrieve --collection handbook --top-k 3 --filter area=account "someone else logged in as me"
+
+say "Summarizing a text: the base is an encoder, so it chooses sentences (a T5 base would write its own)"
+tenon summarize --base minilm --max-sentences 2 "$(cat examples/documents/story.txt)"
 
 say "Key lines of the metrics pages, of the server and of the worker (docs/metrics.md has them all)"
 build/venv/bin/python - "$(port metrics)" "$(port worker_metrics)" <<'PY'
