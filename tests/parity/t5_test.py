@@ -83,8 +83,10 @@ def spread_weights(model, seed):
                 parameter.copy_(1 + 0.2 * torch.randn_like(parameter))
             elif "relative_attention_bias" in name:
                 parameter.normal_(0, 1.0)
-            elif name in ("shared.weight", "lm_head.weight"):
+            elif name == "shared.weight":
                 parameter.normal_(0, 1.0)
+            elif name == "lm_head.weight":  # logits of a few units, as a trained model's: differences are absolute
+                parameter.normal_(0, 0.3)
             elif ".q." in name:
                 parameter.normal_(0, (parameter.shape[1] * model.config.d_kv) ** -0.5 * 2)
             else:
@@ -169,7 +171,7 @@ def test_logits(pair):
     assert_logits(replies, [teacher(pair.model, row["source"], row["tokens"]) for row in rows])
     # A row alone is what it is in company.
     for row, reply in zip(rows[::4], replies[::4]):
-        assert_logits(pair.tool("logits", rows=[row])["rows"], [np.asarray(reply)], 1e-5)
+        assert_logits(pair.tool("logits", rows=[row])["rows"], [np.asarray(reply)], 2e-5)
 
 
 def test_what_transformers_5_saves_is_the_same_model(pair, tmp_path):
@@ -379,14 +381,20 @@ def test_flan_t5_small_counts(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["t5", "narrow"])
-def test_bf16_is_near(kind, tmp_path):
+def test_bf16_is_as_near_to_fp32_as_that_of_transformers(kind, tmp_path):
     pair = Pair(kind, tmp_path / "base", precision="bf16")
-    rows = [{"source": source, "tokens": [START, 7, 30, 12]} for source in prompts(count=20)]
+    rows = [{"source": source, "tokens": [START, 7, 30, 12]} for source in prompts(count=40)]
     replies = pair.tool("logits", rows=rows)["rows"]
     pair.tool.close()
+    rounded = make_model(kind).bfloat16()
+    own, library = [], []
     for row, reply in zip(rows, replies):
-        expected = teacher(pair.model, row["source"], row["tokens"])
-        assert np.abs(np.asarray(reply) - expected).max() < 0.08 * np.abs(expected).max(), row
+        exact = teacher(pair.model, row["source"], row["tokens"])
+        own.append(np.abs(np.asarray(reply) - exact).mean())
+        with torch.no_grad():
+            near = rounded(input_ids=torch.tensor([row["source"]]), decoder_input_ids=torch.tensor([row["tokens"]])).logits[0]
+        library.append(np.abs(near.float().numpy() - exact).mean())
+    assert 0 < np.mean(own) < 1.3 * np.mean(library)
 
 
 @pytest.mark.parametrize("lost,field", [

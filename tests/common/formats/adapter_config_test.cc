@@ -183,6 +183,13 @@ TEST(TenonConfig, ReadsBackWithAndWithoutItsJob) {
   EXPECT_NE(WriteTenonConfig(config, true), WriteTenonConfig(other, true));
 }
 
+// What PEFT itself targets where nothing is said.
+TEST(LoraConfigDefaults, GoByTheTask) {
+  const auto targets = [](const char* json) { return ParseLoraConfig(json)->target_modules; };
+  EXPECT_EQ(targets(R"({"peft_type":"LORA","task_type":"SEQ_CLS"})"), (std::vector<std::string>{"query", "value"}));
+  EXPECT_EQ(targets(R"({"peft_type":"LORA","task_type":"SEQ_2_SEQ_LM"})"), (std::vector<std::string>{"q", "v"}));
+}
+
 TEST(TenonConfig, NamesTheKey) {
   const std::string good = R"({"task":"feature_extraction","method":"lora")";
   const auto expect = [](const std::string& json, Reason reason, const std::string& field) {
@@ -191,6 +198,7 @@ TEST(TenonConfig, NamesTheKey) {
     EXPECT_EQ(GetField(config.status()), field);
   };
   EXPECT_TRUE(ParseTenonConfig(good + "}").ok());
+  EXPECT_TRUE(ParseTenonConfig(R"({"task":"seq2seq","method":"lora"})").ok());
   expect(good + R"(,"extra":null})", Reason::kUnsupported, "extra");
   expect(good + R"(,"base_digest":"XYZ"})", Reason::kAdapterInvalid, "base_digest");
   expect(good + R"(,"pooling":"sum"})", Reason::kAdapterInvalid, "pooling");
@@ -198,7 +206,7 @@ TEST(TenonConfig, NamesTheKey) {
   expect(good + R"(,"labels":["a","a"]})", Reason::kAdapterInvalid, "labels");
   expect(good + R"(,"labels":[1]})", Reason::kAdapterInvalid, "labels");
   expect(R"({"task":"sequence_classification","method":"lora"})", Reason::kAdapterInvalid, "labels");
-  expect(R"({"task":"seq2seq","method":"lora"})", Reason::kUnsupported, "task");
+  expect(R"({"task":"causal_lm","method":"lora"})", Reason::kUnsupported, "task");
   expect(R"({"task":"feature_extraction","method":"full"})", Reason::kUnsupported, "method");
   expect("{", Reason::kAdapterInvalid, "tenon.json");
 }

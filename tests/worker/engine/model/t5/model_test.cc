@@ -34,7 +34,7 @@ class T5ModelTest : public ::testing::Test {
     EXPECT_EQ(GetField(status), name) << status;
   }
 
-  const formats::test::TempFolder folder_;
+  const test::TempFolder folder_;
 };
 
 TEST_F(T5ModelTest, WhatIsMissingOrMisshapenIsNamed) {
