@@ -49,3 +49,27 @@ def write_jsonl(path, rows):
     path = pathlib.Path(path)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def make_t5(folder, spiece, *, seed=0):
+    """Writes a small T5 with random weights and a real SentencePiece vocabulary; returns transformers' model and tokenizer."""
+    import shutil
+
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration, T5TokenizerFast
+
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = T5Config(vocab_size=32128, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4, dropout_rate=0.0,
+                      decoder_start_token_id=0, eos_token_id=1, pad_token_id=0)
+    model = T5ForConditionalGeneration(config).eval()
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            # Large enough that what is read decides what is written, and that the best two tokens seldom tie.
+            if "layer_norm" not in name:
+                parameter.normal_(0, 1.0 if name == "shared.weight" else 1.2 * parameter.shape[1] ** -0.5)
+    model.save_pretrained(folder)
+    shutil.copy(spiece, folder / "spiece.model")
+    T5TokenizerFast.from_pretrained(folder).save_pretrained(folder)
+    return model, T5TokenizerFast.from_pretrained(folder)
