@@ -204,11 +204,12 @@ TEST_F(LinkTest, StopsThoughTheServerReadsNothing) {
   // Heartbeats that name them fill every buffer on the way.
   for (int i = 0; i < 40'000; ++i) ASSERT_TRUE(runtime_.LoadBase(Sha256Hex(absl::StrCat(i)), "/nowhere").ok());
   server_.ReadNoLink();
-  Connect();
-  while (runtime_.looks() == 0) std::this_thread::yield();
+  link_->Start();
+  ASSERT_TRUE(server_.WaitForHellos(1));
+  int beats = 0;  // one in 100 ms, until one is stuck in its write
+  while (runtime_.WaitForLooks(beats + 1, absl::Seconds(1))) ASSERT_LT(++beats, 200);
   pb::LinkResponse load;
-  load.mutable_load_base()->set_digest(Sha256Hex("base"));
-  *load.mutable_load_base()->mutable_files() = server_.AddFiles({{"config.json", "{}"}});
+  load.mutable_load_base()->set_digest(Sha256Hex("base"));  // without files: none could be asked for
   server_.SendLink(load);
   while (runtime_.Folder(Sha256Hex("base")).empty()) std::this_thread::yield();
   absl::Notification stopped;

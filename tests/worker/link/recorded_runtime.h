@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <functional>
 #include <map>
 #include <string>
@@ -105,6 +104,7 @@ class RecordedRuntime final : public runtime::Runtime {
     trainings_.erase(found);
   }
   runtime::RuntimeStats stats() const override {
+    absl::MutexLock lock(&mutex_);
     ++looks_;
     return {.adapters_on_device = 3, .base_bytes = 77};
   }
@@ -114,8 +114,12 @@ class RecordedRuntime final : public runtime::Runtime {
     absl::MutexLock lock(&mutex_);
     load_error_ = status;
   }
-  // How often its stats were asked for: once a heartbeat.
-  int looks() const { return looks_; }
+  // Whether its stats were asked for so often within the time: once a heartbeat.
+  bool WaitForLooks(int count, absl::Duration patience) const {
+    absl::MutexLock lock(&mutex_);
+    const auto enough = [&] { return looks_ >= count; };
+    return mutex_.AwaitWithTimeout(absl::Condition(&enough), patience);
+  }
   // From now on somebody uses the bases, or nobody does any more.
   void UseBases(bool in_use) {
     absl::MutexLock lock(&mutex_);
@@ -173,8 +177,8 @@ class RecordedRuntime final : public runtime::Runtime {
     return call;
   }
 
-  mutable std::atomic<int> looks_ = 0;
   mutable absl::Mutex mutex_;
+  mutable int looks_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status load_error_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::filesystem::path> folders_ ABSL_GUARDED_BY(mutex_);
   bool in_use_ ABSL_GUARDED_BY(mutex_) = false;
