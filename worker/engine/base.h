@@ -18,7 +18,7 @@ class Encoder;  // worker/engine/model/encoder.h, torch inside
 // Immutable and shared by all adapters, requests and jobs on a device; safe from any thread.
 //
 // Memory: one plain copy of the weights in each precision that was asked for, and at most one packed copy for fast CPU
-// products. Training in a precision that is not loaded adds that copy at most once (EnsurePrecision).
+// products. Training in a precision that is not loaded adds that copy at most once (encoder()).
 class Base {
  public:
   struct Options {

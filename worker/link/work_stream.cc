@@ -57,7 +57,7 @@ void WorkStream::Take(const internal::v1::InferenceRequest& request) {
   {
     absl::MutexLock lock(&mutex_);
     refused = draining_;
-    outstanding_[id] = {request.kind(), request.has_adapter(), 0, false};
+    outstanding_[id] = {request.kind(), request.has_adapter(), 0};
   }
   if (refused) return OnDone(id, TenonError(Reason::kShuttingDown, "the worker is going down"));
   if (request.has_adapter()) parts_.adapters->Remember(request.adapter());

@@ -44,7 +44,6 @@ class WorkStream : public std::enable_shared_from_this<WorkStream> {
     internal::v1::InferenceKind kind;
     bool has_adapter = false;
     uint64_t runtime_call = 0;
-    bool cancelled = false;
   };
   struct Result {
     uint64_t call_id = 0;
