@@ -89,6 +89,4 @@ size_t EventLoop::waiting() const {
   return state_->ready.size();
 }
 
-bool EventLoop::IsLoopThread() const { return std::this_thread::get_id() == state_->thread.get_id(); }
-
 }  // namespace tenon

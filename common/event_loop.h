@@ -25,7 +25,6 @@ class EventLoop {
   // Runs `function` on the loop and waits for it; returns without it when the loop is being destroyed. Never call it
   // from the loop itself.
   void Run(std::function<void()> function);
-  bool IsLoopThread() const;
   // Functions that wait for their turn, timers not counted.
   size_t waiting() const;
 

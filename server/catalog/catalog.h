@@ -20,8 +20,7 @@ namespace tenon::server {
 
 // What an inference call or a job needs to know of a model.
 struct ResolvedModel {
-  v1::ModelVersion version;  // names and digests as replies show them
-  std::vector<v1::FileEntry> base_files;
+  v1::ModelVersion version;                  // names and digests as replies show them
   std::vector<v1::FileEntry> adapter_files;  // empty for a base
   v1::Task task = v1::TASK_UNSPECIFIED;      // of the adapter
   v1::Method method = v1::METHOD_UNSPECIFIED;
@@ -83,8 +82,6 @@ class ModelIndex {
                                             const std::string& field) const;
   // Every base, for the fleet to place.
   std::vector<v1::Base> Bases() const;
-  // Files of a base by digest; empty when there is none.
-  std::vector<v1::FileEntry> BaseFiles(const std::string& base_digest) const;
 
  private:
   struct BaseEntry {
@@ -104,7 +101,6 @@ class ModelIndex {
 
   static absl::StatusOr<BaseEntry> ToBaseEntry(const Record& record);
   static absl::StatusOr<AdapterEntry> ReadEntry(Snapshot& snapshot, const std::string& tenant, const std::string& id);
-  std::vector<v1::FileEntry> FilesOf(const std::string& base_digest) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   // One refresh at a time: of two that overlap, the one that read last must write last.
   absl::Mutex refresh_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);

@@ -111,7 +111,6 @@ absl::StatusOr<ResolvedModel> ModelIndex::ResolveAdapter(const std::string& tena
     model.version.set_base_digest(adapter.base_digest());
     model.version.set_adapter(adapter.name());
     model.version.set_revision(revision.digest());
-    model.base_files = FilesOf(adapter.base_digest());
     model.adapter_files.assign(revision.files().begin(), revision.files().end());
     model.task = facts.task;
     model.method = revision.method();
@@ -133,7 +132,6 @@ absl::StatusOr<ResolvedModel> ModelIndex::ResolveBase(const std::string& tenant,
   ResolvedModel model;
   model.version.set_base(entry.base.name());
   model.version.set_base_digest(entry.base.digest());
-  model.base_files.assign(entry.base.files().begin(), entry.base.files().end());
   model.task = entry.labels.empty() ? v1::TASK_FEATURE_EXTRACTION : v1::TASK_SEQUENCE_CLASSIFICATION;
   model.labels = entry.labels;
   model.multi_label = entry.multi_label;
@@ -145,18 +143,6 @@ std::vector<v1::Base> ModelIndex::Bases() const {
   std::vector<v1::Base> bases;
   for (const auto& [key, entry] : bases_) bases.push_back(entry.base);
   return bases;
-}
-
-std::vector<v1::FileEntry> ModelIndex::BaseFiles(const std::string& base_digest) const {
-  absl::MutexLock lock(&mutex_);
-  return FilesOf(base_digest);
-}
-
-std::vector<v1::FileEntry> ModelIndex::FilesOf(const std::string& base_digest) const {
-  for (const auto& [key, entry] : bases_) {
-    if (entry.base.digest() == base_digest) return {entry.base.files().begin(), entry.base.files().end()};
-  }
-  return {};
 }
 
 }  // namespace tenon::server

@@ -199,12 +199,6 @@ std::vector<WorkerView> Fleet::Workers() const {
   return views;
 }
 
-int Fleet::ready_workers() const {
-  return static_cast<int>(std::count_if(workers_.begin(), workers_.end(), [this](const auto& entry) {
-    return StageOf(entry.second) == WorkerStage::kReady;
-  }));
-}
-
 bool Fleet::serving() const {
   return std::any_of(workers_.begin(), workers_.end(), [](const auto& entry) {
     return entry.second.connected && entry.second.work && !entry.second.ready.empty();

@@ -99,7 +99,6 @@ class Fleet {
   bool Serves(const std::string& session, const std::string& digest) const;
   BaseStage StageOf(const std::string& digest) const;
   std::vector<WorkerView> Workers() const;  // by id
-  int ready_workers() const;                // can take work
   bool serving() const;                     // some base can be answered now
   const Options& options() const { return options_; }
 

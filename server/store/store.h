@@ -96,7 +96,6 @@ class Transaction : public Snapshot {
   // Appends to a history and returns the entry's sequence.
   virtual absl::StatusOr<int64_t> AppendEvent(const std::string& tenant, const std::string& stream,
                                               const std::string& body) = 0;
-  virtual absl::Status DeleteEvents(const std::string& tenant, const std::string& stream) = 0;
 
   // Idempotent creates: the resource that (tenant, method, request_id) made, or nothing and the key is taken by
   // `resource` now. REQUEST_ID_REUSED when `body_digest` differs from the first call's.

@@ -52,6 +52,7 @@ TEST_F(LockFileTest, TwoNeverHoldItAtOnce) {
         while (now > seen && !most.compare_exchange_weak(seen, now)) {
         }
         ++taken;
+        for (int wait = 0; wait < 20; ++wait) std::this_thread::yield();  // long enough for another to come
         --owners;
       }
     });

@@ -23,7 +23,7 @@ class T5Model;  // worker/engine/model/t5/model.h, torch inside
 // Immutable and shared by all adapters, requests and jobs on a device; safe from any thread.
 //
 // Memory: one plain copy of the weights in each precision that was asked for, and at most one packed copy for fast CPU
-// products. Training in a precision that is not loaded adds that copy at most once (EnsurePrecision).
+// products. Training in a precision that is not loaded adds that copy at most once (encoder()).
 class Base {
  public:
   struct Options {

@@ -53,10 +53,6 @@ absl::StatusOr<int64_t> SqliteTransaction::AppendEvent(const std::string& tenant
   return sequence;
 }
 
-absl::Status SqliteTransaction::DeleteEvents(const std::string& tenant, const std::string& stream) {
-  return Query(database_, "DELETE FROM events WHERE tenant = ? AND stream = ?").Text(tenant).Text(stream).Run();
-}
-
 absl::StatusOr<std::optional<std::string>> SqliteTransaction::ClaimRequest(const std::string& tenant,
                                                                            const std::string& method,
                                                                            const std::string& request_id,

@@ -18,7 +18,6 @@ class SqliteTransaction final : public SqliteReads<Transaction> {
   absl::Status Delete(const std::string& tenant, const std::string& kind, const std::string& id) override;
   absl::StatusOr<int64_t> AppendEvent(const std::string& tenant, const std::string& stream,
                                       const std::string& body) override;
-  absl::Status DeleteEvents(const std::string& tenant, const std::string& stream) override;
   absl::StatusOr<std::optional<std::string>> ClaimRequest(const std::string& tenant, const std::string& method,
                                                           const std::string& request_id, const std::string& body_digest,
                                                           const std::string& resource) override;

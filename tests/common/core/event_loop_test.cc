@@ -23,10 +23,11 @@ TEST(EventLoop, RunsInTheOrderOfPosting) {
 
 TEST(EventLoop, RunsOnItsOwnThread) {
   EventLoop loop;
-  EXPECT_FALSE(loop.IsLoopThread());
-  bool inside = false;
-  loop.Run([&] { inside = loop.IsLoopThread(); });
-  EXPECT_TRUE(inside);
+  std::thread::id first, second;
+  loop.Run([&] { first = std::this_thread::get_id(); });
+  loop.Run([&] { second = std::this_thread::get_id(); });
+  EXPECT_NE(first, std::this_thread::get_id());
+  EXPECT_EQ(first, second);
 }
 
 TEST(EventLoop, TimersRunNotBeforeTheirTimeAndInOrder) {

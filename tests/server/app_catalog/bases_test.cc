@@ -93,7 +93,8 @@ TEST_F(BasesTest, AnUploadedBaseIsTheRegisteredOne) {
   ASSERT_TRUE(registered.ok()) << registered.status();
   EXPECT_EQ(registered->digest(), uploaded->digest());
   EXPECT_EQ(registered->size_bytes(), uploaded->size_bytes());
-  EXPECT_EQ(models_.ResolveBase(kTenant, "here", "")->base_files.size(), static_cast<size_t>(uploaded->files_size()));
+  EXPECT_EQ(registered->files_size(), uploaded->files_size());
+  EXPECT_EQ(models_.ResolveBase(kTenant, "here", "")->version.base_digest(), uploaded->digest());
   EXPECT_EQ(changes_, 2);
   EXPECT_EQ(bases_.List(kTenant, {})->bases_size(), 2);
 }

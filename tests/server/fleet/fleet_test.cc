@@ -54,12 +54,11 @@ TEST_F(FleetTest, AWorkerIsReadyOnceABaseIsLoadedAndItsWorkStreamIsOpen) {
   EXPECT_TRUE(fleet_.serving());
   EXPECT_EQ(fleet_.StageOf("b1"), BaseStage::kReady);
   EXPECT_EQ(fleet_.Workers()[0].stage, WorkerStage::kReady);
-  EXPECT_EQ(fleet_.ready_workers(), 1);
 }
 
 TEST_F(FleetTest, WithNothingToLoadAWorkerCanTakeWorkButServesNothing) {
   Join("w", "s", 1);
-  EXPECT_EQ(fleet_.ready_workers(), 1);
+  EXPECT_EQ(fleet_.Workers()[0].stage, WorkerStage::kReady);
   EXPECT_FALSE(fleet_.serving());
 }
 
