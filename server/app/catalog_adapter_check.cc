@@ -72,6 +72,7 @@ absl::Status CheckLabels(const std::vector<std::string>& labels) {
 struct Contents {
   std::string method;
   bool wants_head = false;           // the config says that it classifies
+  bool writes = false;               // the config says that it writes texts
   std::optional<int64_t> head_rows;  // of the classification head; nothing without one
   std::vector<std::string> labels;   // the head's own, where its format has them
 };
@@ -98,7 +99,9 @@ absl::StatusOr<Contents> ReadHub(const StagedFolder& folder) {
 absl::StatusOr<Contents> ReadPeft(const StagedFolder& folder) {
   ASSIGN_OR_RETURN(const std::string text, ReadJson(folder, kPeftConfig));
   ASSIGN_OR_RETURN(const formats::PeftConfig peft, formats::ParsePeftConfig(text));
-  Contents contents{.method = formats::PeftMethod(peft), .wants_head = formats::PeftTaskType(peft) == "SEQ_CLS"};
+  Contents contents{.method = formats::PeftMethod(peft),
+                    .wants_head = formats::PeftTaskType(peft) == "SEQ_CLS",
+                    .writes = formats::PeftTaskType(peft) == "SEQ_2_SEQ_LM"};
   ASSIGN_OR_RETURN(const auto tensors, OpenWeights(folder, kPeftWeights));
   ASSIGN_OR_RETURN(contents.head_rows, HeadRows(*tensors, formats::PeftClassifierWeight(peft)));
   return contents;
@@ -143,7 +146,7 @@ absl::StatusOr<formats::TenonConfig> Defaults(const Contents& contents, const Ad
       return TenonError(Reason::kFieldInvalid, "the adapter has no classification head, so it takes no labels",
                         "header.labels");
     }
-    config.task = "feature_extraction";
+    config.task = contents.writes ? "seq2seq" : "feature_extraction";
     return config;
   }
   config.task = "sequence_classification";
@@ -160,6 +163,8 @@ absl::StatusOr<AdapterFacts> ToFacts(const formats::TenonConfig& config) {
     facts.task = v1::TASK_SEQUENCE_CLASSIFICATION;
   } else if (config.task == "feature_extraction") {
     facts.task = v1::TASK_FEATURE_EXTRACTION;
+  } else if (config.task == "seq2seq") {
+    facts.task = v1::TASK_SEQ2SEQ;
   } else {
     return Invalid(absl::StrCat("tenon.json: unknown task '", config.task, "'"), kTenonConfig);
   }

@@ -158,6 +158,7 @@ internal::v1::BaseRecord RecordOf(const T5Config& config) {
   v1::Base& base = *record.mutable_base();
   base.set_model_type(config.model_type);
   base.set_hidden_size(static_cast<int32_t>(config.d_model));
+  base.add_tasks(v1::TASK_SEQ2SEQ);
   return record;
 }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "common/ids.h"
 #include "server/catalog/catalog.h"
@@ -132,7 +134,11 @@ absl::StatusOr<ResolvedModel> ModelIndex::ResolveBase(const std::string& tenant,
   ResolvedModel model;
   model.version.set_base(entry.base.name());
   model.version.set_base_digest(entry.base.digest());
-  model.task = entry.labels.empty() ? v1::TASK_FEATURE_EXTRACTION : v1::TASK_SEQUENCE_CLASSIFICATION;
+  const auto& tasks = entry.base.tasks();
+  const bool writes = std::find(tasks.begin(), tasks.end(), v1::TASK_SEQ2SEQ) != tasks.end();
+  model.task = writes                 ? v1::TASK_SEQ2SEQ
+               : entry.labels.empty() ? v1::TASK_FEATURE_EXTRACTION
+                                      : v1::TASK_SEQUENCE_CLASSIFICATION;
   model.labels = entry.labels;
   model.multi_label = entry.multi_label;
   return model;

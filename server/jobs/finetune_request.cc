@@ -34,6 +34,7 @@ absl::Status CheckKind(const v1::FinetuneJob& job) {
     case v1::TASK_UNSPECIFIED:
       return TenonError(Reason::kFieldRequired, "task is required", "finetune_job.task");
     case v1::TASK_FEATURE_EXTRACTION:
+    case v1::TASK_SEQ2SEQ:
       return TenonError(Reason::kUnsupported, "fine-tuning serves TASK_SEQUENCE_CLASSIFICATION", "finetune_job.task");
     default:
       return TenonError(Reason::kFieldInvalid, "task " + std::to_string(job.task()) + " is not known",
