@@ -11,8 +11,8 @@ from tenon_process import ROOT
 torch = pytest.importorskip("torch")
 
 SHARED = pathlib.Path(os.environ.get("TENON_SHARED", ROOT.parent / "shared"))
-SPIECE = SHARED / "data/tokenizers/t5_spiece.model"
-pytestmark = pytest.mark.skipif(not SPIECE.exists(), reason="../shared is not there")
+VOCABULARY = SHARED / "data/tokenizers/t5_tokenizer.json"
+pytestmark = pytest.mark.skipif(not VOCABULARY.exists(), reason="../shared is not there")
 
 TEXTS = [
     "The heating in room 214 does not work.",
@@ -25,7 +25,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("t5")
-    return folder, *tiny.make_t5(folder, SPIECE)
+    return folder, *tiny.make_t5(folder, VOCABULARY)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def expected(model, tokenizer, texts, **options):
     for text in texts:
         ids = tokenizer(text, return_tensors="pt").input_ids
         with torch.no_grad():
-            written.append(tokenizer.batch_decode(model.generate(ids, **options), skip_special_tokens=True))
+            written.append(tokenizer.batch_decode(model.generate(input_ids=ids, **options), skip_special_tokens=True))
     return written
 
 

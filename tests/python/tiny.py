@@ -51,10 +51,8 @@ def write_jsonl(path, rows):
     return path
 
 
-def make_t5(folder, spiece, *, seed=0):
-    """Writes a small T5 with random weights and a real SentencePiece vocabulary; returns transformers' model and tokenizer."""
-    import shutil
-
+def make_t5(folder, vocabulary, *, seed=0):
+    """Writes a small T5 with random weights and the real tokenizer.json `vocabulary`; returns transformers' model and tokenizer."""
     import torch
     from transformers import T5Config, T5ForConditionalGeneration, T5TokenizerFast
 
@@ -70,6 +68,6 @@ def make_t5(folder, spiece, *, seed=0):
             if "layer_norm" not in name:
                 parameter.normal_(0, 1.0 if name == "shared.weight" else 1.2 * parameter.shape[1] ** -0.5)
     model.save_pretrained(folder)
-    shutil.copy(spiece, folder / "spiece.model")
-    T5TokenizerFast.from_pretrained(folder).save_pretrained(folder)
-    return model, T5TokenizerFast.from_pretrained(folder)
+    tokenizer = T5TokenizerFast(tokenizer_file=str(vocabulary))
+    tokenizer.save_pretrained(folder)
+    return model, tokenizer
