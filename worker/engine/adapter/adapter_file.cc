@@ -36,8 +36,7 @@ absl::StatusOr<at::Tensor> AdapterFile::Take(const std::string& key, const std::
   return tensor;
 }
 
-absl::StatusOr<SavedModule> AdapterFile::TakeModule(const std::string& key, int64_t out, int64_t in,
-                                                      bool has_bias) {
+absl::StatusOr<SavedModule> AdapterFile::TakeModule(const std::string& key, int64_t out, int64_t in, bool has_bias) {
   SavedModule module;
   ASSIGN_OR_RETURN(module.weight, Take(key + ".weight", {out, in}));
   if (!has_bias) return module;

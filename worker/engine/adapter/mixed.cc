@@ -61,8 +61,7 @@ ForwardHooks MixedAdapters::Hooks() const {
   }
   if (!blocks_.empty()) {
     hooks.blocks = [this](const std::string& module, const at::Tensor& h, const at::Tensor& residual,
-                          const FrozenNorm& norm,
-                          Lines lines) { return AddBlocks(module, h, residual, norm, lines); };
+                          const FrozenNorm& norm, Lines lines) { return AddBlocks(module, h, residual, norm, lines); };
     hooks.has_block = [this](const std::string& module) { return blocks_.count(module) > 0; };
   }
   if (prompts()) {

@@ -177,7 +177,8 @@ absl::StatusOr<AdapterTensors> ReadInserted(const std::filesystem::path& folder,
 absl::StatusOr<AdapterTensors> ReadAdapter(const std::filesystem::path& folder, const AdapterSite& site) {
   ASSIGN_OR_RETURN(std::optional<formats::TenonConfig> config, ReadTenonConfig(folder, site));
   if (config && (config->task == "seq2seq") != site.generates) {
-    return InvalidAdapter(absl::StrCat("the adapter is for task ", config->task, ", which the base does not do"), "task");
+    return InvalidAdapter(absl::StrCat("the adapter is for task ", config->task, ", which the base does not do"),
+                          "task");
   }
   if (config && config->method == "head") return ReadHead(folder, site, *std::move(config));
   return ReadInserted(folder, site, std::move(config));

@@ -18,8 +18,8 @@ struct AdapterSite {
   // A base that writes texts: its adapters are of task `seq2seq` and have no head.
   bool generates = false;
   const formats::BertConfig* encoder = nullptr;  // of a base that only encodes
-  int64_t hidden_size = 0;           // what a classification head reads
-  formats::SentenceConfig sentence;  // defaults of adapters without a tenon.json
+  int64_t hidden_size = 0;                       // what a classification head reads
+  formats::SentenceConfig sentence;              // defaults of adapters without a tenon.json
   const std::string& base_digest;
   // Name without task prefix -> [out, in]. A base that writes has no biases.
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers;

@@ -23,9 +23,11 @@ struct LowRank {
 // [T, out] fp32. Gradients go to x and to every a and b.
 at::Tensor AdaptedLinear(const at::Tensor& x, const at::Tensor& weight, const std::vector<LowRank>& adapters);
 
-// How products with a bf16 weight are computed. A fixed property of the CPU's kind, so that a resumed job repeats itself.
+// How products with a bf16 weight are computed. A fixed property of the CPU's kind, so that a resumed job repeats
+// itself.
 enum class Bf16Product {
-  kWidened,  // the weight is widened to fp32 for the moment: Intel's cores without AMX multiply bf16 at half fp32's rate
+  kWidened,  // the weight is widened to fp32 for the moment: Intel's cores without AMX multiply bf16 at half fp32's
+             // rate
   kPanels,   // our own product, the other operand rounded to bf16: AMD's cores with AVX512-BF16, at twice fp32's rate
   kLibrary,  // the library's, the other operand rounded to bf16: AMX
 };

@@ -148,7 +148,8 @@ TEST(AdaptedLinearTest, EqualsTheProductAndItsAdapters) {
 TEST(AdaptedLinearTest, ABf16WeightMultipliesAsItsRoundedSelf) {
   const at::Tensor weight = Random({24, 32}, 1).to(at::kBFloat16), x = Random({9, 32}, 2);
   const at::Tensor exact = at::linear(x, weight.to(at::kFloat));
-  const double allowed = HowBf16Multiplies() != Bf16Product::kWidened ? 0.2 : 1e-5;  // x is rounded to 8 bits as well, and the sum
+  const double allowed =
+      HowBf16Multiplies() != Bf16Product::kWidened ? 0.2 : 1e-5;  // x is rounded to 8 bits as well, and the sum
   EXPECT_LT(Distance(AdaptedLinear(x, weight, {}), exact), allowed);
   EXPECT_EQ(AdaptedLinear(x, weight, {}).scalar_type(), at::kFloat);
 }
