@@ -245,7 +245,7 @@ TEST_F(InferTest, NoProbabilityIsMadeOfAnInfiniteLogit) {
       sure.spread = 7e37;  // a few such weights add up to more than there is
       sure.multi_label = multi_label;
       sure.seed = seed;
-      const std::vector<float> values = Alone(Row(TinyText(2, 9), Add(sure, /*head=*/true), Output::kProbabilities));
+      const std::vector<float> values = Alone(Row(TinyText(2, 9), Add(sure, Kind::kHead), Output::kProbabilities));
       overflows += std::isnan(values[0]) || std::isnan(values[1]);
     }
     EXPECT_GT(overflows, 0) << multi_label;
