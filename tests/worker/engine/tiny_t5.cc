@@ -73,7 +73,11 @@ class Writer {
 };
 
 json TokenizerJson() {
-  json pieces = {{"<pad>", 0.0}, {"</s>", 0.0}, {"<unk>", 0.0}, {"\u2581", -2.0}};
+  json pieces = json::array();  // braces alone would make an object of pairs
+  for (const auto& [piece, score] :
+       std::vector<std::pair<std::string, double>>{{"<pad>", 0}, {"</s>", 0}, {"<unk>", 0}, {"\u2581", -2}}) {
+    pieces.push_back(json::array({piece, score}));
+  }
   for (char letter = 'a'; letter <= 'z'; ++letter)
     pieces.push_back({std::string(1, letter), -3.0 - (letter - 'a') / 10.0});
   json added = json::array();
