@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <random>
+
 #include "common/formats/status.h"
 #include "worker/engine/text/piece_trie.h"
 
@@ -35,10 +38,39 @@ TEST(PieceTrie, FindsEveryPieceThatATextBeginsWith) {
   EXPECT_EQ(trie.Find("abcde"), -1);
   EXPECT_EQ(trie.Find("\xFF"), 7);
   EXPECT_EQ(trie.Find(""), -1);
-  EXPECT_TRUE(PieceTrie().empty());
-  EXPECT_TRUE(PieceTrie({{"", 1}}).empty());
+  EXPECT_EQ(PieceTrie({{"", 1}}).Find(""), -1);
   EXPECT_EQ(PieceTrie().Find("a"), -1);
-  EXPECT_FALSE(trie.empty());
+}
+
+// Nodes with every number of children, in more blocks than are open at a time.
+TEST(PieceTrie, HoldsManyPieces) {
+  std::mt19937 random(1);
+  std::map<std::string, int32_t> wanted;
+  for (int i = 0; i < 20'000; ++i) {
+    std::string piece;
+    const size_t length = 1 + random() % 6;
+    const uint32_t letters = i % 3 == 0 ? 256 : 4;
+    for (size_t j = 0; j < length; ++j) piece.push_back(static_cast<char>(random() % letters));
+    wanted[piece] = i;
+  }
+  for (int c = 0; c < 256; ++c) wanted[{'x', static_cast<char>(c)}] = c;
+  const PieceTrie trie({wanted.begin(), wanted.end()});
+  for (const auto& [piece, value] : wanted) {
+    ASSERT_EQ(trie.Find(piece), value);
+    std::vector<int32_t> found, expected;
+    for (size_t length = 1; length <= piece.size(); ++length) {
+      const auto it = wanted.find(piece.substr(0, length));
+      if (it != wanted.end()) expected.push_back(it->second);
+    }
+    trie.Prefixes(piece.data(), piece.data() + piece.size(), [&](size_t, int32_t id) { found.push_back(id); });
+    ASSERT_EQ(found, expected);
+  }
+  for (int i = 0; i < 20'000; ++i) {
+    std::string piece;
+    for (size_t j = 0; j < 4; ++j) piece.push_back(static_cast<char>(random() % 8));
+    const auto it = wanted.find(piece);
+    ASSERT_EQ(trie.Find(piece), it == wanted.end() ? -1 : it->second);
+  }
 }
 
 TEST(Unigram, TakesTheBestSum) {
