@@ -104,12 +104,15 @@ absl::Status JobSchedulerImpl::ReportDurable(const JobKey& key, const internal::
 
   // Nobody asked it to stop: it is going down, and would not even answer to another assignment.
   if (report.has_stopped() && !record.cancel_requested()) board_.RetireWorker(report.session());
-  Follow(record);
+  absl::Status indexed;
   if (success) {
-    // Also for a report that came again: the first may have been committed without reaching this line.
+    // Before watchers hear of it: they may use the adapter at once. Also for a report that came again: the first may
+    // have been committed without reaching this line.
     const std::string adapter = record.finetune().adapter();
-    RETURN_IF_ERROR(parts_.models->RefreshAdapter(*parts_.store, key.tenant, adapter.substr(adapter.find('/') + 1)));
+    indexed = parts_.models->RefreshAdapter(*parts_.store, key.tenant, adapter.substr(adapter.find('/') + 1));
   }
+  Follow(record);
+  RETURN_IF_ERROR(indexed);
   // Its worker may be free now.
   Post([this] { Pump(); });
   return absl::OkStatus();
