@@ -101,7 +101,8 @@ def test_a_job_that_goes_on_on_another_kind_of_machine_says_so(cluster, module):
     assert jobs.state(job) == "SUCCEEDED" and job.resumed_from_step > 0
     notices = [event.notice.message for event in jobs.events(name) if event.HasField("notice")]
     assert len(notices) == 1 and "1 threads" in notices[0] and "2 threads" in notices[0]
-    assert f"warning: {notices[0]}" in cluster.cli("jobs", "watch", name.removeprefix("finetuneJobs/"))
+    # Progress goes to standard error.
+    assert f"warning: {notices[0]}" in cluster.run("jobs", "watch", name.removeprefix("finetuneJobs/")).stderr
 
 
 def test_training_under_load_gives_the_same_bytes(cluster, module):
