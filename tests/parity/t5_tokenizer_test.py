@@ -202,7 +202,8 @@ def darts(entries):
                 place(child, base ^ byte, byte)
 
     place(root, 0, 0)
-    trie = b"".join(struct.pack("<I", units.get(i, 0)) for i in range(max(units) + 1))
+    # Whole blocks of 256: the reference looks for any byte's place without looking whether there is one.
+    trie = b"".join(struct.pack("<I", units.get(i, 0)) for i in range((max(units) | 255) + 1))
     return struct.pack("<I", len(trie)) + trie + texts
 
 
