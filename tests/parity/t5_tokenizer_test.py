@@ -202,8 +202,8 @@ def darts(entries):
                 place(child, base ^ byte, byte)
 
     place(root, 0, 0)
-    # Whole blocks of 256, as Darts-clone writes them: a look-up never leaves the array, and the peer does not check.
-    trie = b"".join(struct.pack("<I", units.get(i, 0)) for i in range((max(units) // 256 + 1) * 256))
+    # Whole blocks of 256: the reference looks for any byte's place without looking whether there is one.
+    trie = b"".join(struct.pack("<I", units.get(i, 0)) for i in range((max(units) | 255) + 1))
     return struct.pack("<I", len(trie)) + trie + texts
 
 
@@ -229,7 +229,6 @@ def test_every_code_point(tmp_path):
 def test_clusters(tmp_path):
     """With a map that replaces plain letters, so that every boundary between clusters of less than 6 bytes shows."""
     charsmap = darts({"a": "X", "\u0915": "K", "\u1780": "Q", "\u1161": "V", "\u11a8": "T", "\r": "R", "\n": "N", "\u0301": "!", "\u0958": "k"})
-    # Kirat Rai's vowels came with Unicode 16, which the peer knows and ICU 72 does not: they join what is before them.
     texts = [f"a{c}" for c in code_points()] + [f"{c}a\u0301" for c in code_points()]
     texts += [f"\u0915{c}\u0915\u0301" for c in code_points()] + [f"{c}\u094d\u0915\u0301" for c in code_points()]
     texts += [f"{c}\u1161\u0301\u11a8\u0301" for c in code_points()]
@@ -237,5 +236,4 @@ def test_clusters(tmp_path):
     marks = "a1\u0301\u0903\u094d\u17d2\u1039\u200c\u200d\u0600\u0bcd\u093c\u0915\u0937\u0958\u1780\u1000\r\n\x01"
     marks += "\u1100\u1161\u11a8\uac00\uac01\U0001f1e9\U0001f469\U0001f3fd\u00a9\u2122"
     texts += ["".join(random_.choice(marks) for _ in range(random_.randint(2, 9))) for _ in range(200_000)]
-    later = {chr(c) for c in range(0x16d40, 0x16d80)}
-    assert_normalized(tmp_path, charsmap, [text for text in texts if later.isdisjoint(text)])
+    assert_normalized(tmp_path, charsmap, texts)

@@ -52,6 +52,7 @@ constexpr Range kConsonants[] = {
 UGraphemeClusterBreak Break(CodePoint c) {
   if (c == 0x113D1) return U_GCB_PREPEND;  // Tulu-Tigalari repha, of Unicode 16
   if (c == 0x11A3A) return U_GCB_OTHER;    // Zanabazar Square cluster-initial letter ra, which changed
+  if (c == 0x16D63 || (c >= 0x16D67 && c <= 0x16D6A)) return U_GCB_V;  // Kirat Rai vowel signs, of Unicode 16
   if (IsIn(kNewMarks, c)) return U_GCB_EXTEND;
   return static_cast<UGraphemeClusterBreak>(u_getIntPropertyValue(c, UCHAR_GRAPHEME_CLUSTER_BREAK));
 }

@@ -42,6 +42,22 @@ TEST(TextStream, HoldsACharacterBackUntilItIsWhole) {
   EXPECT_THAT(Pieces("a\xe2\x82", {}), ElementsAre("a", "", "", "\xe2\x82"));  // never completed: shown at the end
 }
 
+// Spaces that a tokenizer's clean-up may still take out.
+TEST(TextStream, HoldsSpacesBack) {
+  EXPECT_THAT(Pieces("a .", {}), ElementsAre("a", "", " .", ""));
+  EXPECT_THAT(Pieces("i n'e", {}), ElementsAre("i", "", "", "", " n'e", ""));
+  EXPECT_THAT(Pieces("a ", {}), ElementsAre("a", "", " "));
+  const std::vector<std::string> texts = {"I do", "I do ", "I do n", "I do n'", "I don't", "I don't!"};
+  TextStream stream([&](absl::Span<const int32_t> tokens) { return texts[tokens.size() - 1]; }, {});
+  std::vector<int32_t> tokens;
+  std::string shown;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    tokens.push_back(0);
+    shown += stream.Add(tokens);
+    EXPECT_EQ(shown, i < 4 ? "I do" : texts[i]);
+  }
+}
+
 TEST(TextStream, HoldsReplacementsBack) {
   const std::string replacement = "\xef\xbf\xbd";
   TextStream stream(
