@@ -6,7 +6,7 @@ if(TENON_PYTHON)
     add_test(NAME ${kind}_parity
       COMMAND ${TENON_PYTHON} -m pytest -q ${CMAKE_CURRENT_SOURCE_DIR}/${kind}_test.py
       WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    set_tests_properties(${kind}_parity PROPERTIES LABELS parity TIMEOUT 600
+    set_tests_properties(${kind}_parity PROPERTIES LABELS parity TIMEOUT 900
       SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
       ENVIRONMENT "TENON_BUILD_BIN=${CMAKE_BINARY_DIR}/bin")
   endforeach()

@@ -222,7 +222,7 @@ def code_points():
 
 def test_every_code_point(tmp_path):
     normalizer = json.loads(shared_file("tokenizers/t5_tokenizer.json").read_text())["normalizer"]["normalizers"][0]
-    texts = [f"a{c}b{c}" for c in code_points()] + [f"Ａ{c}" for c in code_points()] + [f"{c}\u0301" for c in code_points()]
+    texts = [f"Ａ{c}b{c}" for c in code_points()] + [f"{c}\u0301" for c in code_points()]
     assert_normalized(tmp_path, base64.b64decode(normalizer["precompiled_charsmap"]), texts)
 
 

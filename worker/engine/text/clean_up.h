@@ -17,7 +17,7 @@ inline size_t SettledBeforeCleanUp(std::string_view text) {
   // More than one of them: what a rule leaves may be another's beginning, as in "do n ' t".
   for (size_t before = text.size() + 1; text.size() < before;) {
     before = text.size();
-    for (const std::string_view open : {" ", "'", " n", " n'", " 'v", " 'r"}) {
+    for (const std::string_view open : {" ", "'", " n", " 'v", " 'r"}) {
       if (text.ends_with(open)) text.remove_suffix(open.size());
     }
   }

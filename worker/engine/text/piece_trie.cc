@@ -14,8 +14,8 @@ class PieceTrie::Builder {
  public:
   explicit Builder(std::vector<Node>* nodes) : nodes_(*nodes) {
     AddBlock();
-    nodes_[0].used = true;  // the root, and base 0, which stands for no children
-    taken_[0] = true;
+    used_[0] = true;   // the root's
+    taken_[0] = true;  // stands for no children
   }
 
   // A base whose places for these bytes, which are sorted, were free; they are taken now.
@@ -37,13 +37,14 @@ class PieceTrie::Builder {
     open_.push_back(static_cast<uint32_t>(free_.size()));
     free_.push_back(kBlock);
     nodes_.resize(nodes_.size() + kBlock);
-    taken_.resize(taken_.size() + kBlock);
+    used_.resize(nodes_.size());
+    taken_.resize(nodes_.size());
   }
   // A base in this block, or 0.
   uint32_t Try(uint32_t block, const std::vector<uint8_t>& bytes) const {
     if (free_[block] < bytes.size()) return 0;
     for (uint32_t base = block * kBlock; base < (block + 1) * kBlock; ++base) {
-      const auto free = [&](uint8_t byte) { return !nodes_[base ^ byte].used; };
+      const auto free = [&](uint8_t byte) { return !used_[base ^ byte]; };
       if (!taken_[base] && std::all_of(bytes.begin(), bytes.end(), free)) return base;
     }
     return 0;
@@ -51,7 +52,7 @@ class PieceTrie::Builder {
   uint32_t Take(uint32_t base, const std::vector<uint8_t>& bytes) {
     taken_[base] = true;
     for (const uint8_t byte : bytes) {
-      nodes_[base ^ byte].used = true;
+      used_[base ^ byte] = true;
       nodes_[base ^ byte].byte = byte;
     }
     free_[base / kBlock] -= static_cast<uint32_t>(bytes.size());
@@ -59,6 +60,7 @@ class PieceTrie::Builder {
   }
 
   std::vector<Node>& nodes_;
+  std::vector<bool> used_;      // places
   std::vector<bool> taken_;     // bases, by place
   std::vector<uint32_t> free_;  // places, by block
   std::vector<uint32_t> open_;  // blocks where room is looked for

@@ -29,7 +29,6 @@ class PieceTrie {
     uint32_t base = 0;   // where its children are; no two nodes have the same, and 0 is no node's
     int32_t value = -1;  // of the piece that ends here
     uint8_t byte = 0;    // that leads here from its parent
-    bool used = false;
   };
   class Builder;
 
@@ -43,7 +42,7 @@ void PieceTrie::Prefixes(const char* p, const char* end, Visit visit) const {
   for (const char* at = p; at != end; ++at) {
     const auto byte = static_cast<uint8_t>(*at);
     const Node& node = nodes_[base ^ byte];
-    if (base == 0 || node.byte != byte || !node.used) return;
+    if (base == 0 || node.byte != byte) return;
     if (node.value >= 0) visit(static_cast<size_t>(at - p + 1), node.value);
     base = node.base;
   }
