@@ -61,12 +61,16 @@ void PackBf16(const uint16_t* weight, int64_t stride, int64_t inputs, int64_t wi
   }
 }
 
-void RoundToBf16(const float* x, int64_t count, uint16_t* y) {
-  for (int64_t i = 0; i < count; i += vec::kLanes) {
-    const int64_t rest = count - i;
-    const auto mask = static_cast<__mmask16>(rest >= vec::kLanes ? 0xFFFF : (1 << rest) - 1);
-    const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, x + i));
-    _mm256_mask_storeu_epi16(y + i, mask, reinterpret_cast<__m256i>(rounded));
+void RoundLines(const float* x, int64_t x_stride, int64_t lines, int64_t inputs, uint16_t* y) {
+  const int64_t size = Bf16LineSize(inputs);
+  for (int64_t t = 0; t < lines; ++t, x += x_stride, y += size) {
+    for (int64_t i = 0; i < inputs; i += vec::kLanes) {
+      const int64_t rest = inputs - i;
+      const auto mask = static_cast<__mmask16>(rest >= vec::kLanes ? 0xFFFF : (1 << rest) - 1);
+      const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, x + i));
+      _mm256_mask_storeu_epi16(y + i, mask, reinterpret_cast<__m256i>(rounded));
+    }
+    if (size > inputs) y[inputs] = 0;
   }
 }
 
@@ -86,7 +90,7 @@ void MultiplyBf16(const uint16_t*, int64_t, int64_t, const uint16_t*, int64_t, c
   std::abort();
 }
 void PackBf16(const uint16_t*, int64_t, int64_t, int64_t, bool, uint16_t*) { std::abort(); }
-void RoundToBf16(const float*, int64_t, uint16_t*) { std::abort(); }
+void RoundLines(const float*, int64_t, int64_t, int64_t, uint16_t*) { std::abort(); }
 }  // namespace tenon::engine::panel
 
 #endif

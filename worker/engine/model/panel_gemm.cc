@@ -38,13 +38,22 @@ bool HasV4() { return false; }
 
 TENON_V4 void MultiplyFp32(const panel::Product<Fp32>& product, int64_t lines) { panel::Multiply(product, lines); }
 
-// Panels [panels, steps, kWidth, inputs of a step] from weight [out, in].
-template <typename Number>
-void Pack(const Number* weight, int64_t out, int64_t in, int64_t inputs, Number* to) {
-  const int64_t steps = (in + inputs - 1) / inputs, size = steps * inputs * PanelWeight::kWidth;
+// Panels [panels, in, kWidth] from weight [out, in].
+void PackFp32(const float* weight, int64_t out, int64_t in, float* to) {
   for (int64_t o = 0; o < out; ++o) {
-    Number* panel = to + o / PanelWeight::kWidth * size + o % PanelWeight::kWidth * inputs;
-    for (int64_t k = 0; k < in; ++k) panel[k / inputs * PanelWeight::kWidth * inputs + k % inputs] = weight[o * in + k];
+    float* panel = to + o / PanelWeight::kWidth * PanelWeight::kWidth * in + o % PanelWeight::kWidth;
+    for (int64_t k = 0; k < in; ++k) panel[k * PanelWeight::kWidth] = weight[o * in + k];
+  }
+}
+
+// Panels [panels, steps, kWidth, 2] from weight [out, in], rounded.
+void PackBf16(const float* weight, int64_t out, int64_t in, uint16_t* to) {
+  const int64_t size = panel::Bf16LineSize(in);
+  std::vector<uint16_t> rounded(static_cast<size_t>(out * size));
+  panel::RoundLines(weight, in, out, in, rounded.data());
+  for (int64_t o = 0; o < out; o += PanelWeight::kWidth) {
+    panel::PackBf16(rounded.data() + o * size, size, in, std::min(PanelWeight::kWidth, out - o), /*turned=*/false,
+                    to + o * size);
   }
 }
 
@@ -64,11 +73,9 @@ PanelWeight::PanelWeight(const float* weight, const float* bias, int64_t out, in
   if (data_ == nullptr) throw std::bad_alloc();
   std::memset(data_.get(), 0, bytes);
   if (format == PanelFormat::kFp32) {
-    Pack(weight, out, in, Fp32::kInputs, reinterpret_cast<float*>(data_.get()));
+    PackFp32(weight, out, in, reinterpret_cast<float*>(data_.get()));
   } else {
-    std::vector<uint16_t> rounded(static_cast<size_t>(out * in));
-    panel::RoundToBf16(weight, out * in, rounded.data());
-    Pack<uint16_t>(rounded.data(), out, in, 2, reinterpret_cast<uint16_t*>(data_.get()));
+    PackBf16(weight, out, in, reinterpret_cast<uint16_t*>(data_.get()));
   }
   if (bias != nullptr) std::copy(bias, bias + out, reinterpret_cast<float*>(data_.get() + panels() * PanelBytes()));
 }
@@ -103,12 +110,10 @@ void PanelWeight::Multiply(const uint16_t* x, int64_t x_stride, int64_t lines, A
   }
 }
 
+int64_t PanelWeight::line_size() const { return format_ == PanelFormat::kBf16 ? panel::Bf16LineSize(in_) : in_; }
+
 void PanelWeight::Round(const float* x, int64_t x_stride, int64_t lines, uint16_t* y) const {
-  for (int64_t t = 0; t < lines; ++t) {
-    uint16_t* line = y + t * line_size();
-    panel::RoundToBf16(x + t * x_stride, in_, line);
-    if (line_size() > in_) line[in_] = 0;
-  }
+  panel::RoundLines(x, x_stride, lines, in_, y);
 }
 
 }  // namespace tenon::engine

@@ -32,7 +32,7 @@ class PanelWeight {
   int64_t out() const { return out_; }
   int64_t panels() const { return (out_ + kWidth - 1) / kWidth; }
   // Numbers of a line of inputs: in(), in bf16 an even one; what is beyond in() must be 0.
-  int64_t line_size() const { return format_ == PanelFormat::kBf16 ? in_ + in_ % 2 : in_; }
+  int64_t line_size() const;
   int64_t Bytes() const;
 
   // y = activation(x W^T + b) for outputs of panels [first, last); x [lines, line_size()], y [lines, these outputs],

@@ -25,15 +25,12 @@ at::Tensor PanelProduct(const at::Tensor& x, const at::Tensor& weight, bool turn
   TORCH_CHECK(weight.scalar_type() == at::kBFloat16 && weight.is_contiguous(), "the weight is one block of bf16");
   const int64_t lines = x.size(0), inputs = weight.size(turned ? 0 : 1), outputs = weight.size(turned ? 1 : 0);
   TORCH_CHECK(x.size(1) == inputs, "lines do not fit the weight");
-  const int64_t steps = (inputs + 1) / 2, size = 2 * steps;
+  const int64_t size = panel::Bf16LineSize(inputs), steps = size / 2;
   const at::Tensor rounded = at::empty({lines, size}, x.options().dtype(at::kBFloat16));
   auto* const low = static_cast<uint16_t*>(rounded.mutable_data_ptr());
   const float* const from = x.const_data_ptr<float>();
   ParallelFor(lines, kPassLines, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      panel::RoundToBf16(from + t * x.stride(0), inputs, low + t * size);
-      if (size > inputs) low[t * size + inputs] = 0;
-    }
+    panel::RoundLines(from + begin * x.stride(0), x.stride(0), end - begin, inputs, low + begin * size);
   });
   at::Tensor y = at::empty({lines, outputs}, x.options());
   float* const to = y.mutable_data_ptr<float>();
