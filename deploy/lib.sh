@@ -16,6 +16,7 @@ missing_packages() {
 
 # install_packages FILE: with apt-get, as root or through sudo; nothing is asked.
 install_packages() {
+  local missing as_root
   missing=$(missing_packages "$1" | tr '\n' ' ')
   [ -n "$missing" ] || return 0
   say "Installing Debian packages: $missing"
@@ -35,6 +36,7 @@ install_packages() {
 
 # quietly COMMAND...: shows the command's words only when it fails.
 quietly() {
+  local log
   log=$(mktemp)
   if ! "$@" >"$log" 2>&1 </dev/null; then
     cat "$log" >&2
@@ -46,14 +48,14 @@ quietly() {
 
 # pip_install VENV ARGS...
 pip_install() {
-  venv=$1
+  local venv=$1
   shift
   quietly "$venv/bin/python" -m pip install --disable-pip-version-check --no-input -q "$@"
 }
 
 # has_pins VENV PIN...: whether these `name==version` are what is installed (a build tag such as +cpu does not count).
 has_pins() {
-  venv=$1
+  local venv=$1
   shift
   "$venv/bin/python" - "$@" <<'PY' 2>/dev/null
 import importlib.metadata as metadata, sys

@@ -39,12 +39,6 @@ int64_t CallQueue::Estimate(const std::vector<std::string>& texts) {
   return tokens;
 }
 
-int64_t CallQueue::InputLimit(const Call& call, int64_t asked) {
-  if (asked > 0) return asked;
-  const int64_t own = call.host == nullptr ? 0 : call.host->config().max_input_tokens;
-  return own > 0 ? own : call.base->default_max_tokens();
-}
-
 absl::Duration CallQueue::QueueTime(const Call& call) const {
   return call.started.value_or(parts_.clock->Now()) - call.submitted;
 }

@@ -66,12 +66,16 @@ class CallQueue : public ForegroundWork {
 
   CallQueue(const Parts& parts, int64_t max_queued_tokens) : parts_(parts), max_queued_tokens_(max_queued_tokens) {}
 
-  // Takes a call in; its id.
-  uint64_t Enter(const CallPtr& call);
-  // Tokens by bytes of texts.
-  static int64_t Estimate(const std::vector<std::string>& texts);
-  // The limit of a text's tokens: `asked`, else the adapter's, else the base's.
-  static int64_t InputLimit(const Call& call, int64_t asked);
+  // Takes a call in that asks for `in`; its id.
+  template <typename In>
+  uint64_t Enter(const CallPtr& call, const In& in) {
+    call->base_digest = in.base_digest;
+    call->adapter_digest = in.adapter_digest;
+    call->deadline = in.deadline;
+    call->check_only = in.texts.empty();
+    call->estimate = Estimate(in.texts);
+    return Enter(call);
+  }
   bool Alive(uint64_t id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return calls_.contains(id); }
   // The true numbers are in the derived queue's lists now.
   void Settle(Call& call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { estimated_ -= std::exchange(call.estimate, 0); }
@@ -103,6 +107,9 @@ class CallQueue : public ForegroundWork {
     uint64_t number = 0;
     std::shared_ptr<const engine::Base> base;
   };
+  uint64_t Enter(const CallPtr& call);
+  // Tokens by bytes of texts.
+  static int64_t Estimate(const std::vector<std::string>& texts);
   absl::Status Admit(Call& call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Advance(const CallPtr& call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -21,14 +21,9 @@ GenerationQueue::GenerationQueue(const Runtime::Options& options, const Parts& p
 
 uint64_t GenerationQueue::Submit(GenerationCall in, GenerationCallbacks callbacks) {
   const auto call = std::make_shared<Writing>();
-  call->base_digest = in.base_digest;
-  call->adapter_digest = in.adapter_digest;
-  call->deadline = in.deadline;
-  call->check_only = in.texts.empty();
-  call->estimate = Estimate(in.texts);
   call->in = std::move(in);
   call->callbacks = std::move(callbacks);
-  return Enter(call);
+  return Enter(call, call->in);
 }
 
 absl::Status GenerationQueue::Check(const Call& call) const {
@@ -67,7 +62,7 @@ void GenerationQueue::Tokenize(const CallPtr& entered) {
   const auto call = std::static_pointer_cast<Writing>(entered);
   auto plan = Plan(*call);
   if (!plan.ok()) return End(call, plan.status());
-  const int64_t limit = InputLimit(*call, call->in.max_input_tokens);
+  const int64_t limit = engine::MaxInputTokens(*call->base, call->host.get(), call->in.max_input_tokens);
   std::vector<engine::Encoding> encodings;
   std::vector<int32_t> tokens;
   std::vector<uint64_t> seeds;

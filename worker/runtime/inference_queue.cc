@@ -26,14 +26,9 @@ InferenceQueue::InferenceQueue(const Runtime::Options& options, const Parts& par
 
 uint64_t InferenceQueue::Submit(InferenceCall in, Done done) {
   const auto call = std::make_shared<EncoderCall>();
-  call->base_digest = in.base_digest;
-  call->adapter_digest = in.adapter_digest;
-  call->deadline = in.deadline;
-  call->check_only = in.texts.empty();
-  call->estimate = Estimate(in.texts);
   call->in = std::move(in);
   call->done = std::move(done);
-  return Enter(call);
+  return Enter(call, call->in);
 }
 
 absl::Status InferenceQueue::Check(const Call& call) const {
