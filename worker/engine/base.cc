@@ -129,9 +129,10 @@ absl::StatusOr<std::unique_ptr<Decoder>> Base::NewDecoder() const {
 absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision precision) const {
   if (generates()) return TenonError(Reason::kUnsupported, "the base writes texts; it has no vectors and no labels");
   return state_->encoders.Get(precision, [&]() -> absl::StatusOr<std::shared_ptr<const Encoder>> {
-    ASSIGN_OR_RETURN(std::shared_ptr<const Encoder> encoder,
-                     Encoder::Load(state_->bert, *state_->weights, state_->options.device, precision,
-                                   /*prepare_inference=*/precision == state_->options.precision));
+    ASSIGN_OR_RETURN(
+        std::shared_ptr<const Encoder> encoder,
+        Encoder::Load(state_->bert, *state_->weights, state_->options.device, precision,
+                      /*prepare_inference=*/precision == state_->options.precision, state_->options.run_alone));
     state_->GiveBack();
     return encoder;
   });
@@ -140,9 +141,10 @@ absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision precision
 absl::StatusOr<std::shared_ptr<const T5Model>> Base::t5(Precision precision) const {
   if (!generates()) return TenonError(Reason::kUnsupported, "the base only encodes: it writes no texts");
   return state_->models.Get(precision, [&]() -> absl::StatusOr<std::shared_ptr<const T5Model>> {
-    ASSIGN_OR_RETURN(std::shared_ptr<const T5Model> model,
-                     T5Model::Load(state_->t5, *state_->weights, state_->options.device, precision,
-                                   /*prepare_inference=*/precision == state_->options.precision));
+    ASSIGN_OR_RETURN(
+        std::shared_ptr<const T5Model> model,
+        T5Model::Load(state_->t5, *state_->weights, state_->options.device, precision,
+                      /*prepare_inference=*/precision == state_->options.precision, state_->options.run_alone));
     state_->GiveBack();
     return model;
   });

@@ -30,6 +30,7 @@ class Base {
     Device device;
     Precision precision = Precision::kFp32;  // of inference
     std::string digest;                      // what adapters must be bound to
+    RunAlone run_alone;                      // for measuring kernels while it loads
   };
 
   // BASE_INVALID or UNSUPPORTED names the file, key or tensor at fault.

@@ -1,6 +1,7 @@
 // Where tensors live and in which number format. Free of torch.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -26,5 +27,8 @@ absl::StatusOr<Precision> ParsePrecision(const std::string& text);
 
 // Sets torch's thread counts for the process: `threads` within an operator, one between. Call once, before any tensor.
 void SetThreads(int threads);
+
+// Runs a piece of work while nothing else uses the device, and waits for it; one that is empty stands for "at once".
+using RunAlone = std::function<void(const std::function<void()>& work)>;
 
 }  // namespace tenon::engine

@@ -62,16 +62,14 @@ class RuntimeImpl final : public Runtime {
       absl::MutexLock lock(&mutex_);
       if (bases_.contains(digest)) return absl::OkStatus();
     }
-    ASSIGN_OR_RETURN(
-        std::shared_ptr<const engine::Base> base,
-        engine::Base::Load(folder, {.device = options_.device, .precision = options_.precision, .digest = digest}));
-    // The device belongs to its thread, warming up included.
+    // The device belongs to its thread, measuring and warming up included.
+    ASSIGN_OR_RETURN(std::shared_ptr<const engine::Base> base,
+                     engine::Base::Load(folder, {.device = options_.device,
+                                                 .precision = options_.precision,
+                                                 .digest = digest,
+                                                 .run_alone = [this](const auto& work) { RunAsSlice(work); }}));
     absl::Status warm = TenonError(Reason::kShuttingDown, "the worker is going down");
-    absl::Notification done;
-    // Told when the function is gone, run or dropped.
-    std::shared_ptr<void> gone(nullptr, [&done](void*) { done.Notify(); });
-    loop_.Post([&warm, &base, gone = std::exchange(gone, nullptr)] { warm = engine::WarmUp(*base); });
-    done.WaitForNotification();
+    RunAsSlice([&] { warm = engine::WarmUp(*base); });
     RETURN_IF_ERROR(warm);
     adapters_.AddBase(digest, base);
     inference_.AddBase(digest, base);
@@ -201,6 +199,14 @@ class RuntimeImpl final : public Runtime {
     const auto found = bases_.find(base);
     if (found == bases_.end()) return TenonError(Reason::kNoWorker, "this worker does not hold the base", "base");
     return found->second;
+  }
+
+  // Runs `work` on the device thread, between slices, and waits until it is done, or dropped because the loop ends.
+  void RunAsSlice(const std::function<void()>& work) {
+    absl::Notification gone;  // told when the function is, run or not
+    std::shared_ptr<void> alive(nullptr, [&gone](void*) { gone.Notify(); });
+    loop_.Post([&work, alive = std::exchange(alive, nullptr)] { work(); });
+    gone.WaitForNotification();
   }
 
   CallQueue::Parts queue_parts() { return {&adapters_, &loop_, &tokenizers_, options_.clock, &next_call_}; }

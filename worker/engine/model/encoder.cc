@@ -42,7 +42,7 @@ class BertEncoder final : public Encoder {
       : config_(config), activation_(ParseActivation(config.hidden_act)), device_(device), type_(type) {}
 
   absl::Status ReadWeights(WeightReader& reader);
-  void PrepareInference();
+  void PrepareInference(const RunAlone& run_alone);
 
   at::Tensor Embed(const PackedBatch& batch, const ForwardHooks& hooks) const override;
   at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
@@ -199,8 +199,8 @@ std::optional<PanelFormat> BertEncoder::PreferFused(KernelChoice& choice) const 
                               layer.intermediate.Measured(activation_), layer.output.Measured(Activation::kNone)});
 }
 
-void BertEncoder::PrepareInference() {
-  KernelChoice choice;
+void BertEncoder::PrepareInference(const RunAlone& run_alone) {
+  KernelChoice choice(run_alone);
   const std::optional<PanelFormat> panels = PreferFused(choice);
   fused_ = panels.has_value();
   if (fused_) {
@@ -333,13 +333,14 @@ int64_t BertEncoder::ResidentBytes() const {
 
 absl::StatusOr<std::shared_ptr<const Encoder>> Encoder::Load(const formats::BertConfig& config,
                                                              const formats::Safetensors& weights, const Device& device,
-                                                             Precision precision, bool prepare_inference) {
+                                                             Precision precision, bool prepare_inference,
+                                                             const RunAlone& run_alone) {
   return Guarded([&]() -> absl::StatusOr<std::shared_ptr<const Encoder>> {
     const at::Device where = TorchDevice(device);
     auto encoder = std::make_shared<BertEncoder>(config, where, TorchType(precision));
     WeightReader reader(weights, where, TorchType(precision));
     RETURN_IF_ERROR(encoder->ReadWeights(reader));
-    if (prepare_inference) encoder->PrepareInference();
+    if (prepare_inference) encoder->PrepareInference(run_alone);
     return std::shared_ptr<const Encoder>(std::move(encoder));
   });
 }

@@ -79,10 +79,11 @@ struct ForwardHooks {
 class Encoder {
  public:
   // With `prepare_inference` it measures, once for each shape of layer, which product is faster on this machine, and
-  // keeps packed weights where they are: ForwardHooks::inference uses them.
+  // keeps packed weights where they are: ForwardHooks::inference uses them. It measures within `run_alone`.
   static absl::StatusOr<std::shared_ptr<const Encoder>> Load(const formats::BertConfig& config,
                                                              const formats::Safetensors& weights, const Device& device,
-                                                             Precision precision, bool prepare_inference = false);
+                                                             Precision precision, bool prepare_inference = false,
+                                                             const RunAlone& run_alone = {});
   virtual ~Encoder() = default;
 
   // Token, position and type embeddings, normalised: [T, hidden].

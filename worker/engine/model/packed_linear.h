@@ -8,8 +8,10 @@
 #include <map>
 #include <optional>
 #include <tuple>
+#include <utility>
 #include <vector>
 
+#include "worker/engine/device.h"
 #include "worker/engine/model/activation.h"
 #include "worker/engine/model/panel_gemm.h"
 
@@ -31,7 +33,8 @@ class KernelChoice {
  public:
   // `step_lines` > 0: for the steps of a decoder, where all threads share each product of about that many lines; else
   // for batches of rows.
-  explicit KernelChoice(int64_t step_lines = 0) : step_lines_(step_lines) {}
+  explicit KernelChoice(RunAlone run_alone, int64_t step_lines = 0)
+      : run_alone_(std::move(run_alone)), step_lines_(step_lines) {}
 
   // Whether oneDNN's product on packed weights is worth its memory beside the library's.
   bool PreferPacked(const at::Tensor& weight, const at::Tensor& bias, Activation activation);
@@ -53,6 +56,7 @@ class KernelChoice {
   };
   const Times& Measure(const at::Tensor& weight, const at::Tensor& bias, Activation activation);
 
+  const RunAlone run_alone_;
   const int64_t step_lines_;
   std::map<std::tuple<int64_t, int64_t, Activation>, Times> known_;  // in, out
 };

@@ -21,13 +21,14 @@ constexpr int64_t kStepLines = 8;
 
 absl::StatusOr<std::shared_ptr<const T5Model>> T5Model::Load(const formats::T5Config& config,
                                                              const formats::Safetensors& weights, const Device& device,
-                                                             Precision precision, bool prepare_inference) {
+                                                             Precision precision, bool prepare_inference,
+                                                             const RunAlone& run_alone) {
   return Guarded([&]() -> absl::StatusOr<std::shared_ptr<const T5Model>> {
     const at::Device where = TorchDevice(device);
     std::shared_ptr<T5Model> model(new T5Model(config, where, TorchType(precision)));
     T5Reader reader(config, weights, where, TorchType(precision));
     RETURN_IF_ERROR(model->Read(reader));
-    if (prepare_inference) model->PrepareInference();
+    if (prepare_inference) model->PrepareInference(run_alone);
     return std::shared_ptr<const T5Model>(std::move(model));
   });
 }
@@ -91,10 +92,10 @@ at::Tensor T5Model::Output(const at::Tensor& states, const ForwardHooks& hooks) 
   return output_(states, hooks, Lines::kRows).to(at::kFloat);
 }
 
-void T5Model::PrepareInference() {
+void T5Model::PrepareInference(const RunAlone& run_alone) {
   const bool fits = device_.is_cpu() && CanAttend(config_.d_kv) && config_.d_model % PanelWeight::kWidth == 0;
   // Of many tokens, in the encoder; of a few lines, in the decoder.
-  KernelChoice tokens, steps(kStepLines);
+  KernelChoice tokens(run_alone), steps(run_alone, kStepLines);
   std::vector<JointLinear*> of_tokens, of_lines = {&output_};
   for (T5EncoderLayer& layer : encoder_.layers()) {
     of_tokens.insert(of_tokens.end(),

@@ -29,11 +29,13 @@ struct T5DecoderLayer {
 // Immutable weights in one precision on one device. All methods are const and re-entrant.
 class T5Model {
  public:
-  // With `prepare_inference` it measures which products are faster here, and keeps packed weights where they are.
+  // With `prepare_inference` it measures which products are faster here, and keeps packed weights where they are;
+  // it measures within `run_alone`.
   // BASE_INVALID names the tensor at fault.
   static absl::StatusOr<std::shared_ptr<const T5Model>> Load(const formats::T5Config& config,
                                                              const formats::Safetensors& weights, const Device& device,
-                                                             Precision precision, bool prepare_inference);
+                                                             Precision precision, bool prepare_inference,
+                                                             const RunAlone& run_alone = {});
 
   // Final states of sources' tokens, one row each: [T, d_model].
   at::Tensor Encode(const PackedBatch& batch, const ForwardHooks& hooks) const;
@@ -63,7 +65,7 @@ class T5Model {
   T5Model(const formats::T5Config& config, at::Device device, at::ScalarType type)
       : config_(config), device_(device), type_(type) {}
   absl::Status Read(T5Reader& reader);
-  void PrepareInference();
+  void PrepareInference(const RunAlone& run_alone);
   at::Tensor Embed(const at::Tensor& ids) const;
 
   const formats::T5Config config_;
