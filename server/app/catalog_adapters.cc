@@ -81,8 +81,9 @@ absl::StatusOr<v1::Adapter> Adapters::Import(const CallScope& scope,
 
   ASSIGN_OR_RETURN(const auto folder, StagedFolder::Create(options_.staging));
   RETURN_IF_ERROR(Receive(scope, read, folder.get()));
-  ASSIGN_OR_RETURN(AdapterFacts facts,
-                   CheckStagedAdapter(folder.get(), base, {header.labels().begin(), header.labels().end()}));
+  AdapterHints hints{.labels = {header.labels().begin(), header.labels().end()}};
+  if (header.has_text_template()) hints.text_template = header.text_template();
+  ASSIGN_OR_RETURN(AdapterFacts facts, CheckStagedAdapter(folder.get(), base, hints));
   NewRevision revision;
   revision.adapter_id = header.adapter_id();
   revision.base = model.version.base();
@@ -91,6 +92,7 @@ absl::StatusOr<v1::Adapter> Adapters::Import(const CallScope& scope,
   revision.method = facts.method;
   revision.labels = std::move(facts.labels);
   revision.multi_label = facts.multi_label;
+  revision.text_template = std::move(facts.text_template);
   revision.files = folder->files();
   // Before the worker's check, because it fetches them. Should the check fail they are swept away like every blob
   // without a name.

@@ -11,6 +11,7 @@
 #include "common/ids.h"
 #include "server/app/datasets.h"
 #include "server/app/documents_embed.h"
+#include "server/app/stored_dataset.h"
 #include "server/catalog/records.h"
 #include "server/retrieval/metrics.h"
 
@@ -75,7 +76,7 @@ absl::StatusOr<formats::Dataset> CollectionEvaluator::ReadRows(const std::string
   }
   ASSIGN_OR_RETURN(const auto format, ToFormat(record.format(), field));
   ASSIGN_OR_RETURN(const std::string bytes, parts_.blobs->ReadAll(record.dataset().sha256(), kMaxDatasetBytes));
-  return formats::ReadDataset(bytes, format);
+  return formats::ReadDataset(bytes, format, {}, RowKind(kind));
 }
 
 absl::StatusOr<v1::EvalResult> CollectionEvaluator::Run(
