@@ -10,7 +10,7 @@
 namespace tenon::formats {
 namespace {
 
-constexpr size_t kMaxTemplateBytes = 16 << 10;
+constexpr size_t kMaxTemplateBytes = 8 << 10;
 constexpr size_t kMaxUses = 64;
 constexpr size_t kMaxRenderedBytes = 4 << 20;
 
@@ -32,6 +32,12 @@ std::string InBraces(const std::vector<std::string>& fields) {
 }
 
 }  // namespace
+
+absl::Status CheckTemplate(const TextTemplate& text_template, const std::string& where) {
+  RETURN_IF_ERROR(TextPattern::Parse(text_template.input, where + ".input").status());
+  if (text_template.target.empty()) return absl::OkStatus();
+  return TextPattern::Parse(text_template.target, where + ".target").status();
+}
 
 absl::StatusOr<TextPattern> TextPattern::Parse(const std::string& text, const std::string& where) {
   if (text.size() > kMaxTemplateBytes) {
@@ -110,11 +116,20 @@ absl::StatusOr<std::string> TextPattern::Render(const Record& record) const {
   return text;
 }
 
-absl::StatusOr<std::string> TextPattern::RenderOnly(const std::string& text) const {
-  if (fields_.size() != 1) {
-    return Invalid(where_, absl::StrCat("has the fields ", InBraces(fields_), "; one text cannot fill them"));
+absl::StatusOr<TextPattern::Frame> TextPattern::Around() const {
+  Frame frame;
+  int64_t places = 0;
+  for (const Piece& piece : pieces_) {
+    if (piece.field) {
+      ++places;
+    } else {
+      (places == 0 ? frame.before : frame.after) += piece.text;
+    }
   }
-  return Render({{fields_[0], text}});
+  if (places == 1) return frame;
+  const char* what =
+      fields_.size() > 1 ? " has several fields, which one text cannot fill: " : " has several places for ";
+  return TenonError(Reason::kTemplateFields, absl::StrCat(where_, what, InBraces(fields_)), where_);
 }
 
 }  // namespace tenon::formats

@@ -22,12 +22,16 @@ struct TextTemplate {
   friend bool operator==(const TextTemplate&, const TextTemplate&) = default;
 };
 
+// Whether an adapter may carry it: its input is a template, and its target too unless it is empty. FIELD_INVALID names
+// `where`.input or `where`.target.
+absl::Status CheckTemplate(const TextTemplate& text_template, const std::string& where);
+
 // One side of a template, taken apart.
 class TextPattern {
  public:
   // `where` names the template in errors, such as `text_template.input`, and is their field. FIELD_INVALID with the
   // character (from 1) at which a brace is open or stray, or a name is empty; also for a template without a field, with
-  // more than 64 of them, or of more than 16 KiB.
+  // more than 64 of them, or of more than 8 KiB.
   static absl::StatusOr<TextPattern> Parse(const std::string& text, const std::string& where);
 
   // Names in order of their first use, each once.
@@ -37,8 +41,13 @@ class TextPattern {
   // The row's text. DATASET_INVALID names the field that the row lacks or that is blank, TEXT_TOO_LARGE is for more
   // than 4 MiB; callers add the row.
   absl::StatusOr<std::string> Render(const Record& record) const;
-  // The template with `text` in its only field; FIELD_INVALID lists the fields when there are several.
-  absl::StatusOr<std::string> RenderOnly(const std::string& text) const;
+
+  // What stands around the only field: `text` put between `before` and `after` is the template's text for it.
+  struct Frame {
+    std::string before, after;
+  };
+  // TEMPLATE_FIELDS lists the fields when there are several, or says that the one stands in several places.
+  absl::StatusOr<Frame> Around() const;
 
  private:
   // A piece is a text that stands for itself, or a field's name.
