@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/dataset_kind.h"
 #include "common/digest.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
 #include "server/app/catalog_requests.h"
-#include "server/app/stored_dataset.h"
 #include "server/catalog/catalog.h"
 #include "server/catalog/records.h"
 

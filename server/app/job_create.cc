@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "common/dataset_kind.h"
 #include "common/formats/dataset.h"
 #include "common/formats/status.h"
 #include "server/app/job_seq2seq.h"

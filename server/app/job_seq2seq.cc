@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/dataset_kind.h"
 #include "common/formats/dataset.h"
 #include "common/formats/status.h"
 #include "server/app/stored_dataset.h"

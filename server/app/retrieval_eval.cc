@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/dataset_kind.h"
 #include "common/formats/dataset.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
 #include "server/app/datasets.h"
 #include "server/app/documents_embed.h"
-#include "server/app/stored_dataset.h"
 #include "server/catalog/records.h"
 #include "server/retrieval/metrics.h"
 

@@ -1,7 +1,6 @@
 // Data sets as jobs look them up.
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -28,8 +27,5 @@ absl::StatusOr<StoredDataset> FindDataset(Snapshot& snapshot, const std::string&
 
 // How the reader of rows calls what the reference says.
 formats::DatasetFormat RowFormat(const internal::v1::DatasetRef& ref);
-// Nothing for UNSPECIFIED: told by the columns.
-std::optional<formats::DatasetKind> RowKind(v1::DatasetKind kind);
-v1::DatasetKind ToKind(formats::DatasetKind kind);
 
 }  // namespace tenon::server

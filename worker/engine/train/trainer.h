@@ -34,11 +34,17 @@ struct LabelledText {
   std::vector<int64_t> labels;
 };
 
+// A row of seq2seq: what is read, and what shall be written.
+struct TextPair {
+  std::string input, target;
+};
+
 struct TrainData {
   std::vector<LabelledText> train;
   std::vector<LabelledText> validation;  // may be empty
   std::vector<std::string> labels;       // in index order
   bool multi_label = false;
+  std::vector<TextPair> train_pairs, validation_pairs;
 };
 
 // What a slice may have to say.
