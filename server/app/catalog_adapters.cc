@@ -114,10 +114,14 @@ absl::Status Adapters::CheckOnWorker(const CallScope& scope, const NewRevision& 
   call.deadline = std::min(scope.deadline, parts_.clock->Now() + options_.check_timeout);
   ASSIGN_OR_RETURN(const auto result, parts_.router->SubmitAndWait(std::move(call), scope.when_cancelled));
   if (result.has_error()) return FromErrorProto(result.error());
-  if (std::vector<std::string>(result.labels().begin(), result.labels().end()) == revision.labels) {
-    return absl::OkStatus();
-  }
-  return TenonError(Reason::kAdapterInvalid, "the worker reads other labels from the adapter than the server",
+  const v1::TextTemplate own = revision.text_template.value_or(v1::TextTemplate());
+  const bool same_template =
+      result.text_template().input() == own.input() && result.text_template().target() == own.target();
+  const bool same_labels = std::vector<std::string>(result.labels().begin(), result.labels().end()) == revision.labels;
+  if (same_labels && same_template) return absl::OkStatus();
+  return TenonError(Reason::kAdapterInvalid,
+                    absl::StrCat("the worker reads ", same_labels ? "another template" : "other labels",
+                                 " from the adapter than the server"),
                     "tenon.json");
 }
 
