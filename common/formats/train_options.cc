@@ -72,9 +72,10 @@ absl::Status CheckTrainOptions(const TrainOptions& o) {
   RETURN_IF_ERROR(CheckInt("eval_steps", o.eval_steps, 0, kMaxSteps));
   RETURN_IF_ERROR(CheckInt("save_steps", o.save_steps, 1, kMaxSteps));
   RETURN_IF_ERROR(CheckInt("early_stopping_patience", o.early_stopping_patience, 0, kMaxSteps));
-  const std::string& metric = o.metric_for_best;
-  if (metric != "accuracy" && metric != "macro_f1" && metric != "loss" && metric != "token_accuracy") {
-    return Invalid("metric_for_best", absl::StrCat("\"", metric, "\""), "accuracy, macro_f1, loss or token_accuracy");
+  // Whether it fits the task is ResolveMetric's to say, which knows it.
+  if (!ResolveMetric(o.metric_for_best, false).ok() && !ResolveMetric(o.metric_for_best, true).ok()) {
+    return Invalid("metric_for_best", absl::StrCat("\"", o.metric_for_best, "\""),
+                   "accuracy, macro_f1, loss or token_accuracy");
   }
   RETURN_IF_ERROR(CheckReal("base_dropout", o.base_dropout, o.base_dropout < 1, "from 0 to below 1"));
   switch (o.method) {
@@ -88,6 +89,14 @@ absl::Status CheckTrainOptions(const TrainOptions& o) {
       return CheckBottleneckOptions(o.bottleneck);
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ResolveMetric(const std::string& metric, bool writes) {
+  if (metric.empty()) return std::string(writes ? "loss" : "accuracy");
+  if (metric == "loss") return metric;
+  if (writes ? metric == "token_accuracy" : metric == "accuracy" || metric == "macro_f1") return metric;
+  return Invalid("metric_for_best", absl::StrCat("\"", metric, "\""),
+                 writes ? "loss or token_accuracy" : "accuracy, macro_f1 or loss");
 }
 
 absl::StatusOr<Schedule> ParseSchedule(const std::string& text) {

@@ -57,7 +57,6 @@ void FillTraining(v1::TrainingOptions& t, v1::Method method, int64_t drawn_seed)
   if (!t.has_precision()) t.set_precision("fp32");
   if (!t.has_save_steps()) t.set_save_steps(50);
   if (!t.has_early_stopping_patience()) t.set_early_stopping_patience(0);
-  if (!t.has_metric_for_best()) t.set_metric_for_best("accuracy");
   if (!t.has_group_by_length()) t.set_group_by_length(true);
 }
 
@@ -190,6 +189,9 @@ absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& request
   RETURN_IF_ERROR(NormalizeSeq2Seq(requested, job));
   FillTraining(*job.mutable_training(), job.method(), drawn_seed);
   FillMethodOptions(requested, job);
+  const auto metric = formats::ResolveMetric(job.training().metric_for_best(), job.task() == v1::TASK_SEQ2SEQ);
+  if (!metric.ok()) return WithPath(metric.status(), job);
+  job.mutable_training()->set_metric_for_best(*metric);
   RETURN_IF_ERROR(WithPath(CheckOptions(job), job));
   return job;
 }

@@ -106,12 +106,8 @@ absl::Status NormalizeSeq2Seq(const v1::FinetuneJob& requested, v1::FinetuneJob&
   const std::string training = "finetune_job.training.";
   if (job.task() != v1::TASK_SEQ2SEQ) {
     if (requested.has_text_template()) return Wrong(Reason::kFieldInvalid, path, "is for TASK_SEQ2SEQ");
-    const char* foreign = t.has_max_target_tokens()                 ? "max_target_tokens"
-                          : t.metric_for_best() == "token_accuracy" ? "metric_for_best"
-                                                                    : nullptr;
-    if (foreign == nullptr) return absl::OkStatus();
-    const std::string what = t.has_max_target_tokens() ? foreign : "metric_for_best token_accuracy";
-    return TenonError(Reason::kOptionInvalid, what + " is for TASK_SEQ2SEQ", training + foreign);
+    if (!t.has_max_target_tokens()) return absl::OkStatus();
+    return TenonError(Reason::kOptionInvalid, "max_target_tokens is for TASK_SEQ2SEQ", training + "max_target_tokens");
   }
   if (job.method() == v1::METHOD_HEAD) {
     return TenonError(Reason::kUnsupported,
@@ -124,13 +120,6 @@ absl::Status NormalizeSeq2Seq(const v1::FinetuneJob& requested, v1::FinetuneJob&
                       training + "multi_label");
   }
   if (!t.has_max_target_tokens()) t.set_max_target_tokens(kTargetTokens);
-  if (!t.has_metric_for_best()) t.set_metric_for_best("loss");
-  if (t.metric_for_best() != "loss" && t.metric_for_best() != "token_accuracy") {
-    return TenonError(Reason::kOptionInvalid,
-                      absl::StrCat("metric_for_best is \"", t.metric_for_best(),
-                                   "\"; for TASK_SEQ2SEQ it must be loss or token_accuracy"),
-                      training + "metric_for_best");
-  }
   v1::TextTemplate& text_template = *job.mutable_text_template();
   if (requested.has_text_template()) text_template = requested.text_template();
   if (text_template.input().empty()) text_template.set_input("{input}");

@@ -199,7 +199,6 @@ absl::StatusOr<engine::TrainOptions> ToTrainOptions(const v1::FinetuneJob& spec,
   }
   if (from.has_save_steps()) to.save_steps = from.save_steps();
   if (from.has_early_stopping_patience()) to.early_stopping_patience = from.early_stopping_patience();
-  if (spec.task() == v1::TASK_SEQ2SEQ) to.metric_for_best = "loss";
   if (from.has_metric_for_best()) to.metric_for_best = from.metric_for_best();
   if (from.has_base_dropout()) to.base_dropout = from.base_dropout();
   if (from.has_group_by_length()) to.group_by_length = from.group_by_length();

@@ -97,33 +97,35 @@ TEST_P(BadSeq2Seq, IsNamed) {
 using Job = v1::FinetuneJob;
 INSTANTIATE_TEST_SUITE_P(
     All, BadSeq2Seq,
-    ::testing::Values(
-        BadField{"finetune_job.method", Reason::kUnsupported, "METHOD_HEAD",
-                 [](Job& j) { j.set_method(v1::METHOD_HEAD); }},
-        BadField{"finetune_job.text_template.input", Reason::kFieldInvalid, "character 3",
-                 [](Job& j) { j.mutable_text_template()->set_input("a {b"); }},
-        BadField{"finetune_job.text_template.target", Reason::kFieldInvalid, "has no field",
-                 [](Job& j) { j.mutable_text_template()->set_target("constant"); }},
-        BadField{"finetune_job.training.metric_for_best", Reason::kOptionInvalid, "loss or token_accuracy",
-                 [](Job& j) { j.mutable_training()->set_metric_for_best("accuracy"); }},
-        BadField{"finetune_job.training.max_target_tokens", Reason::kOptionInvalid, "from 2",
-                 [](Job& j) { j.mutable_training()->set_max_target_tokens(1); }},
-        BadField{"finetune_job.training.multi_label", Reason::kOptionInvalid, "TASK_SEQUENCE_CLASSIFICATION",
-                 [](Job& j) { j.mutable_training()->set_multi_label(true); }},
-        BadField{"finetune_job.text_template", Reason::kFieldInvalid, "TASK_SEQ2SEQ",
-                 [](Job& j) {
-                   j.set_task(v1::TASK_SEQUENCE_CLASSIFICATION);
-                   j.mutable_text_template()->set_input("{a}");
-                 }},
-        BadField{"finetune_job.training.max_target_tokens", Reason::kOptionInvalid, "TASK_SEQ2SEQ",
-                 [](Job& j) {
-                   j.set_task(v1::TASK_SEQUENCE_CLASSIFICATION);
-                   j.mutable_training()->set_max_target_tokens(9);
-                 }},
-        BadField{"finetune_job.training.metric_for_best", Reason::kOptionInvalid, "TASK_SEQ2SEQ", [](Job& j) {
-                   j.set_task(v1::TASK_SEQUENCE_CLASSIFICATION);
-                   j.mutable_training()->set_metric_for_best("token_accuracy");
-                 }}));
+    ::testing::Values(BadField{"finetune_job.method", Reason::kUnsupported, "METHOD_HEAD",
+                               [](Job& j) { j.set_method(v1::METHOD_HEAD); }},
+                      BadField{"finetune_job.text_template.input", Reason::kFieldInvalid, "character 3",
+                               [](Job& j) { j.mutable_text_template()->set_input("a {b"); }},
+                      BadField{"finetune_job.text_template.target", Reason::kFieldInvalid, "has no field",
+                               [](Job& j) { j.mutable_text_template()->set_target("constant"); }},
+                      BadField{"finetune_job.training.metric_for_best", Reason::kOptionInvalid,
+                               "loss or token_accuracy",
+                               [](Job& j) { j.mutable_training()->set_metric_for_best("accuracy"); }},
+                      BadField{"finetune_job.training.max_target_tokens", Reason::kOptionInvalid, "from 2",
+                               [](Job& j) { j.mutable_training()->set_max_target_tokens(1); }},
+                      BadField{"finetune_job.training.multi_label", Reason::kOptionInvalid,
+                               "TASK_SEQUENCE_CLASSIFICATION",
+                               [](Job& j) { j.mutable_training()->set_multi_label(true); }},
+                      BadField{"finetune_job.text_template", Reason::kFieldInvalid, "TASK_SEQ2SEQ",
+                               [](Job& j) {
+                                 j.set_task(v1::TASK_SEQUENCE_CLASSIFICATION);
+                                 j.mutable_text_template()->set_input("{a}");
+                               }},
+                      BadField{"finetune_job.training.max_target_tokens", Reason::kOptionInvalid, "TASK_SEQ2SEQ",
+                               [](Job& j) {
+                                 j.set_task(v1::TASK_SEQUENCE_CLASSIFICATION);
+                                 j.mutable_training()->set_max_target_tokens(9);
+                               }},
+                      BadField{"finetune_job.training.metric_for_best", Reason::kOptionInvalid,
+                               "accuracy, macro_f1 or loss", [](Job& j) {
+                                 j.set_task(v1::TASK_SEQUENCE_CLASSIFICATION);
+                                 j.mutable_training()->set_metric_for_best("token_accuracy");
+                               }}));
 
 TEST(Seq2SeqRequestTest, AFieldThatTheRowsLackIsNamedWithThoseThatTheyHave) {
   v1::FinetuneJob request = Talks();

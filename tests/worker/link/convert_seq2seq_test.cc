@@ -139,7 +139,6 @@ TEST(ToTrainOptions, OfSeq2SeqHasItsOwnDefaults) {
   spec.set_method(v1::METHOD_LORA);
   const auto defaults = ToTrainOptions(spec, 100);
   ASSERT_TRUE(defaults.ok()) << defaults.status();
-  EXPECT_EQ(defaults->metric_for_best, "loss");
   EXPECT_EQ(defaults->max_target_tokens, 128);
   EXPECT_THAT(defaults->lora.target_modules, ElementsAre("q", "v"));
   EXPECT_EQ(defaults->lora.task_type, "SEQ_2_SEQ_LM");
