@@ -80,6 +80,12 @@ TEST(TextPattern, AFieldThatIsNotThereIsNamedWithThoseThatAre) {
   EXPECT_EQ(std::string(status.message()), "t.input uses {c}; the data set has {a}, {b}");
 }
 
+TEST(TextPattern, ALongListOfFieldsIsCut) {
+  std::vector<std::string> known;
+  for (int i = 0; i < 13; ++i) known.push_back("f" + std::to_string(i));
+  EXPECT_THAT(std::string(Parse("{a}").CheckFields(known).message()), HasSubstr("{f9}, and 3 more"));
+}
+
 TEST(TextPattern, ARowWithoutTheFieldIsAnErrorOfTheData) {
   const TextPattern pattern = Parse("{a}");
   const absl::Status missing = pattern.Render({{"b", "x"}}).status();
