@@ -111,8 +111,7 @@ absl::Status NormalizeSeq2Seq(const v1::FinetuneJob& requested, v1::FinetuneJob&
   }
   if (job.method() == v1::METHOD_HEAD) {
     return TenonError(Reason::kUnsupported,
-                      "METHOD_HEAD trains a classifier on vectors; TASK_SEQ2SEQ takes METHOD_LORA, "
-                      "METHOD_PROMPT_TUNING or METHOD_BOTTLENECK",
+                      "METHOD_HEAD trains a classifier on vectors; TASK_SEQ2SEQ takes every other method",
                       "finetune_job.method");
   }
   if (t.multi_label()) {

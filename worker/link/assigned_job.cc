@@ -221,7 +221,8 @@ absl::StatusOr<internal::v1::FinetuneOutcome> AssignedJob::PublishAdapter(const 
   Phase(v1::JOB_PHASE_PUBLISHING);
   internal::v1::FinetuneOutcome outcome;
   const v1::FinetuneJob& spec = assignment_.finetune().spec();
-  if (spec.has_text_template()) RETURN_IF_ERROR(AddTemplate(folder, spec.text_template()));
+  const bool makes_adapter = spec.method() != v1::METHOD_FULL;
+  if (makes_adapter && spec.has_text_template()) RETURN_IF_ERROR(AddTemplate(folder, spec.text_template()));
   RETURN_IF_ERROR(PublishFiles(folder, outcome.mutable_files()));
   outcome.mutable_labels()->Add(labels_.begin(), labels_.end());
   absl::MutexLock lock(&mutex_);
