@@ -6,6 +6,7 @@
 #include "server/app/catalog_requests.h"
 #include "server/app/job_records.h"
 #include "server/app/job_scheduler_impl.h"
+#include "server/app/job_seq2seq.h"
 #include "server/catalog/records.h"
 #include "server/jobs/eval_request.h"
 #include "server/jobs/finetune_request.h"
