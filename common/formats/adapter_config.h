@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/formats/model_config.h"
+#include "common/formats/text_template.h"
 
 namespace tenon::formats {
 
@@ -70,6 +71,8 @@ struct TenonConfig {
   Pooling pooling = Pooling::kMean;
   bool normalize = false;
   int64_t max_input_tokens = 0;
+  // Of a seq2seq adapter that was trained on rows of named fields.
+  std::optional<TextTemplate> text_template;
   std::string job;  // `finetuneJobs/{id}`; left out of the digest
 };
 absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& json);

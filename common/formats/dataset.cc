@@ -66,7 +66,8 @@ absl::StatusOr<DatasetFormat> DatasetFormatFromName(const std::string& file_name
                     "file_name");
 }
 
-absl::StatusOr<Dataset> ReadDataset(const std::string& bytes, DatasetFormat format, const DatasetLimits& limits) {
+absl::StatusOr<Dataset> ReadDataset(const std::string& bytes, DatasetFormat format, const DatasetLimits& limits,
+                                    std::optional<DatasetKind> kind) {
   ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> reader, NewReader(bytes, format));
   DatasetBuilder builder(limits);
   BrokenRows broken;
@@ -81,23 +82,57 @@ absl::StatusOr<Dataset> ReadDataset(const std::string& bytes, DatasetFormat form
     if (!found.ok()) {
       error.what = std::string(found.status().message());
     } else {
-      if (!has_kind) error = builder.SetKind(raw);
+      if (!has_kind) error = builder.SetKind(raw, kind);
       // Without a kind no later row means anything.
       if (!error.ok()) {
         broken.Add(rows, error);
         return broken.ToStatus(rows);
       }
+      if (!has_kind) reader->KeepOthers(builder.kind() == DatasetKind::kRecords);
       has_kind = true;
       error = builder.Add(&raw);
+      if (builder.cells() > limits.max_cells) {
+        return Invalid(absl::StrCat("the file has more than ", limits.max_cells, " texts in its columns"));
+      }
     }
     if (!error.ok()) broken.Add(rows, error);
   }
   RETURN_IF_ERROR(broken.ToStatus(rows));
   ASSIGN_OR_RETURN(Dataset dataset, builder.Finish());
-  if (!reader->other_columns().empty()) {
+  // Of records the builder says which columns are no fields, and why.
+  if (dataset.kind != DatasetKind::kRecords && !reader->other_columns().empty()) {
     dataset.warnings.push_back(absl::StrCat("ignored columns: ", absl::StrJoin(reader->other_columns(), ", ")));
   }
   return dataset;
+}
+
+std::vector<Record> ReadFirstRecords(const std::string& bytes, DatasetFormat format, DatasetKind kind, int64_t count) {
+  const auto reader = NewReader(bytes, format);
+  if (!reader.ok()) return {};
+  DatasetBuilder builder({});
+  RawRow raw;
+  for (int64_t row = 0; row < count; ++row) {
+    const auto found = (*reader)->Next(&raw);
+    if (!found.ok() || !*found) break;
+    if (row == 0 && !builder.SetKind(raw, kind).ok()) return {};
+    if (!builder.Add(&raw).ok()) break;
+  }
+  const auto dataset = builder.Finish();
+  std::vector<Record> records;
+  if (!dataset.ok()) return records;
+  for (int64_t row = 0; row < dataset->row_count(); ++row) records.push_back(dataset->RecordAt(row));
+  return records;
+}
+
+Record Dataset::RecordAt(int64_t row) const {
+  const auto at = static_cast<size_t>(row);
+  Record record;
+  for (size_t i = 0; i < fields.size(); ++i) {
+    record[fields[i]] = kind == DatasetKind::kRecords ? records[at][i]
+                        : fields[i] == "text"         ? classification[at].text
+                                                      : classification[at].labels.front();
+  }
+  return record;
 }
 
 absl::StatusOr<std::vector<std::vector<int64_t>>> LabelIndices(const Dataset& dataset,

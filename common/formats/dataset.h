@@ -5,16 +5,18 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/formats/text_template.h"
 
 namespace tenon::formats {
 
 enum class DatasetFormat { kJsonLines, kCsv, kTsv };
-enum class DatasetKind { kClassification, kQueries, kQrels };
+enum class DatasetKind { kClassification, kQueries, kQrels, kRecords };
 
 // By file name: .jsonl/.json, .csv, .tsv. OPTION_INVALID otherwise.
 absl::StatusOr<DatasetFormat> DatasetFormatFromName(const std::string& file_name);
@@ -40,12 +42,21 @@ struct Dataset {
   std::vector<ClassificationRow> classification;
   std::vector<QueryRow> queries;
   std::vector<QrelRow> qrels;
+  // Of kRecords: values in the order of `fields`.
+  std::vector<std::vector<std::string>> records;
+  // Names that a template may use, in bytewise order: columns of kRecords that hold a text in every row; `text`, and
+  // `label` where a row has one, of kClassification; none of other kinds.
+  std::vector<std::string> fields;
   // Numeric order when all are integers, else bytewise.
   std::vector<std::string> labels;
   // At most one for each kind of oddity, such as ignored columns.
   std::vector<std::string> warnings;
 
-  int64_t row_count() const { return static_cast<int64_t>(classification.size() + queries.size() + qrels.size()); }
+  int64_t row_count() const {
+    return static_cast<int64_t>(classification.size() + queries.size() + qrels.size() + records.size());
+  }
+  // A row under the names of `fields`.
+  Record RecordAt(int64_t row) const;
 };
 
 // Limits on one text and one file.
@@ -54,12 +65,20 @@ struct DatasetLimits {
   int64_t max_rows = 5'000'000;
   int64_t max_labels = 10'000;
   int64_t max_label_bytes = 256;
+  int64_t max_columns = 256;       // of records
+  int64_t max_cells = 20'000'000;  // of records, over all rows
 };
 
-// Reads all rows of `bytes`; the kind is told by the columns of the first row. Empty texts, missing columns, wrong
-// types, invalid UTF-8 and rows without a label are errors. Up to ten broken rows are listed in the message; the first
-// is the error's field.
-absl::StatusOr<Dataset> ReadDataset(const std::string& bytes, DatasetFormat format, const DatasetLimits& limits = {});
+// Reads all rows of `bytes`; without a `kind` it is told by the columns of the first row, and is kRecords when those
+// are of no other kind. Empty texts, missing columns, wrong types, invalid UTF-8 and rows without a label are errors;
+// of records, a column that is no text in every row is no field, which a warning says. Up to ten broken rows are listed
+// in the message; the first is the error's field.
+absl::StatusOr<Dataset> ReadDataset(const std::string& bytes, DatasetFormat format, const DatasetLimits& limits = {},
+                                    std::optional<DatasetKind> kind = std::nullopt);
+
+// The first rows of a file that is good, at most `count`, under the names of their fields. `bytes` may be its
+// beginning alone: a row that is cut ends the list.
+std::vector<Record> ReadFirstRecords(const std::string& bytes, DatasetFormat format, DatasetKind kind, int64_t count);
 
 // Index of every row's labels in `labels`. LABEL_UNKNOWN names the first row whose label is not there.
 absl::StatusOr<std::vector<std::vector<int64_t>>> LabelIndices(const Dataset& dataset,

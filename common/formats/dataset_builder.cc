@@ -30,26 +30,26 @@ RowError WrongType(Column column, const Value& value, const char* wanted) {
 
 }  // namespace
 
-RowError DatasetBuilder::SetKind(const RawRow& first) {
-  if (first.Has(Column::kQueryId) && first.Has(Column::kCorpusId)) {
-    dataset_.kind = DatasetKind::kQrels;
-    return {};
-  }
+RowError DatasetBuilder::SetKind(const RawRow& first, std::optional<DatasetKind> kind) {
   const bool label = first.Has(Column::kLabel), labels = first.Has(Column::kLabels);
-  if (label && labels) return {"labels", "stands beside label; use one of them"};
-  if (label || labels) {
-    dataset_.kind = DatasetKind::kClassification;
-    dataset_.multi_label = labels;
-    return {};
-  }
   id_column_ = first.Has(Column::kUnderscoreId) ? Column::kUnderscoreId : Column::kId;
-  if (first.Has(Column::kText) && first.Has(id_column_)) {
+  if (kind.has_value()) {
+    dataset_.kind = *kind;
+  } else if (first.Has(Column::kQueryId) && first.Has(Column::kCorpusId)) {
+    dataset_.kind = DatasetKind::kQrels;
+  } else if (label || labels) {
+    dataset_.kind = DatasetKind::kClassification;
+  } else if (first.Has(Column::kText) && first.Has(id_column_)) {
     dataset_.kind = DatasetKind::kQueries;
-    return {};
+  } else {
+    dataset_.kind = DatasetKind::kRecords;
   }
-  return {"",
-          "has none of the known sets of columns: text and label, text and labels, _id (or id) and text, or query-id, "
-          "corpus-id and score"};
+  if (dataset_.kind == DatasetKind::kRecords) return records_.Start(first);
+  if (dataset_.kind != DatasetKind::kClassification) return {};
+  if (label && labels) return {"labels", "stands beside label; use one of them"};
+  dataset_.multi_label = labels;
+  dataset_.fields = labels ? std::vector<std::string>{"text"} : std::vector<std::string>{"label", "text"};
+  return {};
 }
 
 RowError DatasetBuilder::Add(RawRow* row) {
@@ -60,6 +60,8 @@ RowError DatasetBuilder::Add(RawRow* row) {
       return AddQuery(row);
     case DatasetKind::kQrels:
       return AddQrel(row);
+    case DatasetKind::kRecords:
+      return records_.Add(row);
   }
   return {};
 }
@@ -163,6 +165,7 @@ RowError DatasetBuilder::AddQrel(RawRow* row) {
 }
 
 absl::StatusOr<Dataset> DatasetBuilder::Finish() {
+  if (dataset_.kind == DatasetKind::kRecords) RETURN_IF_ERROR(records_.Finish(&dataset_));
   if (dataset_.row_count() == 0) return TenonError(Reason::kDatasetInvalid, "the file has no rows");
   dataset_.labels.assign(labels_.begin(), labels_.end());
   SortLabels(&dataset_.labels);

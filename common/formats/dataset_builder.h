@@ -2,30 +2,28 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "common/formats/dataset.h"
+#include "common/formats/dataset_records.h"
 #include "common/formats/dataset_rows.h"
 
 namespace tenon::formats {
 
-// What is wrong with a row: its column ("" for the whole row) and what; `what` is empty when nothing is.
-struct RowError {
-  std::string column;
-  std::string what;
-  bool ok() const { return what.empty(); }
-};
-
 class DatasetBuilder {
  public:
-  explicit DatasetBuilder(const DatasetLimits& limits) : limits_(limits) {}
+  explicit DatasetBuilder(const DatasetLimits& limits) : limits_(limits), records_(limits) {}
 
-  // Decides the kind by the columns of the first whole row.
-  RowError SetKind(const RawRow& first);
+  // Takes `kind`, or decides it by the columns of the first whole row.
+  RowError SetKind(const RawRow& first, std::optional<DatasetKind> kind);
+  DatasetKind kind() const { return dataset_.kind; }
   // Takes a row's values, or says what is wrong with them.
   RowError Add(RawRow* row);
+  // Values of records so far.
+  int64_t cells() const { return records_.cells(); }
   // Sorts labels; errors of the whole set.
   absl::StatusOr<Dataset> Finish();
 
@@ -39,6 +37,7 @@ class DatasetBuilder {
 
   const DatasetLimits limits_;
   Dataset dataset_;
+  RecordsBuilder records_;
   Column id_column_ = Column::kId;
   absl::flat_hash_set<std::string> labels_;
   absl::flat_hash_set<std::string> query_ids_;

@@ -85,6 +85,7 @@ class DelimitedReader : public RowReader {
       if (column < 0) NoteOther(name);
       columns_.push_back(column);
     }
+    names_ = std::move(names);
     return absl::OkStatus();
   }
 
@@ -98,8 +99,9 @@ class DelimitedReader : public RowReader {
     }
     for (size_t i = 0; i < cells_.size(); ++i) {
       if (!IsValidUtf8(cells_[i])) return absl::InvalidArgumentError("is not valid UTF-8");
-      if (columns_[i] < 0) continue;
-      Value& value = row->values[static_cast<size_t>(columns_[i])];
+      if (columns_[i] < 0 && !keeps_others()) continue;
+      Value& value = columns_[i] < 0 ? row->others.emplace_back(names_[i], Value()).second
+                                     : row->values[static_cast<size_t>(columns_[i])];
       value.kind = Value::Kind::kText;
       value.text = std::move(cells_[i]);
     }
@@ -108,7 +110,8 @@ class DelimitedReader : public RowReader {
 
  private:
   Records records_;
-  std::vector<int> columns_;  // by cell; -1: ignored
+  std::vector<int> columns_;  // by cell; -1: none of ours
+  std::vector<std::string> names_;
   std::vector<std::string> cells_;
 };
 

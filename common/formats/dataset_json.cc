@@ -13,10 +13,10 @@ namespace {
 constexpr int kMaxDepth = 64;
 constexpr size_t kMaxItems = 100'000;
 
-// Fills a RawRow from one object, without a tree: values of columns that are not ours are walked over.
+// Fills a RawRow from one object, without a tree: values of columns that are not kept are walked over.
 class RowSax : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit RowSax(RawRow* row) : row_(*row) {}
+  RowSax(RawRow* row, bool keep_others) : row_(*row), keep_others_(keep_others) {}
 
   const std::vector<std::string>& keys() const { return keys_; }
   const std::string& error() const { return error_; }
@@ -49,7 +49,7 @@ class RowSax : public nlohmann::json_sax<nlohmann::json> {
     keys_.push_back(key);
     if (keys_.size() > 1000) return Fail("has more than 1000 keys");
     const int column = FindColumn(key);
-    current_ = column < 0 ? nullptr : &row_.values[static_cast<size_t>(column)];
+    current_ = column < 0 ? Other(key) : &row_.values[static_cast<size_t>(column)];
     return true;
   }
 
@@ -58,6 +58,10 @@ class RowSax : public nlohmann::json_sax<nlohmann::json> {
   }
 
  private:
+  Value* Other(const std::string& key) {
+    if (!keep_others_) return nullptr;
+    return &row_.others.emplace_back(key, Value()).second;  // valid until the next key, and used until then
+  }
   bool Fail(const std::string& what) {
     if (error_.empty()) error_ = what;
     return false;
@@ -85,6 +89,7 @@ class RowSax : public nlohmann::json_sax<nlohmann::json> {
   }
 
   RawRow& row_;
+  const bool keep_others_;
   Value* current_ = nullptr;
   std::vector<std::string> keys_;
   std::string error_;
@@ -105,7 +110,7 @@ class JsonLinesReader : public RowReader {
       at_ = stop == end_ ? end_ : stop + 1;
     } while (line.find_first_not_of(" \t\r") == std::string::npos);
     if (!IsValidUtf8(line)) return absl::InvalidArgumentError("is not valid UTF-8");
-    RowSax sax(row);
+    RowSax sax(row, keeps_others());
     if (!nlohmann::json::sax_parse(line, &sax)) {
       return absl::InvalidArgumentError(sax.error().empty() ? "is not valid JSON" : sax.error());
     }

@@ -49,13 +49,17 @@ void RawRow::Clear() {
     value.text.clear();
     value.items.clear();
   }
+  others.clear();
+}
+
+std::string ShortColumnName(const std::string& name) {
+  size_t cut = std::min(name.size(), kMaxNameBytes);
+  while (cut < name.size() && (static_cast<unsigned char>(name[cut]) & 0xC0) == 0x80) --cut;
+  return cut < name.size() ? name.substr(0, cut) + "..." : name;
 }
 
 void RowReader::NoteOther(const std::string& name) {
-  if (other_columns_.size() >= kMaxOthers || name.empty()) return;
-  size_t cut = std::min(name.size(), kMaxNameBytes);
-  while (cut < name.size() && (static_cast<unsigned char>(name[cut]) & 0xC0) == 0x80) --cut;
-  other_columns_.insert(cut < name.size() ? name.substr(0, cut) + "..." : name);
+  if (other_columns_.size() < kMaxOthers && !name.empty()) other_columns_.insert(ShortColumnName(name));
 }
 
 }  // namespace tenon::formats

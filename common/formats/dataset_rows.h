@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -20,6 +21,8 @@ inline constexpr int kColumnCount = 8;
 const char* ColumnName(Column column);
 // Column with this name; -1 when it is none of ours.
 int FindColumn(const std::string& name);
+// The name, cut when it is long, for a message.
+std::string ShortColumnName(const std::string& name);
 
 struct Value {
   // kText: a cell of CSV or TSV, which may mean a string or a number.
@@ -30,8 +33,17 @@ struct Value {
 };
 const char* KindName(Value::Kind kind);
 
+// What is wrong with a row: its column ("" for the whole row) and what; `what` is empty when nothing is.
+struct RowError {
+  std::string column;
+  std::string what;
+  bool ok() const { return what.empty(); }
+};
+
 struct RawRow {
   std::array<Value, kColumnCount> values;
+  // Columns that are none of ours, in the file's order; while the reader keeps them.
+  std::vector<std::pair<std::string, Value>> others;
 
   Value& operator[](Column column) { return values[static_cast<size_t>(column)]; }
   const Value& operator[](Column column) const { return values[static_cast<size_t>(column)]; }
@@ -45,13 +57,17 @@ class RowReader {
   virtual ~RowReader() = default;
   // The next row: false at the end. An error is this row's alone and carries no reason; reading may go on behind it.
   virtual absl::StatusOr<bool> Next(RawRow* row) = 0;
+  // Whether rows hold columns that are none of ours. They do at first.
+  void KeepOthers(bool keep) { keep_others_ = keep; }
   // Names of columns seen that are none of ours; the first few, cut when they are long.
   const std::set<std::string>& other_columns() const { return other_columns_; }
 
  protected:
   void NoteOther(const std::string& name);
+  bool keeps_others() const { return keep_others_; }
 
  private:
+  bool keep_others_ = true;
   std::set<std::string> other_columns_;
 };
 

@@ -47,6 +47,25 @@ void CheckLabels(const TenonConfig& config, JsonFields& fields) {
   }
 }
 
+// Absent in files of other tasks, and of adapters trained elsewhere.
+std::optional<TextTemplate> ReadTemplate(const nlohmann::json& file, JsonFields& fields) {
+  const auto it = file.find("text_template");
+  if (it == file.end() || it->is_null()) return std::nullopt;
+  if (!it->is_object()) {
+    fields.Fail("text_template", "must be an object");
+    return std::nullopt;
+  }
+  JsonFields sides(*it, absl::StrCat(kFile, ": text_template"), Reason::kAdapterInvalid);
+  for (const auto& [key, value] : it->items()) {
+    if (key != "input" && key != "target") sides.Unsupported(key, "is not a key of a template");
+  }
+  TextTemplate text_template{sides.String("input", ""), sides.String("target", "")};
+  absl::Status status = sides.status();
+  if (status.ok()) status = CheckTemplate(text_template, "text_template");
+  if (!status.ok()) fields.Fail("text_template", absl::StrCat("is wrong: ", std::string(status.message())));
+  return text_template;
+}
+
 bool IsSha256(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
@@ -60,8 +79,9 @@ absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
     return TenonError(Reason::kAdapterInvalid, absl::StrCat(kFile, ": ", what), kFile);
   }
   JsonFields fields(*json, kFile, Reason::kAdapterInvalid);
-  static const auto* known = new std::set<std::string>{
-      "base_digest", "job", "labels", "max_input_tokens", "method", "multi_label", "normalize", "pooling", "task"};
+  static const auto* known =
+      new std::set<std::string>{"base_digest", "job",     "labels", "max_input_tokens", "method", "multi_label",
+                                "normalize",   "pooling", "task",   "text_template"};
   for (const auto& [key, value] : json->items()) {
     if (!known->contains(key)) fields.Unsupported(key, "is not a key of this file");
   }
@@ -88,6 +108,8 @@ absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
   config.pooling = ReadPooling(fields);
   config.normalize = fields.Bool("normalize", false);
   config.max_input_tokens = fields.Int("max_input_tokens", 0, 0, kMaxTokens);
+  config.text_template = ReadTemplate(*json, fields);
+  if (config.text_template.has_value() && config.task != "seq2seq") fields.Fail("text_template", "is for task seq2seq");
   config.job = fields.String("job", "");
   RETURN_IF_ERROR(fields.status());
   return config;
@@ -104,6 +126,10 @@ std::string WriteTenonConfig(const TenonConfig& config, bool with_job) {
       {"normalize", config.normalize},
       {"max_input_tokens", config.max_input_tokens},
   };
+  // Only where there is one: the digests of adapters without stay what they were.
+  if (config.text_template.has_value()) {
+    json["text_template"] = {{"input", config.text_template->input}, {"target", config.text_template->target}};
+  }
   if (with_job && !config.job.empty()) json["job"] = config.job;
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }

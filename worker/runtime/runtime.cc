@@ -168,6 +168,10 @@ class RuntimeImpl final : public Runtime {
     return absl::OkStatus();
   }
 
+  absl::Status StartSeq2SeqEvaluation(Seq2SeqEvalJob, Seq2SeqEvalCallbacks) override {
+    return TenonError(Reason::kUnsupported, "this worker does not evaluate written texts");
+  }
+
   void CancelJob(const std::string& id) override {
     absl::MutexLock lock(&mutex_);
     const auto found = jobs_.find(id);

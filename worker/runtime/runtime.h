@@ -14,8 +14,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/formats/text_template.h"
 #include "worker/engine/device.h"
 #include "worker/engine/evaluate/classification.h"
+#include "worker/engine/evaluate/seq2seq.h"
 #include "worker/engine/generate/options.h"
 #include "worker/engine/generate/sequence.h"
 #include "worker/engine/infer.h"
@@ -125,6 +127,27 @@ struct EvalCallbacks {
   std::function<void(absl::StatusOr<std::vector<std::pair<formats::TenonConfig, engine::ClassificationScores>>>)> done;
 };
 
+// Texts that a base and its adapters write, against references.
+struct Seq2SeqEvalJob {
+  std::string id;  // unique among running jobs, for CancelJob
+  std::string base_digest;
+  std::vector<std::string> adapter_digests;  // empty string: the base alone
+  std::vector<formats::Record> rows;         // with the template's fields
+  // Without: each adapter's own. FIELD_REQUIRED where neither is there.
+  std::optional<formats::TextTemplate> text_template;
+  engine::GenerationOptions options;   // before the base's own; without a seed each row has one of its own
+  std::vector<std::string> bad_words;  // texts that no reply may hold; become options.bad_words
+  int64_t max_input_tokens = 0;        // 0: the adapter's or the base's own
+  int64_t max_target_tokens = 128;     // of a target that is read, its end included
+  std::vector<std::string> labels;     // classification by writing: what a target may be
+  bool use_stemmer = true;             // of ROUGE
+};
+struct Seq2SeqEvalCallbacks {
+  std::function<void(int64_t done, int64_t total)> progress;
+  // Scores in the order of adapter_digests.
+  std::function<void(absl::StatusOr<std::vector<engine::Seq2SeqScores>>)> done;
+};
+
 // Numbers for the metrics page and the heartbeat; monotonic where named so.
 struct RuntimeStats {
   int64_t adapters_on_device = 0, adapters_in_memory = 0, adapter_slots = 0;
@@ -195,6 +218,7 @@ class Runtime {
   // `done` says.
   virtual absl::Status StartTraining(TrainJob job, TrainCallbacks callbacks) = 0;
   virtual absl::Status StartEvaluation(EvalJob job, EvalCallbacks callbacks) = 0;
+  virtual absl::Status StartSeq2SeqEvaluation(Seq2SeqEvalJob job, Seq2SeqEvalCallbacks callbacks) = 0;
   // Stops a job within one slice; its `done` gets CANCELLED. No-op for an unknown id.
   virtual void CancelJob(const std::string& id) = 0;
 

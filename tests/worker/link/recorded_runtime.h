@@ -43,6 +43,10 @@ class RecordedRuntime final : public runtime::Runtime {
     runtime::EvalJob job;
     runtime::EvalCallbacks callbacks;
   };
+  struct Seq2SeqEvaluation {
+    runtime::Seq2SeqEvalJob job;
+    runtime::Seq2SeqEvalCallbacks callbacks;
+  };
 
   absl::Status LoadBase(const std::string& digest, const std::filesystem::path& folder) override {
     absl::MutexLock lock(&mutex_);
@@ -94,6 +98,12 @@ class RecordedRuntime final : public runtime::Runtime {
     absl::MutexLock lock(&mutex_);
     const std::string id = job.id;
     evaluations_[id] = {std::move(job), std::move(callbacks)};
+    return absl::OkStatus();
+  }
+  absl::Status StartSeq2SeqEvaluation(runtime::Seq2SeqEvalJob job, runtime::Seq2SeqEvalCallbacks callbacks) override {
+    absl::MutexLock lock(&mutex_);
+    const std::string id = job.id;
+    seq2seq_evaluations_[id] = {std::move(job), std::move(callbacks)};
     return absl::OkStatus();
   }
   void CancelJob(const std::string& id) override {
@@ -155,12 +165,19 @@ class RecordedRuntime final : public runtime::Runtime {
     if (!mutex_.AwaitWithTimeout(absl::Condition(&here), absl::Seconds(30))) return {};
     return evaluations_[id];
   }
+  Seq2SeqEvaluation WaitForSeq2SeqEvaluation(const std::string& id) {
+    absl::MutexLock lock(&mutex_);
+    const auto here = [&] { return seq2seq_evaluations_.contains(id); };
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&here), absl::Seconds(30))) return {};
+    return seq2seq_evaluations_[id];
+  }
   // Lets go of every callback, as the end of the real one does.
   void Clear() {
     publisher_.Stop();
     absl::MutexLock lock(&mutex_);
     trainings_.clear();
     evaluations_.clear();
+    seq2seq_evaluations_.clear();
     calls_.clear();
     generations_.clear();
     summaries_.clear();
@@ -189,6 +206,7 @@ class RecordedRuntime final : public runtime::Runtime {
   std::vector<uint64_t> cancelled_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Training> trainings_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Evaluation> evaluations_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Seq2SeqEvaluation> seq2seq_evaluations_ ABSL_GUARDED_BY(mutex_);
   uint64_t next_ ABSL_GUARDED_BY(mutex_) = 1;
   runtime::TaskPool publisher_{1};
 };
