@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "worker/engine/model/fused.h"
+
 namespace tenon::engine {
 
 JointLinear::JointLinear(std::vector<std::string> modules, at::Tensor weight) : modules_(std::move(modules)) {
@@ -28,6 +30,15 @@ at::Tensor JointLinear::operator()(const at::Tensor& x, const ForwardHooks& hook
     if (!changed.is_same(part)) part.copy_(changed);
   }
   return Activate(y, activation);
+}
+
+at::Tensor JointLinear::Last(const at::Tensor& x, const at::Tensor& residual, const ForwardHooks& hooks,
+                             Lines lines) const {
+  const at::Tensor y = (*this)(x, hooks, lines);
+  const std::string& module = modules_.front();
+  if (!hooks.blocks || !hooks.has_block(module)) return y;
+  // The norm that is ahead belongs to the next sub-layer: blocks do not read it.
+  return hooks.blocks(module, y, residual, FrozenNorm{}, lines);
 }
 
 }  // namespace tenon::engine

@@ -24,6 +24,10 @@ class JointLinear {
   at::Tensor operator()(const at::Tensor& x, const ForwardHooks& hooks, Lines lines,
                         Activation activation = Activation::kNone) const;
 
+  // The same for a sub-layer's last product, a module alone, with what `hooks.blocks` adds behind it before `residual`
+  // [lines, out] is added.
+  at::Tensor Last(const at::Tensor& x, const at::Tensor& residual, const ForwardHooks& hooks, Lines lines) const;
+
   // The product of a module alone, for its own use.
   const Linear& linear() const { return linear_; }
   Linear& linear() { return linear_; }

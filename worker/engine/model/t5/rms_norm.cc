@@ -34,7 +34,8 @@ TENON_KERNEL void NormLines(float* x, const float* delta, const float* weight, f
       }
       squares += a * a;
     }
-    const float scale = 1 / std::sqrt(vec::Sum(squares) / static_cast<float>(size) + eps);
+    const float mean = vec::Sum(squares) / static_cast<float>(size);
+    const float scale = std::isfinite(mean) ? 1 / std::sqrt(mean + eps) : NAN;
     for (int64_t i = 0; i < size; i += kLanes) {
       Floats a, w;
       vec::Load(a, x + i);
@@ -66,7 +67,9 @@ at::Tensor FastNorm(const at::Tensor& x, const float* delta, const at::Tensor& w
 at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
   if (HasLines(x)) return FastNorm(x, nullptr, wide_, eps_);
   const at::Tensor wide = x.to(at::kFloat);
-  return weight_ * (wide * at::rsqrt((wide * wide).mean(-1, /*keepdim=*/true) + eps_)).to(x.scalar_type());
+  const at::Tensor mean = (wide * wide).mean(-1, /*keepdim=*/true) + eps_;
+  // Less itself it is 0, or NaN.
+  return weight_ * (wide * (at::rsqrt(mean) + (mean - mean))).to(x.scalar_type());
 }
 
 at::Tensor RmsNorm::AddAndNorm(const at::Tensor& x, const at::Tensor& delta) const {
