@@ -59,9 +59,11 @@ absl::Status WriteLora(const std::filesystem::path& folder, const AdapterTensors
 
 absl::Status WritePrompt(const std::filesystem::path& folder, const AdapterTensors& adapter) {
   TensorList tensors;
-  const bool whole = !adapter.unread_prompt.defined();
-  tensors.Add(kPromptTensor,
-              whole ? adapter.prompt_embeddings : at::cat({adapter.prompt_embeddings.detach(), adapter.unread_prompt}));
+  at::Tensor rows = adapter.prompt_embeddings;
+  if (adapter.unread_prompt.defined()) {
+    rows = at::cat({rows.detach().to(at::Device(at::kCPU), at::kFloat), adapter.unread_prompt});
+  }
+  tensors.Add(kPromptTensor, rows);
   if (const auto head = adapter.modules.find("classifier"); head != adapter.modules.end()) {
     tensors.Add(std::string(kPromptClassifier) + ".weight", head->second.weight);
     tensors.Add(std::string(kPromptClassifier) + ".bias", head->second.bias);
