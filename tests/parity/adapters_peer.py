@@ -5,6 +5,7 @@ input, one object a line on standard output.
   {"do": "logits", "base", "labels", "adapter", "rows": [[ids]]}              of each row alone
   {"do": "train", "base", "labels", "adapter", "rows": [[ids]], "truth": [i], "steps", "batch", "rate"}     losses
   {"do": "make_t5", "base", "config": {...}, "spread", "out"}
+  {"do": "train_t5", "base", "adapter", "rows": [{"source": [ids], "target": [ids]}], "steps", "batch", "rate"}     losses
   {"do": "t5_logits", "base", "adapter", "rows": [{"source": [ids], "tokens": [ids]}]}        of each row alone
   {"do": "t5_generate", "base", "adapter", "sources": [[ids]], "options": {...}}    sequences of each, of one length together
 """
@@ -98,6 +99,33 @@ def make_t5(job):
     return {"parameters": sum(p.numel() for p in trained)}
 
 
+def train_t5(job):
+    model = writer(job)
+    model.train_adapter("peer")
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=job["rate"], weight_decay=0.0)
+    scheduler = transformers.get_scheduler("linear", optimizer, num_warmup_steps=0, num_training_steps=job["steps"])
+    losses, place = [], 0
+    model.train()
+    for _ in range(job["steps"]):
+        rows = job["rows"][place:place + job["batch"]]
+        place = 0 if place + job["batch"] >= len(job["rows"]) else place + job["batch"]
+
+        def padded(lists, value):
+            longest = max(map(len, lists))
+            return torch.tensor([one + [value] * (longest - len(one)) for one in lists])
+        sources = [row["source"] for row in rows]
+        loss = model(input_ids=padded(sources, 0), attention_mask=padded([[1] * len(source) for source in sources], 0),
+                     labels=padded([row["target"] for row in rows], -100)).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return {"losses": losses}
+
+
 def t5_logits(job):
     model = writer(job)
     with torch.no_grad():
@@ -119,7 +147,8 @@ def t5_generate(job):
 
 if __name__ == "__main__":
     answers, sys.stdout = sys.stdout, sys.stderr  # what the libraries print is no answer
-    jobs = {"make": make, "logits": logits, "train": train, "make_t5": make_t5, "t5_logits": t5_logits, "t5_generate": t5_generate}
+    jobs = {"make": make, "logits": logits, "train": train, "make_t5": make_t5, "train_t5": train_t5,
+            "t5_logits": t5_logits, "t5_generate": t5_generate}
     for line in sys.stdin:
         given = json.loads(line)
         print(json.dumps(jobs[given["do"]](given)), file=answers, flush=True)

@@ -1,4 +1,5 @@
-"""Training T5, T5 v1.1 and FLAN-T5 against transformers and PEFT: losses step by step, metrics, adapters, parameter counts."""
+"""Training T5, T5 v1.1 and FLAN-T5 against transformers, PEFT and AdapterHub's library: losses step by step, metrics, adapters,
+parameter counts."""
 
 import copy
 import random
@@ -12,6 +13,7 @@ peft = pytest.importorskip("peft")
 
 import json  # noqa: E402
 
+from bottleneck_test import peer  # noqa: E402, F401
 from t5_test import EOS, PAD, START, TOLERANCE, Tool, make_model, save_model, teacher  # noqa: E402
 from train_test import ToolError, assert_losses, run_tool  # noqa: E402
 
@@ -100,6 +102,16 @@ def write_data(folder, train, validation=()):
     return file
 
 
+def served(folder, adapter, rows):
+    tool = Tool()
+    tool("base", folder=folder)
+    tool("adapter", name="out", folder=adapter)
+    asked = [{"source": ids(row["input"], 512), "tokens": [START, *ids(row["target"], 128)[:-1]], "adapter": "out"} for row in rows]
+    replies = tool("logits", rows=asked)["rows"]
+    tool.close()
+    return asked, [np.asarray(reply) for reply in replies]
+
+
 CASES = {
     "plain": {},
     "accumulation": dict(size=4, accumulation=3, rows=26),
@@ -144,18 +156,52 @@ def test_losses_equal_peft(tmp_path, kind, name):
             assert evaluation["metrics"]["token_accuracy"] == pytest.approx(accuracy, abs=0.02)
     # The adapter that came out opens in PEFT, and both give the same logits.
     opened = peft.PeftModel.from_pretrained(copy.deepcopy(base), tmp_path / "out").eval()
-    tool = Tool()
-    tool("base", folder=folder)
-    tool("adapter", name="out", folder=tmp_path / "out")
-    asked = [{"source": ids(row["input"], 512), "tokens": [START, *ids(row["target"], 128)[:-1]], "adapter": "out"} for row in validation]
-    for row, ours in zip(asked, tool("logits", rows=asked)["rows"], strict=True):
-        np.testing.assert_allclose(np.asarray(ours), teacher(opened, row["source"], row["tokens"]), atol=TOLERANCE)
-    tool.close()
+    for row, reply in zip(*served(folder, tmp_path / "out", validation), strict=True):
+        np.testing.assert_allclose(reply, teacher(opened, row["source"], row["tokens"]), atol=TOLERANCE)
     # Both trainings went to the same place.
     there = dict(opened.named_parameters())
     for parameter, value in model.named_parameters():
         if value.requires_grad:
             np.testing.assert_allclose(value.detach().numpy(), there[parameter].detach().numpy(), atol=3e-3)
+
+
+@pytest.mark.parametrize("kind", ["t5", "v1.1", "narrow"])
+def test_prompt_losses_equal_peft(tmp_path, kind):
+    base = make_model(kind)
+    folder = save_model(base, tmp_path / "base", kind)
+    train, validation = pairs(40, seed=3), pairs(8, seed=4)
+    torch.manual_seed(0)
+    config = peft.PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=6, num_transformer_submodules=1)
+    model = peft.get_peft_model(copy.deepcopy(base), config)
+    model.save_pretrained(tmp_path / "initial")
+    theirs = peft_losses(model, train, steps=20, rate=1e-2, decay=0.1)
+    options = dict(method="prompt_tuning", num_virtual_tokens=6, shuffle=False, max_steps=20, learning_rate=1e-2, weight_decay=0.1)
+    lines = run_tool(tmp_path, {"base": folder, "initial": tmp_path / "initial", "out": tmp_path / "out", "options": options,
+                                "data": write_data(tmp_path, train)})
+    assert_losses([step["loss"] for step in lines["progress"]], theirs)
+    assert lines["done"][0]["trainable_parameters"] == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    opened = peft.PeftModel.from_pretrained(copy.deepcopy(base), tmp_path / "out").eval()
+    for row, reply in zip(*served(folder, tmp_path / "out", validation), strict=True):
+        np.testing.assert_allclose(reply, teacher(opened, row["source"], row["tokens"]), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("layout", ["seq_bn", "double_seq_bn", "par_bn"])
+@pytest.mark.parametrize("kind", ["t5", "v1.1"])
+def test_bottleneck_losses_equal_adapters(peer, tmp_path, kind, layout):  # noqa: F811
+    folder = save_model(make_model(kind), tmp_path / "base", kind)
+    train, validation = pairs(40, seed=3), pairs(8, seed=4)
+    made = peer(do="make_t5", base=folder, config=dict(layout=layout, reduction_factor=4), spread=0.05, out=tmp_path / "initial")
+    rows = [{"source": ids(row["input"], 512), "target": ids(row["target"], 128)} for row in train]
+    theirs = peer(do="train_t5", base=folder, adapter=tmp_path / "initial", rows=rows, steps=20, batch=8, rate=1e-3)["losses"]
+    options = dict(method="bottleneck", layout=layout, reduction_factor=4, shuffle=False, max_steps=20)
+    lines = run_tool(tmp_path, {"base": folder, "initial": tmp_path / "initial", "out": tmp_path / "out", "options": options,
+                                "data": write_data(tmp_path, train)})
+    assert_losses([step["loss"] for step in lines["progress"]], theirs)
+    assert lines["done"][0]["trainable_parameters"] == made["parameters"]
+    asked, replies = served(folder, tmp_path / "out", validation)
+    opened = peer(do="t5_logits", base=folder, adapter=tmp_path / "out", rows=asked)["rows"]
+    for reply, expected in zip(replies, opened, strict=True):
+        np.testing.assert_allclose(reply, np.asarray(expected), atol=TOLERANCE)
 
 
 def test_an_output_layer_of_its_own_can_be_adapted(tmp_path):
