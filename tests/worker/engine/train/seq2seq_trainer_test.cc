@@ -8,6 +8,7 @@
 #include "tests/worker/engine/train/toy_run.h"
 #include "worker/engine/adapter/adapter.h"
 #include "worker/engine/adapter/tensors.h"
+#include "worker/engine/generate/decoder.h"
 #include "worker/engine/train/pairs.h"
 #include "worker/engine/train/trainer.h"
 
@@ -160,8 +161,12 @@ TEST(Seq2SeqTrainerTest, DecodingBetweenSlicesChangesNothing) {
   const auto base = MakeToyT5();
   const ToyRun alone = RunToy(base, ToyT5Options(), ToyPairs(40, 16));
   const std::vector<int32_t> ids = base->tokenizer().Encode("quiet", 32).ids;
-  const ToyRun busy =
-      RunToy(base, ToyT5Options(), ToyPairs(40, 16), std::nullopt, [&] { ASSERT_TRUE(base->NewDecoder().ok()); });
+  const ToyRun busy = RunToy(base, ToyT5Options(), ToyPairs(40, 16), std::nullopt, [&] {
+    const auto decoder = base->NewDecoder();
+    ASSERT_TRUE(decoder.ok());
+    ASSERT_TRUE((*decoder)->Join({DecoderSource{.ids = &ids}}).ok());
+    (*decoder)->Step({0});
+  });
   ASSERT_TRUE(busy.status.ok()) << busy.status;
   EXPECT_EQ(busy.weights, alone.weights);
 }

@@ -119,7 +119,7 @@ class T5PassTest : public ::testing::Test {
     for (Parameter& parameter : task.adapter().parameters()) {
       at::Tensor flat = parameter.value.view(-1);
       for (int64_t element = 0; element < flat.numel(); element += 1 + flat.numel() / 3) {
-        const double kept = flat[element].item<double>(), step = 1e-2;
+        const double kept = flat[element].item<double>(), step = 2e-3;  // scores are not scaled: their curves are sharp
         flat[element].fill_(kept + step);
         const double up = loss();
         flat[element].fill_(kept - step);
