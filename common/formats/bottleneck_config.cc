@@ -16,12 +16,15 @@ constexpr char kFile[] = "adapter_config.json";
 constexpr double kLeastFactor = 1.0 / 64, kMostFactor = 1 << 20;
 constexpr const char* kFactorRange = "from 1/64 to 1048576";
 
+constexpr char kBert[] = "bert", kT5[] = "t5";
+
 nlohmann::json SizeOrNull(int64_t size) { return size == 0 ? nlohmann::json(nullptr) : nlohmann::json(size); }
 
 // The block's own settings: what must be off, and what is read only together with something that must be off.
 void RefuseUnsupported(const nlohmann::json& config, JsonFields& fields) {
   static const auto* known = new std::set<std::string>{"mh_adapter",
                                                        "output_adapter",
+                                                       "cross_adapter",
                                                        "original_ln_before",
                                                        "original_ln_after",
                                                        "residual_before_ln",
@@ -65,6 +68,10 @@ void ReadBlock(const nlohmann::json& object, BottleneckConfig& config, JsonField
   config.after_feed_forward = fields.Bool("output_adapter", false);
   config.reads_norm = fields.Bool("original_ln_before", false);
   config.parallel = fields.Bool("is_parallel", false);
+  config.after_cross_attention = fields.Bool("cross_adapter", false);
+  if (config.after_cross_attention && config.model_type != kT5) {
+    fields.Unsupported("cross_adapter", "is true; a model without a decoder has no cross-attention");
+  }
   config.reduction_factor = fields.Real("reduction_factor", 16, kLeastFactor, kMostFactor);
   config.scaling = fields.Real("scaling", 1, -1e9, 1e9);
   config.dropout = fields.Real("dropout", 0, 0, 1);
@@ -73,7 +80,9 @@ void ReadBlock(const nlohmann::json& object, BottleneckConfig& config, JsonField
   if (!ParseNonLinearity(config.non_linearity).ok()) {
     fields.Unsupported("non_linearity", absl::StrCat("\"", config.non_linearity, "\" is not supported"));
   }
-  if (!config.after_attention && !config.after_feed_forward) fields.Fail("output_adapter", "and mh_adapter are false");
+  if (!config.after_attention && !config.after_feed_forward && !config.after_cross_attention) {
+    fields.Fail("output_adapter", "and mh_adapter are false");
+  }
   // Only there does it matter whether the block's own residual is taken before the norm or behind it.
   const nlohmann::json* residual = fields.Get("residual_before_ln");
   if (config.reads_norm && !config.parallel && residual != nullptr && *residual != true) {
@@ -97,8 +106,9 @@ absl::StatusOr<BottleneckConfig> ParseBottleneckConfig(const std::string& text) 
   if (config.name.empty() || config.name.find('.') != std::string::npos) {
     fields.Fail("name", "must be a word without a full stop");
   }
-  if (const std::string type = fields.String("model_type", "bert"); type != "bert") {
-    fields.Unsupported("model_type", absl::StrCat("\"", type, "\" is not supported; bert is"));
+  config.model_type = fields.String("model_type", kBert);
+  if (config.model_type != kBert && config.model_type != kT5) {
+    fields.Unsupported("model_type", absl::StrCat("\"", config.model_type, "\" is not supported; bert and t5 are"));
   }
   const nlohmann::json* block = fields.Get("config");
   if (block == nullptr || !block->is_object()) {
@@ -117,26 +127,27 @@ absl::StatusOr<BottleneckConfig> ParseBottleneckConfig(const std::string& text) 
 }
 
 std::string WriteBottleneckConfig(const BottleneckConfig& config) {
-  const nlohmann::json block = {{"mh_adapter", config.after_attention},
-                                {"output_adapter", config.after_feed_forward},
-                                {"original_ln_before", config.reads_norm},
-                                {"original_ln_after", true},
-                                {"residual_before_ln", true},
-                                {"adapter_residual_before_ln", false},
-                                {"ln_before", false},
-                                {"ln_after", false},
-                                {"is_parallel", config.parallel},
-                                {"reduction_factor", config.reduction_factor},
-                                {"non_linearity", config.non_linearity},
-                                {"scaling", config.scaling},
-                                {"dropout", config.dropout},
-                                {"init_weights", "bert"},
-                                {"leave_out", nlohmann::json::array()}};
+  nlohmann::json block = {{"mh_adapter", config.after_attention},
+                          {"output_adapter", config.after_feed_forward},
+                          {"original_ln_before", config.reads_norm},
+                          {"original_ln_after", true},
+                          {"residual_before_ln", true},
+                          {"adapter_residual_before_ln", false},
+                          {"ln_before", false},
+                          {"ln_after", false},
+                          {"is_parallel", config.parallel},
+                          {"reduction_factor", config.reduction_factor},
+                          {"non_linearity", config.non_linearity},
+                          {"scaling", config.scaling},
+                          {"dropout", config.dropout},
+                          {"init_weights", "bert"},
+                          {"leave_out", nlohmann::json::array()}};
+  if (config.model_type == kT5) block["cross_adapter"] = config.after_cross_attention;
   return PeftText({{"config", block},
                    {"hidden_size", SizeOrNull(config.hidden_size)},
                    {"model_class", config.model_class},
                    {"model_name", config.model_name},
-                   {"model_type", "bert"},
+                   {"model_type", config.model_type},
                    {"name", config.name},
                    // The library whose layout this is: without one it reads names of the activations of before.
                    {"version", "adapters.1.3.0"}});
@@ -149,7 +160,9 @@ absl::StatusOr<std::vector<std::string>> ParseHeadConfig(const std::string& text
   if (!object.ok()) return TenonError(Reason::kAdapterInvalid, "head_config.json is no object", kHeadFile);
   JsonFields fields(*object, kHeadFile, Reason::kAdapterInvalid);
   if (const nlohmann::json* config = fields.Get("config"); config != nullptr) {
-    fields.Unsupported("config", "is of a flexible head; the classifier of BertForSequenceClassification is supported");
+    fields.Unsupported(
+        "config",
+        "is of a flexible head; those of BertForSequenceClassification and T5ForConditionalGeneration are supported");
   }
   const int64_t count = fields.Int("num_labels", 0, 1, kMaxLabels);
   std::vector<std::string> labels(static_cast<size_t>(count));
@@ -176,7 +189,7 @@ std::string WriteHeadConfig(const BottleneckConfig& config, const std::vector<st
                    {"label2id", ids},
                    {"model_class", config.model_class},
                    {"model_name", config.model_name},
-                   {"model_type", "bert"},
+                   {"model_type", config.model_type},
                    {"name", nullptr},
                    {"num_labels", labels.size()},
                    {"version", "adapters.1.3.0"}});

@@ -36,6 +36,17 @@ PromptInit ReadInit(JsonFields& fields) {
   return PromptInit::kRandom;
 }
 
+// PEFT's own number where the file has none.
+int64_t ReadSubmodules(JsonFields& fields, const std::string& task_type) {
+  constexpr char kKey[] = "num_transformer_submodules";
+  const int64_t most = task_type == "SEQ_2_SEQ_LM" ? 2 : 1;
+  const int64_t parts = fields.Int(kKey, most, 1, kMaxSize);
+  if (parts > most) {
+    fields.Unsupported(kKey, absl::StrCat("is ", parts, "; an encoder has 1, an encoder-decoder 1 or 2"));
+  }
+  return parts;
+}
+
 }  // namespace
 
 absl::StatusOr<PromptConfig> ParsePromptConfig(const std::string& text) {
@@ -56,17 +67,14 @@ absl::StatusOr<PromptConfig> ParsePromptConfig(const std::string& text) {
   config.token_dim = fields.Int("token_dim", 0, 1, kMaxSize);
   config.num_layers = fields.Int("num_layers", 0, 1, kMaxSize);
   config.num_attention_heads = fields.Int("num_attention_heads", 0, 1, kMaxSize);
-  if (const int64_t parts = fields.Int("num_transformer_submodules", 1, 1, kMaxSize); parts != 1) {
-    fields.Unsupported("num_transformer_submodules", absl::StrCat("is ", parts, "; a single encoder has 1"));
-  }
   config.init = ReadInit(fields);
   config.init_text = fields.String("prompt_tuning_init_text", "");
   config.tokenizer_name_or_path = fields.String("tokenizer_name_or_path", "");
   config.base_model_name_or_path = fields.String("base_model_name_or_path", "");
   std::vector<std::string> saved;
   ReadPeftTask(fields, &config.task_type, &saved);
+  config.num_transformer_submodules = ReadSubmodules(fields, config.task_type);
   // Without one PEFT's own model leaves the prompt out.
-  if (config.task_type == "SEQ_2_SEQ_LM") fields.Unsupported("task_type", "prompts on SEQ_2_SEQ_LM are not supported");
   if (config.task_type.empty()) fields.Fail("task_type", "is missing; PEFT puts a prompt into no model without one");
   for (const std::string& name : saved) {
     const bool head = config.task_type == "SEQ_CLS" && (name == "classifier" || name == "score");
@@ -94,7 +102,7 @@ std::string WritePromptConfig(const PromptConfig& config) {
       {"token_dim", size(config.token_dim)},
       {"num_layers", size(config.num_layers)},
       {"num_attention_heads", size(config.num_attention_heads)},
-      {"num_transformer_submodules", 1},
+      {"num_transformer_submodules", config.num_transformer_submodules},
       {"modules_to_save", classifies ? nlohmann::json({"classifier", "score"}) : nlohmann::json(nullptr)},
       {"prompt_tuning_init", name->peft},
       {"prompt_tuning_init_text", as_random ? nlohmann::json(nullptr) : StringOrNull(config.init_text)},

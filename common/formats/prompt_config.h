@@ -13,7 +13,8 @@ namespace tenon::formats {
 // cut or repeated to the prompt's length. PEFT's RANDOM, SAMPLE_VOCAB and TEXT.
 enum class PromptInit { kRandom, kVocabulary, kText };
 
-// PEFT's PromptTuningConfig. Fields that we do not support are refused by name when they are set, never ignored.
+// PEFT's PromptTuningConfig, for an encoder or an encoder-decoder. Fields that we do not support are refused by name
+// when they are set, never ignored.
 struct PromptConfig {
   int64_t num_virtual_tokens = 20;
   PromptInit init = PromptInit::kRandom;
@@ -21,7 +22,10 @@ struct PromptConfig {
   std::string tokenizer_name_or_path;  // of kText: where PEFT finds the tokenizer
   // The base's shape; 0 where the file leaves it open.
   int64_t token_dim = 0, num_layers = 0, num_attention_heads = 0;
-  std::string task_type;  // `SEQ_CLS` or `FEATURE_EXTRACTION`
+  std::string task_type;  // `SEQ_CLS`, `FEATURE_EXTRACTION` or `SEQ_2_SEQ_LM`
+  // 2 when the file has as many rows again, for a decoder: PEFT writes them for SEQ_2_SEQ_LM unless it is told 1, and
+  // with a prompt never reads them. What stands before the encoder's input are the first rows, in any case.
+  int64_t num_transformer_submodules = 1;
   std::string base_model_name_or_path;
 };
 
@@ -29,6 +33,11 @@ struct PromptConfig {
 absl::StatusOr<PromptConfig> ParsePromptConfig(const std::string& json);
 // PEFT opens what this writes.
 std::string WritePromptConfig(const PromptConfig& config);
+
+// Rows of the tensor in the file.
+inline int64_t PromptRows(const PromptConfig& config) {
+  return config.num_virtual_tokens * config.num_transformer_submodules;
+}
 
 // `random`, `vocabulary`, `text`; OPTION_INVALID for `init` otherwise.
 absl::StatusOr<PromptInit> ParsePromptInit(const std::string& name);

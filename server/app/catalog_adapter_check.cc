@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -72,7 +73,7 @@ absl::Status CheckLabels(const std::vector<std::string>& labels) {
 struct Contents {
   std::string method;
   bool wants_head = false;           // the config says that it classifies
-  bool writes = false;               // the config says that it writes texts
+  bool writes = false;               // the config says that its model writes texts
   std::optional<int64_t> head_rows;  // of the classification head; nothing without one
   std::vector<std::string> labels;   // the head's own, where its format has them
 };
@@ -85,14 +86,17 @@ absl::StatusOr<std::shared_ptr<const formats::Safetensors>> OpenWeights(const St
 absl::StatusOr<Contents> ReadHub(const StagedFolder& folder) {
   Contents contents{.method = "bottleneck"};
   ASSIGN_OR_RETURN(const std::string text, ReadJson(folder, kPeftConfig));
-  RETURN_IF_ERROR(formats::ParseBottleneckConfig(text).status());
+  ASSIGN_OR_RETURN(const formats::BottleneckConfig config, formats::ParseBottleneckConfig(text));
+  contents.writes = config.model_type == "t5";
   RETURN_IF_ERROR(OpenWeights(folder, kHubWeights).status());
   if (!Has(folder, kHubHead)) return contents;
   ASSIGN_OR_RETURN(const auto tensors, OpenWeights(folder, kHubHead));
-  ASSIGN_OR_RETURN(contents.head_rows, HeadRows(*tensors, "classifier.weight"));
   if (!Has(folder, kHubHeadConfig)) return Invalid("no head_config.json", kHubHeadConfig);
   ASSIGN_OR_RETURN(const std::string head, ReadJson(folder, kHubHeadConfig));
-  ASSIGN_OR_RETURN(contents.labels, formats::ParseHeadConfig(head));
+  ASSIGN_OR_RETURN(std::vector<std::string> labels, formats::ParseHeadConfig(head));
+  if (contents.writes) return contents;  // an output layer, whose labels mean nothing
+  contents.labels = std::move(labels);
+  ASSIGN_OR_RETURN(contents.head_rows, HeadRows(*tensors, "classifier.weight"));
   return contents;
 }
 

@@ -70,6 +70,7 @@ TEST(AdapterConfigFuzz, PromptConfigsThatAreAcceptedReadBack) {
   fuzz::Mutator mutator(
       {R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":8,"task_type":"SEQ_CLS","prompt_tuning_init":"RANDOM"})",
        R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":2,"task_type":"FEATURE_EXTRACTION","token_dim":32})",
+       R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":5,"task_type":"SEQ_2_SEQ_LM","num_transformer_submodules":2})",
        R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":3,"task_type":"SEQ_CLS","prompt_tuning_init":"TEXT",
            "prompt_tuning_init_text":"spam?","tokenizer_name_or_path":"t","modules_to_save":["classifier","score"]})"},
       Words(), 8);
@@ -95,6 +96,9 @@ TEST(AdapterConfigFuzz, BottleneckConfigsThatAreAcceptedReadBack) {
   for (const auto layout : {BottleneckLayout::kSeqBn, BottleneckLayout::kDoubleSeqBn, BottleneckLayout::kParBn}) {
     BottleneckConfig config = LayoutConfig(layout);
     config.hidden_size = 32;
+    seeds.push_back(WriteBottleneckConfig(config));
+    config.model_type = "t5";
+    config.after_cross_attention = layout == BottleneckLayout::kSeqBn;
     seeds.push_back(WriteBottleneckConfig(config));
   }
   fuzz::Mutator mutator(seeds, Words(), 9);

@@ -82,6 +82,7 @@ absl::StatusOr<Json> RunGenerations(const GenerationBench& bench, const Json& co
     if (!joining.empty()) RETURN_IF_ERROR(batch.Join(std::move(joining)));
     ASSIGN_OR_RETURN(const std::vector<GenerationEvent> events, batch.Step());
     for (const GenerationEvent& event : events) {
+      if (!event.finite) return absl::InternalError("the model's numbers are not finite");
       if (event.finished) replies[event.id] = ReplyOf(event.sequences, plans.at(event.id));
     }
   }

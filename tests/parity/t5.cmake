@@ -10,3 +10,10 @@ add_test(NAME t5_parity
 set_tests_properties(t5_parity PROPERTIES LABELS parity TIMEOUT 900
   SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
   ENVIRONMENT "TENON_T5_TOOL=$<TARGET_FILE:tenon-t5-tool>")
+# Its prompts and bottlenecks, held against PEFT and AdapterHub's library.
+add_test(NAME t5_tuning_parity
+  COMMAND ${TENON_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/t5_tuning_test.py
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(t5_tuning_parity PROPERTIES LABELS parity TIMEOUT 900
+  SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
+  ENVIRONMENT "TENON_T5_TOOL=$<TARGET_FILE:tenon-t5-tool>")

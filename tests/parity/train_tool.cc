@@ -1,12 +1,13 @@
-// Runs one fine-tuning outside of any server, for comparisons with other trainers: tests/parity/train_test.py and
-// bench/train_engine.py.
+// Runs one fine-tuning outside of any server, for comparisons with other trainers: tests/parity/train_test.py,
+// t5_train_test.py, bench/train_engine.py and bench/train_t5.py.
 //
 //   tenon-train-tool JOB.json     JSON lines on standard output
 //
 // JOB.json: {"base": FOLDER, "data": FILE, "out": FOLDER, "initial"?: FOLDER, "checkpoint"?: FOLDER, "threads"?: n,
 // "logits"?: bool,
 //            "options": {...}}
-// FILE: {"labels": [...], "multi_label": bool, "train": [{"text", "labels": [i]}], "validation": [...]}
+// FILE: {"labels": [...], "multi_label": bool, "train": [{"text", "labels": [i]}], "validation": [...]}, or, for a base
+// that writes, {"train": [{"input", "target"}], "validation": [...]}
 // Options have the names of the proto's fields, lora's among them. With "logits" the exported adapter is loaded as a
 // worker would and asked for the validation rows.
 #include <chrono>
@@ -49,7 +50,10 @@ absl::StatusOr<TrainOptions> ReadOptions(const Json& json) {
   options.lora.alpha = json.value("alpha", 16.0);
   options.lora.dropout = json.value("dropout", 0.0);
   options.lora.use_rslora = json.value("use_rslora", false);
-  options.lora.target_modules = json.value("target_modules", std::vector<std::string>{"query", "value"});
+  options.lora.all_linear = json.value("all_linear", false);
+  if (!options.lora.all_linear) {
+    options.lora.target_modules = json.value("target_modules", std::vector<std::string>{"query", "value"});
+  }
   options.lora.modules_to_save = json.value("modules_to_save", std::vector<std::string>());
   options.learning_rate = json.value("learning_rate", options.learning_rate);
   ASSIGN_OR_RETURN(options.schedule, formats::ParseSchedule(json.value("schedule", "linear")));
@@ -61,6 +65,7 @@ absl::StatusOr<TrainOptions> ReadOptions(const Json& json) {
   options.weight_decay = json.value("weight_decay", options.weight_decay);
   options.max_grad_norm = json.value("max_grad_norm", options.max_grad_norm);
   options.max_input_tokens = json.value("max_input_tokens", options.max_input_tokens);
+  options.max_target_tokens = json.value("max_target_tokens", options.max_target_tokens);
   options.seed = json.value("seed", options.seed);
   ASSIGN_OR_RETURN(options.precision, ParsePrecision(json.value("precision", "fp32")));
   options.eval_steps = json.value("eval_steps", options.eval_steps);
@@ -76,6 +81,11 @@ absl::StatusOr<TrainOptions> ReadOptions(const Json& json) {
 
 TrainData ReadData(const Json& json) {
   TrainData data;
+  if (!json.contains("labels")) {
+    for (const Json& row : json.at("train")) data.train_pairs.push_back({row.at("input"), row.at("target")});
+    for (const Json& row : json.at("validation")) data.validation_pairs.push_back({row.at("input"), row.at("target")});
+    return data;
+  }
   data.labels = json.at("labels");
   data.multi_label = json.value("multi_label", false);
   for (const Json& row : json.at("train")) data.train.push_back({row.at("text"), row.at("labels")});

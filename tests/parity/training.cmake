@@ -17,3 +17,10 @@ set_tests_properties(bottleneck_parity PROPERTIES LABELS parity TIMEOUT 600
 set_tests_properties(training_parity PROPERTIES LABELS parity TIMEOUT 900
   SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
   ENVIRONMENT "TENON_TRAIN_TOOL=$<TARGET_FILE:tenon-train-tool>")
+# T5, whose adapters are served by t5.cmake's tool.
+add_test(NAME t5_training_parity
+  COMMAND ${TENON_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/t5_train_test.py
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(t5_training_parity PROPERTIES LABELS parity TIMEOUT 900
+  SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
+  ENVIRONMENT "TENON_TRAIN_TOOL=$<TARGET_FILE:tenon-train-tool>;TENON_T5_TOOL=$<TARGET_FILE:tenon-t5-tool>")

@@ -63,14 +63,16 @@ void GenerationQueue::Tokenize(const CallPtr& entered) {
   auto plan = Plan(*call);
   if (!plan.ok()) return End(call, plan.status());
   const int64_t limit = engine::MaxInputTokens(*call->base, call->host.get(), call->in.max_input_tokens);
+  const int64_t virtual_tokens = call->host == nullptr ? 0 : call->host->virtual_tokens();
   std::vector<engine::Encoding> encodings;
   std::vector<int32_t> tokens;
   std::vector<uint64_t> seeds;
   std::vector<GenerationRow> rows;
   for (const std::string& text : call->in.texts) {
     encodings.push_back(call->base->generative_tokenizer().Encode(text, limit));
-    tokens.push_back(static_cast<int32_t>(encodings.back().ids.size()));
-    rows.push_back({.input_tokens = tokens.back(), .truncated = encodings.back().truncated});
+    tokens.push_back(static_cast<int32_t>(static_cast<int64_t>(encodings.back().ids.size()) + virtual_tokens));
+    rows.push_back(
+        {.input_tokens = static_cast<int32_t>(encodings.back().ids.size()), .truncated = encodings.back().truncated});
     // Without a seed, no two rows draw alike.
     seeds.push_back(call->in.options.seed.has_value() ? plan->seed : FreshSeed());
   }

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
+#include "worker/runtime/check_finite.h"
 #include "worker/runtime/generation_call.h"
 #include "worker/runtime/generation_queue.h"
 
@@ -117,7 +119,7 @@ int64_t GenerationQueue::JoinRows(Lane& lane) {
   Ended ended;
   std::vector<engine::GenerationRequest> requests = TakeRows(lane, lane.decoder.Open(), ended);
   int64_t read = 0;
-  for (const engine::GenerationRequest& request : requests) read += static_cast<int64_t>(request.source.size());
+  for (const engine::GenerationRequest& request : requests) read += engine::SourceTokens(request);
   std::vector<DecoderLane::Refused> refused = lane.decoder.Join(std::move(requests));
   std::reverse(refused.begin(), refused.end());  // so that rows of a call wait in order again
   {
@@ -172,6 +174,12 @@ void GenerationQueue::Deliver(Lane& lane, std::vector<engine::GenerationEvent> e
         }
       }
       if (!event.finished) continue;
+      if (!event.finite) {
+        lane.running.erase(found);
+        Remove(running.call);
+        ended.emplace_back(running.call, NotFinite(absl::StrCat("texts[", running.row.index, "]")));
+        continue;
+      }
       GenerationRow& row = call.rows[running.row.index];
       for (const engine::GeneratedSequence& one : event.sequences) {
         row.output_tokens += static_cast<int32_t>(one.tokens.size());

@@ -58,6 +58,24 @@ TEST(BottleneckConfig, EveryLayoutReadsBack) {
   EXPECT_EQ(beside.reduction_factor, 2);
 }
 
+TEST(BottleneckConfig, ATextWriterMayHaveBlocksBehindCrossAttention) {
+  Json json = Hub();
+  json["model_type"] = "t5";
+  json["model_class"] = "T5ForConditionalGeneration";
+  json["config"]["cross_adapter"] = true;
+  json["config"]["output_adapter"] = false;
+  const auto config = ParseBottleneckConfig(json.dump());
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->model_type, "t5");
+  EXPECT_TRUE(config->after_cross_attention);
+  EXPECT_FALSE(config->after_feed_forward || config->after_attention);
+  const auto back = ParseBottleneckConfig(WriteBottleneckConfig(*config));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_TRUE(back->after_cross_attention);
+  EXPECT_EQ(back->model_type, "t5");
+  EXPECT_EQ(WriteBottleneckConfig(*back), WriteBottleneckConfig(*config));
+}
+
 struct Bad {
   const char* pointer;  // of the value that is changed
   Json value;
@@ -80,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Bad{"/config", nullptr, Reason::kAdapterInvalid, "config"}, Bad{"/name", "", Reason::kAdapterInvalid, "name"},
         Bad{"/name", "a.b", Reason::kAdapterInvalid, "name"},
-        Bad{"/model_type", "t5", Reason::kUnsupported, "model_type"},
+        Bad{"/model_type", "mt5", Reason::kUnsupported, "model_type"},
         Bad{"/tomorrow", 1, Reason::kUnsupported, "tomorrow"},
         Bad{"/hidden_size", 0, Reason::kAdapterInvalid, "hidden_size"},
         Bad{"/config/architecture", "lora", Reason::kUnsupported, "architecture"},

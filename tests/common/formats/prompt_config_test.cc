@@ -67,6 +67,29 @@ TEST(PromptConfig, ATextWithoutATokenizerIsWrittenAsPeftCanOpenIt) {
   EXPECT_THAT(WritePromptConfig(config), HasSubstr(R"("prompt_tuning_init_text": null)"));
 }
 
+// What PEFT 0.21 writes for a T5: twice the rows unless it was told otherwise.
+TEST(PromptConfig, AnEncoderDecoderHasAsManyRowsAgain) {
+  const auto parse = [](const std::string& more) {
+    return ParsePromptConfig(
+        absl::StrCat(R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":4,"task_type":"SEQ_2_SEQ_LM")", more, "}"));
+  };
+  for (const auto& [more, rows] :
+       std::vector<std::pair<std::string, int64_t>>{{R"(,"num_transformer_submodules":2)", 8},
+                                                    {R"(,"num_transformer_submodules":null)", 8},
+                                                    {"", 8},
+                                                    {R"(,"num_transformer_submodules":1)", 4}}) {
+    const auto config = parse(more);
+    ASSERT_TRUE(config.ok()) << more << config.status();
+    EXPECT_EQ(PromptRows(*config), rows) << more;
+    const auto back = ParsePromptConfig(WritePromptConfig(*config));
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(PromptRows(*back), rows) << more;
+    EXPECT_EQ(WritePromptConfig(*back), WritePromptConfig(*config));
+  }
+  EXPECT_EQ(GetField(parse(R"(,"num_transformer_submodules":3)").status()), "num_transformer_submodules");
+  EXPECT_EQ(GetField(parse(R"(,"modules_to_save":["lm_head"])").status()), "modules_to_save");
+}
+
 struct Bad {
   std::string json;
   Reason reason;

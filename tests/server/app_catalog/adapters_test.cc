@@ -16,6 +16,7 @@
 #include "server/app/documents_collections.h"
 #include "tests/server/app_catalog/fixture.h"
 #include "tests/worker/engine/tiny_base.h"
+#include "tests/worker/engine/tiny_t5.h"
 
 namespace tenon::server {
 namespace {
@@ -216,6 +217,32 @@ TEST_F(AdaptersTest, ABottleneckHasAdapterHubsFiles) {
   Files stray = Lora();
   stray["model_head.safetensors"] = files.at("model_head.safetensors");
   EXPECT_REASON(Import(stray, "stray").status(), Reason::kAdapterInvalid, "model_head.safetensors");
+}
+
+// Without our file, as they come from PEFT and AdapterHub.
+TEST_F(AdaptersTest, PromptsAndBottlenecksOfAWriterAreForItsTask) {
+  const testing::TinyT5 shape;
+  router_.SetLabels({});
+  testing::WriteTinyT5(folder_.path() / "t5", shape);
+  testing::WriteTinyT5Prompt(folder_.path() / "prompt", shape);
+  testing::WriteTinyT5Bottleneck(folder_.path() / "block", shape);
+  testing::WriteTinyT5Bottleneck(folder_.path() / "headed", shape, {.output_layer_of = folder_.path() / "t5"});
+  for (const auto& [name, method] : std::vector<std::pair<std::string, v1::Method>>{
+           {"prompt", v1::METHOD_PROMPT_TUNING}, {"block", v1::METHOD_BOTTLENECK}, {"headed", v1::METHOD_BOTTLENECK}}) {
+    const Files files = ReadFolder(folder_.path() / name);
+    const auto adapter = Import(files, name);
+    ASSERT_TRUE(adapter.ok()) << name << adapter.status();
+    EXPECT_EQ(adapter->method(), method) << name;
+    EXPECT_EQ(adapter->task(), v1::TASK_SEQ2SEQ) << name;
+    EXPECT_EQ(adapter->labels_size(), 0) << name;
+    Files exported = Export(name);
+    EXPECT_EQ(exported.erase("tenon.json"), 1u);
+    EXPECT_EQ(exported, files) << name;
+    EXPECT_REASON(Import(files, "labelled", {"a", "b"}).status(), Reason::kFieldInvalid, "header.labels");
+  }
+  Files flexible = ReadFolder(folder_.path() / "headed");
+  flexible["head_config.json"] = R"({"config":{"head_type":"seq2seq_lm"},"num_labels":2})";
+  EXPECT_REASON(Import(flexible, "flexible").status(), Reason::kUnsupported, "config");
 }
 
 TEST_F(AdaptersTest, AHeadAdapterHasItsOwnFiles) {

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "common/formats/adapter_config.h"
+#include "common/formats/prompt_config.h"
 #include "tests/worker/engine/tensor_file.h"
 
 namespace tenon::testing {
@@ -108,7 +110,98 @@ json TokenizerJson() {
       {"model", {{"type", "Unigram"}, {"unk_id", 2}, {"vocab", pieces}, {"byte_fallback", false}}}};
 }
 
+void WriteText(const std::filesystem::path& file, const std::string& text) {
+  std::ofstream out(file, std::ios::binary);
+  out << text;
+  out.close();
+  ASSERT_TRUE(out) << file;
+}
+
+// Every sub-layer by its name, in both stacks.
+void ForSubLayers(const TinyT5& base,
+                  const std::function<void(const std::string& layer, const std::string& kind)>& visit) {
+  for (const std::string stack : {"encoder", "decoder"}) {
+    const bool crosses = stack == "decoder";
+    for (int64_t i = 0; i < base.layers; ++i) {
+      const std::string block = absl::StrCat(stack, ".block.", i, ".layer.");
+      visit(block + "0", "SelfAttention");
+      if (crosses) visit(block + "1", "EncDecAttention");
+      visit(absl::StrCat(block, crosses ? 2 : 1), "DenseReluDense");
+    }
+  }
+}
+
 }  // namespace
+
+void WriteTinyT5Lora(const std::filesystem::path& folder, const TinyT5& base, const TinyT5Adapter& adapter) {
+  std::filesystem::create_directories(folder);
+  formats::LoraConfig lora;
+  lora.r = adapter.r;
+  lora.alpha = 2.0 * static_cast<double>(adapter.r);
+  lora.target_modules = adapter.target_modules;
+  lora.task_type = "SEQ_2_SEQ_LM";
+  TensorFile file(adapter.seed);
+  ForSubLayers(base, [&](const std::string& layer, const std::string& kind) {
+    if (kind == "DenseReluDense") return;
+    for (const char* part : {"q", "k", "v", "o"}) {
+      const std::string name = absl::StrCat(layer, ".", kind, ".", part);
+      if (!formats::MatchLora(lora, name).has_value()) continue;
+      const int64_t heads = base.heads * base.d_kv, in = *part == 'o' ? heads : base.d_model;
+      file.Add("base_model.model." + name + ".lora_A.weight", {adapter.r, in}, 0, adapter.spread);
+      file.Add("base_model.model." + name + ".lora_B.weight", {*part == 'o' ? base.d_model : heads, adapter.r}, 0,
+               adapter.spread);
+    }
+  });
+  file.Write(folder / "adapter_model.safetensors");
+  WriteText(folder / "adapter_config.json", formats::WriteLoraConfig(lora));
+}
+
+void WriteTinyT5Prompt(const std::filesystem::path& folder, const TinyT5& base, const TinyT5Adapter& adapter) {
+  std::filesystem::create_directories(folder);
+  formats::PromptConfig prompt;
+  prompt.num_virtual_tokens = adapter.r;
+  prompt.num_transformer_submodules = adapter.submodules;
+  prompt.task_type = "SEQ_2_SEQ_LM";
+  prompt.token_dim = base.d_model;
+  prompt.num_layers = base.layers;
+  prompt.num_attention_heads = base.heads;
+  TensorFile file(adapter.seed);
+  file.Add("prompt_embeddings", {adapter.r * adapter.submodules, base.d_model}, 0, adapter.spread);
+  file.Write(folder / "adapter_model.safetensors");
+  WriteText(folder / "adapter_config.json", formats::WritePromptConfig(prompt));
+}
+
+void WriteTinyT5Bottleneck(const std::filesystem::path& folder, const TinyT5& base, const TinyT5Adapter& adapter) {
+  std::filesystem::create_directories(folder);
+  formats::BottleneckConfig config = formats::LayoutConfig(adapter.layout);
+  config.model_type = "t5";
+  config.model_class = "T5ForConditionalGeneration";
+  config.after_cross_attention = adapter.after_cross_attention;
+  config.reduction_factor = static_cast<double>(adapter.r);
+  config.hidden_size = base.d_model;
+  config.name = "tiny";
+  const int64_t width = formats::BottleneckWidth(config, base.d_model);
+  TensorFile file(adapter.seed);
+  ForSubLayers(base, [&](const std::string& layer, const std::string& kind) {
+    const bool has = kind == "SelfAttention"     ? config.after_attention
+                     : kind == "EncDecAttention" ? config.after_cross_attention
+                                                 : config.after_feed_forward;
+    if (!has) return;
+    file.AddLinear(layer + ".adapters.tiny.adapter_down.0", base.d_model, width, adapter.spread);
+    file.AddLinear(layer + ".adapters.tiny.adapter_up", width, base.d_model, adapter.spread);
+  });
+  file.Write(folder / "adapter.safetensors");
+  WriteText(folder / "adapter_config.json", formats::WriteBottleneckConfig(config));
+  if (adapter.output_layer_of.empty()) return;
+  const auto weights = formats::Safetensors::Open(adapter.output_layer_of / "model.safetensors", {});
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  const formats::TensorView* layer = (*weights)->Find(base.flan ? "lm_head.weight" : "shared.weight");
+  ASSERT_NE(layer, nullptr);
+  const absl::Status written =
+      formats::WriteSafetensors(folder / "model_head.safetensors", {{"lm_head.weight", *layer}}, {{"format", "pt"}});
+  ASSERT_TRUE(written.ok()) << written;
+  WriteText(folder / "head_config.json", formats::WriteHeadConfig(config, {"LABEL_0", "LABEL_1"}));
+}
 
 void WriteTinyT5(const std::filesystem::path& folder, const TinyT5& base) {
   std::filesystem::create_directories(folder);

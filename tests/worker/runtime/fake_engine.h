@@ -56,7 +56,7 @@ struct FakeEngine {
 inline constexpr int64_t kFakeLabels = 64;
 inline constexpr int64_t kFakeSlicesPerStep = 3;
 
-// A text that starts with this number has NaN in its result.
+// A text that starts with this number has NaN in its result, and a writer that reads it anywhere overflows.
 inline constexpr int32_t kFakeOverflow = 999;
 
 // First token id of a text that starts with the number `n`.

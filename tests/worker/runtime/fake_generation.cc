@@ -24,6 +24,11 @@ namespace {
 
 int64_t TokensOf(const GenerationPlan& plan, int64_t source) { return plan.max_lines() * (source + plan.max_length); }
 
+bool Overflows(const GenerationRequest& request) {
+  const int32_t token = testing::FakeToken(testing::kFakeOverflow);
+  return std::count(request.source.begin(), request.source.end(), token) > 0;
+}
+
 // What a line's reply is, as far as it ends by itself.
 std::vector<int32_t> Reply(const GenerationRequest& request) {
   std::vector<int32_t> reply;
@@ -131,20 +136,28 @@ absl::StatusOr<std::vector<GenerationEvent>> GenerationBatch::Step() {
   for (const auto& one : running_) lines.push_back(one->Line(decoder_->base));
   if (fake.on_step) RETURN_IF_ERROR(fake.on_step(lines));
   ++fake.steps;
-  return Collect();
+  std::vector<bool> lost;
+  for (const auto& one : running_) lost.push_back(Overflows(one->request));
+  return Collect(lost);
 }
 
-std::vector<GenerationEvent> GenerationBatch::Collect() {
+std::vector<GenerationEvent> GenerationBatch::Collect(const std::vector<bool>& lost) {
   std::vector<GenerationEvent> events;
-  for (const auto& one : running_) {
+  for (size_t i = 0; i < lost.size(); ++i) {
+    const auto& one = running_[i];
+    if (lost[i]) {
+      events.push_back({.id = one->request.id, .finished = true, .finite = false});
+      continue;
+    }
     const std::vector<std::vector<Choice>> choices = {{{one->NextToken(), -0.5f}}};
     one->search.Advance(choices);
     events.push_back({one->request.id, one->search.deltas(), one->search.done(), {}});
     if (events.back().finished) events.back().sequences = one->Take();
   }
   std::erase_if(running_, [&](const auto& one) {
-    if (one->search.done()) Release(*one);
-    return one->search.done();
+    const bool done = one->search.done() || Overflows(one->request);
+    if (done) Release(*one);
+    return done;
   });
   return events;
 }

@@ -77,6 +77,30 @@ TEST_F(GenerationTest, AdaptersMixInAStepAndEachRowHasItsOwn) {
   EXPECT_THAT(together, ElementsAre(-1, 1, 2, 3, 4, 5));
 }
 
+TEST_F(GenerationTest, ARowThatOverflowsFailsItsOwnCall) {
+  Gate gate;
+  FakeEngine::Get().on_step = [&](const std::vector<FakeLine>&) {
+    gate.Pass();
+    return absl::OkStatus();
+  };
+  StartWriter();
+  std::vector<Pending> calls(3);
+  Submit(Write("", {"1 on"}), calls[0]);
+  gate.WaitUntilReached();
+  Submit(Write("head-3", {"5 on", "6", absl::StrCat(tenon::testing::kFakeOverflow), "7"}), calls[1]);
+  Submit(Write("head-3", {"8 9"}), calls[2]);
+  while (runtime_->stats().queued_rows < 5) std::this_thread::yield();
+  gate.Open();
+  for (const int i : {1, 2}) calls[i].done.WaitForNotification();
+  EXPECT_EQ(GetReason(calls[1].reply.status()), Reason::kResultNotFinite) << calls[1].reply.status();
+  EXPECT_EQ(GetField(calls[1].reply.status()), "texts[2]");
+  ASSERT_TRUE(calls[2].reply.ok()) << calls[2].reply.status();
+  EXPECT_THAT(Texts(*calls[2].reply), ElementsAre("903 8 9"));
+  calls[0].done.WaitForNotification();
+  EXPECT_TRUE(calls[0].reply.ok()) << calls[0].reply.status();
+  EXPECT_EQ(runtime_->stats().queued_rows, 0);
+}
+
 TEST_F(GenerationTest, ARowWhoseAdapterIsNotHereHoldsUpNobody) {
   Gate load;
   FakeEngine::Get().on_load = [&](const std::string& name) {

@@ -7,6 +7,7 @@
 #include "worker/engine/adapter/read.h"
 #include "worker/engine/adapter/tensors.h"
 #include "worker/engine/model/encoder.h"
+#include "worker/engine/model/row_inference.h"
 #include "worker/engine/model/t5/model.h"
 #include "worker/engine/model/torch_util.h"
 
@@ -25,12 +26,16 @@ int64_t AdapterTensors::Bytes() const {
   int64_t bytes = 0;
   for (const auto& [name, pair] : pairs) bytes += TensorBytes(pair.a) + TensorBytes(pair.b);
   for (const auto& [name, module] : modules) bytes += ModuleBytes(module);
-  for (const auto& [name, block] : bottlenecks) bytes += ModuleBytes(block.down) + ModuleBytes(block.up);
-  return bytes + TensorBytes(prompt_embeddings);
+  for (const auto& [name, block] : bottlenecks) {
+    bytes += ModuleBytes(block.down) + ModuleBytes(block.up);
+    for (const auto* panels : {&block.down_panels, &block.up_panels}) bytes += *panels ? (*panels)->Bytes() : 0;
+  }
+  return bytes + TensorBytes(prompt_embeddings) + TensorBytes(unread_prompt);
 }
 
 int64_t AdapterTensors::Parameters() const {
-  int64_t parameters = prompt_embeddings.defined() ? prompt_embeddings.numel() : 0;
+  int64_t parameters = 0;
+  for (const at::Tensor* rows : {&prompt_embeddings, &unread_prompt}) parameters += rows->defined() ? rows->numel() : 0;
   for (const auto& [name, pair] : pairs) parameters += pair.a.numel() + pair.b.numel();
   for (const auto& [name, module] : modules) parameters += ModuleParameters(module);
   for (const auto& [name, block] : bottlenecks) {
@@ -48,7 +53,8 @@ absl::StatusOr<std::shared_ptr<const HostAdapter>> HostAdapter::Load(const std::
     AdapterTensors tensors;
     if (base.generates()) {
       ASSIGN_OR_RETURN(const auto model, base.t5(base.precision()));
-      ASSIGN_OR_RETURN(tensors, ReadAdapter(folder, {.generates = true,
+      ASSIGN_OR_RETURN(tensors, ReadAdapter(folder, {.writer = &model->config(),
+                                                     .output_layer = model->output_layer(),
                                                      .hidden_size = model->config().d_model,
                                                      .base_digest = base.digest(),
                                                      .linear_layers = model->linear_layers()}));
@@ -86,6 +92,10 @@ absl::StatusOr<at::ScalarType> StatesType(const Base& base) {
   return encoder->inference_dtype();
 }
 
+std::shared_ptr<const PanelWeight> InPanels(const at::Tensor& weight, const at::Tensor& bias) {
+  return std::make_shared<const PanelWeight>(PackPanels(weight, bias, PanelFormat::kFp32));
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::shared_ptr<const HostAdapter> host,
@@ -108,12 +118,20 @@ absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::s
       if (module.bias.defined()) module.bias = module.bias.to(device, kept);
     }
     for (auto& [name, block] : tensors->bottlenecks) {
-      block.down = {block.down.weight.to(device, type), block.down.bias.to(device, type)};
-      block.up = {(block.up.weight * block.scale).to(device, type), (block.up.bias * block.scale).to(device, type)};
+      const at::Tensor weight = block.up.weight * block.scale, bias = block.up.bias * block.scale;
       block.scale = 1;
+      if (device.is_cpu() && type == at::kFloat && PanelWeight::Supported()) {
+        block.down_panels = InPanels(block.down.weight, block.down.bias);
+        block.up_panels = InPanels(weight, bias);
+        block.down = block.up = {};
+        continue;
+      }
+      block.down = {block.down.weight.to(device, type), block.down.bias.to(device, type)};
+      block.up = {weight.to(device, type), bias.to(device, type)};
     }
     at::Tensor& prompt = tensors->prompt_embeddings;
     if (prompt.defined()) prompt = prompt.to(device, type).contiguous();
+    tensors->unread_prompt = at::Tensor();
     auto placed = std::shared_ptr<DeviceAdapter>(new DeviceAdapter());
     placed->host_ = std::move(host);
     placed->tensors_ = std::move(tensors);

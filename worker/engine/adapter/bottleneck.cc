@@ -8,6 +8,8 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/tanh.h>
 
+#include "worker/engine/model/row_inference.h"
+
 namespace tenon::engine {
 namespace {
 
@@ -39,11 +41,30 @@ at::Tensor Read(const formats::BottleneckConfig& config, const at::Tensor& h, co
                         norm.eps);
 }
 
+// What our own product does behind itself; nothing for the others.
+Activation Fused(const std::string& name) {
+  const auto kind = formats::ParseNonLinearity(name);
+  if (kind.ok() && *kind == formats::NonLinearity::kRelu) return Activation::kRelu;
+  if (kind.ok() && *kind == formats::NonLinearity::kGelu) return Activation::kGelu;
+  if (kind.ok() && *kind == formats::NonLinearity::kGeluTanh) return Activation::kGeluTanh;
+  return Activation::kNone;
+}
+
+// A line's result depends on that line alone.
+at::Tensor RunPanels(const Bottleneck& block, const std::string& non_linearity, const at::Tensor& x) {
+  const PanelWeight &down = *block.down_panels, &up = *block.up_panels;
+  const Activation fused = Fused(non_linearity);
+  const at::Tensor low = PanelLinear(x, down, fused, 0, down.panels());
+  return PanelLinear(fused == Activation::kNone ? Bend(low, non_linearity) : low, up, Activation::kNone, 0,
+                     up.panels());
+}
+
 }  // namespace
 
 at::Tensor RunBottleneck(const Bottleneck& block, const formats::BottleneckConfig& config, const at::Tensor& h,
                          const at::Tensor& residual, const FrozenNorm& norm) {
   const at::Tensor x = Read(config, h, residual, norm);
+  if (block.down_panels != nullptr) return RunPanels(block, config.non_linearity, x);
   const at::Tensor down = at::linear(x, block.down.weight, block.down.bias);
   const at::Tensor up = at::linear(Bend(down, config.non_linearity), block.up.weight, block.up.bias);
   return block.scale == 1 ? up : up * block.scale;

@@ -79,7 +79,7 @@ absl::Status TakePairs(AdapterFile& file, const std::string& prefix, const Adapt
     const std::string key = prefix + module;
     const std::string hf_name(absl::StripPrefix(key, kPeftRoot));
     if (file.Has(key + ".weight") || formats::SavesModule(adapter.lora, hf_name)) {
-      ASSIGN_OR_RETURN(adapter.modules[module], file.TakeModule(key, shape.first, shape.second, !site.generates));
+      ASSIGN_OR_RETURN(adapter.modules[module], file.TakeModule(key, shape.first, shape.second, !site.generates()));
       continue;
     }
     // PEFT's `all-linear` leaves the output layer out.
@@ -99,7 +99,7 @@ formats::TenonConfig DefaultConfig(const std::string& method, const AdapterTenso
   formats::TenonConfig config;
   const auto head = adapter.modules.find(kClassifier);
   const bool classifies = head != adapter.modules.end();
-  config.task = site.generates ? "seq2seq" : classifies ? "sequence_classification" : "feature_extraction";
+  config.task = site.generates() ? "seq2seq" : classifies ? "sequence_classification" : "feature_extraction";
   config.method = method;
   config.base_digest = site.base_digest;
   config.pooling = site.sentence.pooling;
@@ -127,11 +127,7 @@ absl::StatusOr<AdapterTensors> ReadLora(AdapterFile& file, const formats::LoraCo
 // The adapter in the folder's own format, and the method that its config is of; `labels` where a format has them.
 absl::StatusOr<AdapterTensors> ReadForeign(const std::filesystem::path& folder, const AdapterSite& site,
                                            std::string* method, std::vector<std::string>* labels) {
-  const auto refuse = [&](const char* of) {
-    return TenonError(Reason::kUnsupported, absl::StrCat("method ", of, " on a base that writes texts"), "method");
-  };
   if (IsAdapterHub(folder)) {
-    if (site.generates) return refuse("bottleneck");
     *method = "bottleneck";
     return ReadBottleneck(folder, site, labels);
   }
@@ -141,7 +137,6 @@ absl::StatusOr<AdapterTensors> ReadForeign(const std::filesystem::path& folder, 
   *method = formats::PeftMethod(peft);
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kPeftWeightsFile));
   const auto* prompt = std::get_if<formats::PromptConfig>(&peft);
-  if (prompt != nullptr && site.generates) return refuse("prompt_tuning");
   ASSIGN_OR_RETURN(AdapterTensors adapter, prompt != nullptr
                                                ? ReadPrompt(file, *prompt, site)
                                                : ReadLora(file, std::get<formats::LoraConfig>(peft), site));
@@ -176,7 +171,7 @@ absl::StatusOr<AdapterTensors> ReadInserted(const std::filesystem::path& folder,
 
 absl::StatusOr<AdapterTensors> ReadAdapter(const std::filesystem::path& folder, const AdapterSite& site) {
   ASSIGN_OR_RETURN(std::optional<formats::TenonConfig> config, ReadTenonConfig(folder, site));
-  if (config && (config->task == "seq2seq") != site.generates) {
+  if (config && (config->task == "seq2seq") != site.generates()) {
     return InvalidAdapter(absl::StrCat("the adapter is for task ", config->task, ", which the base does not do"),
                           "task");
   }

@@ -9,20 +9,25 @@
 #include "absl/status/statusor.h"
 #include "common/formats/adapter_config.h"
 #include "common/formats/model_config.h"
+#include "common/formats/t5_config.h"
 #include "worker/engine/adapter/tensors.h"
 
 namespace tenon::engine {
 
 // What an adapter must fit.
 struct AdapterSite {
-  // A base that writes texts: its adapters are of task `seq2seq` and have no head.
-  bool generates = false;
   const formats::BertConfig* encoder = nullptr;  // of a base that only encodes
-  int64_t hidden_size = 0;                       // what a classification head reads
-  formats::SentenceConfig sentence;              // defaults of adapters without a tenon.json
+  // Of one that writes texts: its adapters are of task `seq2seq` and have no head. Its output layer is [vocab, d_model]
+  // of any type, on any device.
+  const formats::T5Config* writer = nullptr;
+  at::Tensor output_layer;
+  int64_t hidden_size = 0;           // of the states that adapters meet
+  formats::SentenceConfig sentence;  // defaults of adapters without a tenon.json
   const std::string& base_digest;
   // Name without task prefix -> [out, in]. A base that writes has no biases.
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers;
+
+  bool generates() const { return writer != nullptr; }
 };
 
 // Tensors in fp32 in host memory. The folder's tenon.json, or its lack, decides: method `head` reads head.safetensors,

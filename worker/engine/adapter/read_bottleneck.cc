@@ -1,5 +1,9 @@
 #include "worker/engine/adapter/read_bottleneck.h"
 
+#include <ATen/ops/equal.h>
+
+#include <utility>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/formats/files.h"
@@ -11,7 +15,8 @@ namespace tenon::engine {
 namespace {
 
 constexpr int64_t kMaxConfigBytes = 4 << 20;
-constexpr char kTask[] = "bert.";  // before the encoder's names in a model with a head
+// Before the network's names in a model with a head of its own.
+constexpr char kBertTask[] = "bert.", kT5Task[] = "transformer.";
 
 bool Exists(const std::filesystem::path& file) {
   std::error_code error;
@@ -34,29 +39,36 @@ absl::StatusOr<Bottleneck> TakeBlock(AdapterFile& file, const std::string& key, 
 absl::Status ReadHead(const std::filesystem::path& folder, const AdapterSite& site, std::vector<std::string>* labels,
                       AdapterTensors& adapter) {
   ASSIGN_OR_RETURN(const std::string text, ReadText(folder / kHubHeadConfigFile));
-  ASSIGN_OR_RETURN(*labels, formats::ParseHeadConfig(text));
+  ASSIGN_OR_RETURN(std::vector<std::string> named, formats::ParseHeadConfig(text));
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kHubHeadFile));
-  const auto count = static_cast<int64_t>(labels->size());
-  ASSIGN_OR_RETURN(adapter.modules["classifier"], file.TakeModule("classifier", count, site.encoder->hidden_size));
+  if (site.generates()) {
+    const at::Tensor& own = site.output_layer;
+    ASSIGN_OR_RETURN(at::Tensor layer, file.Take("lm_head.weight", {own.size(0), own.size(1)}));
+    const bool same = at::equal(layer.to(own.scalar_type()), own.to(at::kCPU));
+    if (!same) adapter.modules["lm_head"].weight = std::move(layer);
+    return file.CheckAllTaken();
+  }
+  const auto count = static_cast<int64_t>(named.size());
+  ASSIGN_OR_RETURN(adapter.modules["classifier"], file.TakeModule("classifier", count, site.hidden_size));
+  *labels = std::move(named);
   return file.CheckAllTaken();
 }
 
-}  // namespace
-
-std::string BottleneckPrefix(const std::string& module, const std::string& name) {
-  // The block belongs to the module around the product that it stands behind.
-  return absl::StrCat(module.substr(0, module.rfind('.')), ".adapters.", name);
-}
-
-std::vector<std::string> BottleneckModules(const formats::BottleneckConfig& config, int64_t layers) {
-  std::vector<std::string> modules;
-  for (int64_t i = 0; i < layers; ++i) {
-    const std::string layer = absl::StrCat("encoder.layer.", i, ".");
-    if (config.after_attention) modules.push_back(layer + "attention.output.dense");
-    if (config.after_feed_forward) modules.push_back(layer + "output.dense");
+// The sizes that the config says, and the kind of model.
+absl::Status CheckBase(const formats::BottleneckConfig& config, const AdapterSite& site) {
+  const std::string type = site.generates() ? "t5" : "bert";
+  if (config.model_type != type) {
+    return InvalidAdapter(
+        absl::StrCat("adapter_config.json: model_type is ", config.model_type, ", the base is of ", type),
+        "model_type");
   }
-  return modules;
+  if (config.hidden_size == 0 || config.hidden_size == site.hidden_size) return absl::OkStatus();
+  return InvalidAdapter(
+      absl::StrCat("adapter_config.json: hidden_size is ", config.hidden_size, ", the base has ", site.hidden_size),
+      "hidden_size");
 }
+
+}  // namespace
 
 bool IsAdapterHub(const std::filesystem::path& folder) {
   return Exists(folder / kHubWeightsFile) || Exists(folder / kHubPickle);
@@ -75,17 +87,15 @@ absl::StatusOr<AdapterTensors> ReadBottleneck(const std::filesystem::path& folde
   AdapterTensors adapter;
   ASSIGN_OR_RETURN(adapter.bottleneck, formats::ParseBottleneckConfig(text));
   const formats::BottleneckConfig& config = adapter.bottleneck;
-  const int64_t hidden = site.encoder->hidden_size;
-  if (config.hidden_size != 0 && config.hidden_size != hidden) {
-    return InvalidAdapter(
-        absl::StrCat("adapter_config.json: hidden_size is ", config.hidden_size, ", the base has ", hidden),
-        "hidden_size");
-  }
+  RETURN_IF_ERROR(CheckBase(config, site));
+  const int64_t hidden = site.hidden_size;
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kHubWeightsFile));
-  const bool with_task = !file.tensors().empty() && absl::StartsWith(file.tensors().begin()->first, kTask);
+  const std::string task = site.generates() ? kT5Task : kBertTask;
+  const bool with_task = !file.tensors().empty() && absl::StartsWith(file.tensors().begin()->first, task);
   const int64_t width = formats::BottleneckWidth(config, hidden);
-  for (const std::string& module : BottleneckModules(config, site.encoder->num_hidden_layers)) {
-    const std::string key = (with_task ? kTask : "") + BottleneckPrefix(module, config.name);
+  for (const std::string& module : site.generates() ? BottleneckModules(config, *site.writer)
+                                                    : BottleneckModules(config, site.encoder->num_hidden_layers)) {
+    const std::string key = (with_task ? task : "") + BottleneckPrefix(module, config.name);
     ASSIGN_OR_RETURN(adapter.bottlenecks[module], TakeBlock(file, key, width, hidden, config.scaling));
   }
   RETURN_IF_ERROR(file.CheckAllTaken());

@@ -15,24 +15,39 @@ absl::Status CheckSize(const char* key, int64_t value, int64_t base) {
   return InvalidAdapter(absl::StrCat("adapter_config.json: ", key, " is ", value, ", the base has ", base), key);
 }
 
+// The base's shape, as far as the file says it.
+absl::Status CheckShape(const formats::PromptConfig& config, const AdapterSite& site) {
+  const formats::T5Config* writer = site.writer;
+  RETURN_IF_ERROR(CheckSize("token_dim", config.token_dim, site.hidden_size));
+  RETURN_IF_ERROR(CheckSize("num_layers", config.num_layers,
+                            writer != nullptr ? writer->num_layers : site.encoder->num_hidden_layers));
+  return CheckSize("num_attention_heads", config.num_attention_heads,
+                   writer != nullptr ? writer->num_heads : site.encoder->num_attention_heads);
+}
+
 }  // namespace
 
 absl::StatusOr<AdapterTensors> ReadPrompt(AdapterFile& file, const formats::PromptConfig& config,
                                           const AdapterSite& site) {
-  RETURN_IF_ERROR(CheckSize("token_dim", config.token_dim, site.encoder->hidden_size));
-  RETURN_IF_ERROR(CheckSize("num_layers", config.num_layers, site.encoder->num_hidden_layers));
-  RETURN_IF_ERROR(CheckSize("num_attention_heads", config.num_attention_heads, site.encoder->num_attention_heads));
-  if (config.num_virtual_tokens > site.encoder->max_position_embeddings - kLeastText) {
+  if ((config.task_type == "SEQ_2_SEQ_LM") != site.generates()) {
+    return InvalidAdapter(
+        absl::StrCat("adapter_config.json: task_type is ", config.task_type, ", which the base does not do"),
+        "task_type");
+  }
+  RETURN_IF_ERROR(CheckShape(config, site));
+  if (!site.generates() && config.num_virtual_tokens > site.encoder->max_position_embeddings - kLeastText) {
     return InvalidAdapter(absl::StrCat("num_virtual_tokens is ", config.num_virtual_tokens, "; of the base's ",
                                        site.encoder->max_position_embeddings, " positions a text needs ", kLeastText),
                           "num_virtual_tokens");
   }
   AdapterTensors adapter;
   adapter.prompt = config;
-  ASSIGN_OR_RETURN(adapter.prompt_embeddings,
-                   file.Take(kPromptTensor, {config.num_virtual_tokens, site.encoder->hidden_size}));
+  const int64_t count = config.num_virtual_tokens, rows = formats::PromptRows(config);
+  ASSIGN_OR_RETURN(const at::Tensor read, file.Take(kPromptTensor, {rows, site.hidden_size}));
+  adapter.prompt_embeddings = read.narrow(0, 0, count);
+  if (rows > count) adapter.unread_prompt = read.narrow(0, count, rows - count);
   if (config.task_type == "SEQ_CLS") {
-    ASSIGN_OR_RETURN(adapter.modules["classifier"], file.TakeModule(kPromptClassifier, -1, site.encoder->hidden_size));
+    ASSIGN_OR_RETURN(adapter.modules["classifier"], file.TakeModule(kPromptClassifier, -1, site.hidden_size));
   }
   return adapter;
 }

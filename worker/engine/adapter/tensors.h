@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "common/formats/adapter_config.h"
 #include "common/formats/bottleneck_config.h"
 #include "common/formats/prompt_config.h"
+#include "worker/engine/model/panel_gemm.h"
 
 namespace tenon::engine {
 
@@ -32,6 +34,9 @@ struct Bottleneck {
   SavedModule down;  // [width, hidden], [width]
   SavedModule up;    // [hidden, width], [hidden]
   double scale = 1;
+  // Both in panels, for our own kernels, in device memory where inference takes them; `down` and `up` are then
+  // undefined.
+  std::shared_ptr<const PanelWeight> down_panels, up_panels;
 };
 
 // What an adapter may hold; a method fills its own part, and any of them may bring a head.
@@ -44,15 +49,20 @@ struct AdapterTensors {
   std::map<std::string, LoraPair> pairs;
   // `classifier`, `pooler.dense`, ...
   std::map<std::string, SavedModule> modules;
-  // Keys are the modules behind which they stand: `encoder.layer.0.output.dense`.
+  // Keys are the modules behind which they stand: see BottleneckModules.
   std::map<std::string, Bottleneck> bottlenecks;
   // Embeddings of virtual tokens (Lester et al., 2021): [virtual tokens, hidden], fp32; undefined when there are none.
   // As PEFT 0.21 runs a BERT with them: they stand in front of a row's first token, take part in attention like any
   // token, have positions from 0 (the text's go on behind them) and token type 0, and replace word embeddings, so that
   // the embeddings' norm is behind them. A row's first token is then a virtual one: BertPooler, and the classifier on
   // it, read that one and not [CLS]; vectors are pooled over virtual tokens and text alike, as sentence-transformers
-  // does.
+  // does. A T5 has no table of positions: virtual tokens stand in front of its encoder's input, where distances count
+  // them as any token and the decoder reads their states with the text's; nothing stands before what the decoder
+  // writes.
   at::Tensor prompt_embeddings;
+  // What a file for an encoder-decoder has behind the prompt, [rows, hidden]: no model reads it. Undefined where there
+  // is none, and in device memory.
+  at::Tensor unread_prompt;
 
   int64_t virtual_tokens() const { return prompt_embeddings.defined() ? prompt_embeddings.size(0) : 0; }
   int64_t Bytes() const;

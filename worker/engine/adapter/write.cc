@@ -1,5 +1,7 @@
 #include "worker/engine/adapter/write.h"
 
+#include <ATen/ops/cat.h>
+
 #include <utility>
 #include <vector>
 
@@ -57,7 +59,11 @@ absl::Status WriteLora(const std::filesystem::path& folder, const AdapterTensors
 
 absl::Status WritePrompt(const std::filesystem::path& folder, const AdapterTensors& adapter) {
   TensorList tensors;
-  tensors.Add(kPromptTensor, adapter.prompt_embeddings);
+  at::Tensor rows = adapter.prompt_embeddings;
+  if (adapter.unread_prompt.defined()) {
+    rows = at::cat({rows.detach().to(at::Device(at::kCPU), at::kFloat), adapter.unread_prompt});
+  }
+  tensors.Add(kPromptTensor, rows);
   if (const auto head = adapter.modules.find("classifier"); head != adapter.modules.end()) {
     tensors.Add(std::string(kPromptClassifier) + ".weight", head->second.weight);
     tensors.Add(std::string(kPromptClassifier) + ".bias", head->second.bias);
@@ -67,10 +73,15 @@ absl::Status WritePrompt(const std::filesystem::path& folder, const AdapterTenso
 }
 
 absl::Status WriteBottleneck(const std::filesystem::path& folder, const AdapterTensors& adapter) {
-  const auto head = adapter.modules.find("classifier");
-  const bool classifies = head != adapter.modules.end();
+  // A T5's head is its output layer.
+  const bool writes = adapter.bottleneck.model_type == "t5";
+  const std::string head_name = writes ? "lm_head" : "classifier";
+  const auto head = adapter.modules.find(head_name);
+  const bool has_head = head != adapter.modules.end(), classifies = has_head && !writes;
   formats::BottleneckConfig config = adapter.bottleneck;
-  config.model_class = classifies ? "BertForSequenceClassification" : "BertModel";
+  config.model_class = writes       ? "T5ForConditionalGeneration"
+                       : classifies ? "BertForSequenceClassification"
+                                    : "BertModel";
   TensorList tensors;
   for (const auto& [module, block] : adapter.bottlenecks) {
     const std::string key = (classifies ? "bert." : "") + BottleneckPrefix(module, config.name);
@@ -81,12 +92,15 @@ absl::Status WriteBottleneck(const std::filesystem::path& folder, const AdapterT
   }
   RETURN_IF_ERROR(tensors.Write(folder / kHubWeightsFile));
   RETURN_IF_ERROR(WriteText(folder / kPeftConfigFile, formats::WriteBottleneckConfig(config)));
-  if (!classifies) return absl::OkStatus();
+  if (!has_head) return absl::OkStatus();
   TensorList head_tensors;
-  head_tensors.Add("classifier.weight", head->second.weight);
-  head_tensors.Add("classifier.bias", head->second.bias);
+  head_tensors.Add(head_name + ".weight", head->second.weight);
+  head_tensors.Add(head_name + ".bias", head->second.bias);
   RETURN_IF_ERROR(head_tensors.Write(folder / kHubHeadFile));
-  return WriteText(folder / kHubHeadConfigFile, formats::WriteHeadConfig(config, adapter.config.labels));
+  // transformers gives a model without labels of its own these two.
+  const std::vector<std::string> labels =
+      writes ? std::vector<std::string>{"LABEL_0", "LABEL_1"} : adapter.config.labels;
+  return WriteText(folder / kHubHeadConfigFile, formats::WriteHeadConfig(config, labels));
 }
 
 absl::Status WriteHead(const std::filesystem::path& folder, const AdapterTensors& adapter) {

@@ -3,9 +3,9 @@
 
 #include <filesystem>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
+#include "worker/engine/adapter/shapes.h"
 #include "worker/engine/adapter/tensors.h"
 
 namespace tenon::engine {
@@ -26,12 +26,6 @@ inline constexpr char kHubHeadFile[] = "model_head.safetensors";
 inline constexpr char kHubHeadConfigFile[] = "head_config.json";
 inline constexpr char kHubPickle[] = "pytorch_adapter.bin";
 inline constexpr char kHubHeadPickle[] = "pytorch_model_head.bin";
-
-// Names of a block's tensors without task prefix: `encoder.layer.0.output.adapters.NAME` for the block behind
-// `encoder.layer.0.output.dense`.
-std::string BottleneckPrefix(const std::string& module, const std::string& name);
-// Modules behind which the config has blocks, in every layer.
-std::vector<std::string> BottleneckModules(const formats::BottleneckConfig& config, int64_t layers);
 
 // What stands before a module's name in a PEFT file: `base_model.model.bert.` for SEQ_CLS, whose model wraps the
 // encoder, else `base_model.model.`. The classifier is `base_model.model.classifier` in any case.

@@ -16,7 +16,7 @@ namespace tenon::engine {
 // What a line is written from, and with whose weights. Both must outlive the line and its copies.
 struct DecoderSource {
   const std::vector<int32_t>* ids = nullptr;  // the encoder's input, with special tokens; not empty
-  const DeviceAdapter* adapter = nullptr;     // nullptr: the base alone
+  const DeviceAdapter* adapter = nullptr;     // nullptr: the base alone; its virtual tokens stand before `ids`
 };
 
 // A batch of lines, each one sequence being written; lines of different ages live side by side. What a line gives does

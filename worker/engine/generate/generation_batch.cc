@@ -3,6 +3,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -20,6 +21,17 @@ namespace {
 // An upper bound of what the decoder keeps for a request.
 int64_t TokensOf(const GenerationPlan& plan, int64_t source_tokens) {
   return plan.max_lines() * (source_tokens + plan.max_length);
+}
+
+// Which rows' numbers are not finite. Those become 0, so that no search trips over them.
+std::vector<bool> TakeLost(at::Tensor& logits) {
+  const at::Tensor sums = logits.sum(-1).to(at::kCPU);
+  std::vector<bool> lost;
+  for (int64_t row = 0; row < sums.size(0); ++row) {
+    lost.push_back(!std::isfinite(sums.const_data_ptr<float>()[row]));
+    if (lost.back()) logits.select(0, row).zero_();
+  }
+  return lost;
 }
 
 BeamSearch::StopCheck StopsOf(const GenerationRequest& request) {
@@ -43,7 +55,7 @@ struct GenerationBatch::Running {
   Search& search() { return beams != nullptr ? static_cast<Search&>(*beams) : *lines; }
   // Whether texts are made token by token; else once, at the end.
   bool reads_along() const { return beams == nullptr && (request.stream || !request.plan.stop_strings.empty()); }
-  int64_t tokens() const { return TokensOf(request.plan, static_cast<int64_t>(request.source.size())); }
+  int64_t tokens() const { return TokensOf(request.plan, SourceTokens(request)); }
 
   std::vector<GeneratedSequence> Take() {
     std::vector<GeneratedSequence> sequences = search().Take();
@@ -78,7 +90,7 @@ bool GenerationBatch::CanJoin(const GenerationPlan& plan, int64_t source_tokens,
   int64_t tokens = reserved_tokens_ + TokensOf(plan, source_tokens);
   for (const GenerationRequest& other : with) {
     lines += other.plan.max_lines();
-    tokens += TokensOf(other.plan, static_cast<int64_t>(other.source.size()));
+    tokens += TokensOf(other.plan, SourceTokens(other));
   }
   return lines <= options_.max_lines && tokens <= options_.max_tokens;
 }
@@ -118,7 +130,7 @@ absl::Status GenerationBatch::Join(std::vector<GenerationRequest> requests) {
   for (const GenerationRequest& request : requests) {
     RETURN_IF_ERROR(CheckRequest(request));
     lines += request.plan.max_lines();
-    tokens += TokensOf(request.plan, static_cast<int64_t>(request.source.size()));
+    tokens += TokensOf(request.plan, SourceTokens(request));
   }
   if (lines > options_.max_lines || tokens > options_.max_tokens) {
     return TenonError(Reason::kOutOfMemory,
@@ -175,26 +187,41 @@ absl::StatusOr<std::vector<GenerationEvent>> GenerationBatch::Step() {
   }
   return Guarded([&]() -> absl::StatusOr<std::vector<GenerationEvent>> {
     const c10::InferenceMode inference;
-    ChooseTokens(decoder_->Step(tokens), searches);
-    std::vector<int64_t> parents;
+    at::Tensor logits = decoder_->Step(tokens);
+    const std::vector<bool> lost_rows = TakeLost(logits);
+    std::vector<bool> lost;  // requests: one line that overflows takes its sisters with it
     for (const SearchRows& one : searches) {
+      const auto first = lost_rows.begin() + one.first_row;
+      lost.push_back(std::find(first, first + one.search().lines(), true) != first + one.search().lines());
+    }
+    ChooseTokens(std::move(logits), searches);
+    std::vector<int64_t> parents;
+    for (size_t i = 0; i < searches.size(); ++i) {
+      const SearchRows& one = searches[i];
       for (const int64_t parent : one.search().parents()) {
-        if (!one.search().done()) parents.push_back(one.first_row + parent);
+        if (!lost[i] && !one.search().done()) parents.push_back(one.first_row + parent);
       }
     }
     std::vector<int64_t> same(tokens.size());
     std::iota(same.begin(), same.end(), 0);
     if (parents != same) decoder_->Select(parents);
-    return Collect();
+    return Collect(lost);
   });
 }
 
-std::vector<GenerationEvent> GenerationBatch::Collect() {
+std::vector<GenerationEvent> GenerationBatch::Collect(const std::vector<bool>& lost) {
   std::vector<GenerationEvent> events;
   std::vector<std::unique_ptr<Running>> going_on;
-  for (std::unique_ptr<Running>& one : running_) {
+  for (size_t i = 0; i < running_.size(); ++i) {
+    std::unique_ptr<Running>& one = running_[i];
     GenerationEvent& event = events.emplace_back();
     event.id = one->request.id;
+    if (lost[i]) {
+      event.finished = true;
+      event.finite = false;
+      Release(*one);
+      continue;
+    }
     if (one->lines != nullptr) event.deltas = one->lines->deltas();
     event.finished = one->search().done();
     if (event.finished) {

@@ -34,7 +34,14 @@ struct GenerationEvent {
   std::vector<SequenceDelta> deltas;         // greedy search and sampling: what the step added; empty for beams
   bool finished = false;                     // the request has left the batch
   std::vector<GeneratedSequence> sequences;  // once finished: num_return_sequences, best first for beams
+  bool finite = true;                        // else it is finished without sequences: the model's numbers overflowed
 };
+
+// Tokens that a request's decoder reads: the source's, and its adapter's virtual ones.
+inline int64_t SourceTokens(const GenerationRequest& request) {
+  const int64_t virtual_tokens = request.adapter == nullptr ? 0 : request.adapter->host().virtual_tokens();
+  return static_cast<int64_t>(request.source.size()) + virtual_tokens;
+}
 
 // Not thread-safe. A request's tokens do not depend on what else is in the batch, as far as the decoder's logits do
 // not. After an error of Step() or Cancel() the lines' state is unknown: the batch must be thrown away.
@@ -50,7 +57,8 @@ class GenerationBatch {
   static absl::StatusOr<std::unique_ptr<GenerationBatch>> Open(const Base& base, const Options& options);
   ~GenerationBatch();
 
-  // Whether a request fits beside those that are there, and those that are to join with it, at its longest.
+  // Whether a request fits beside those that are there, and those that are to join with it, at its longest; here and
+  // below `source_tokens` are SourceTokens().
   bool CanJoin(const GenerationPlan& plan, int64_t source_tokens, absl::Span<const GenerationRequest> with = {}) const;
   // FIELD_INVALID when it would not fit an empty batch.
   absl::Status CheckFits(const GenerationPlan& plan, int64_t source_tokens) const;
@@ -73,8 +81,8 @@ class GenerationBatch {
   struct Running;
 
   absl::Status CheckRequest(const GenerationRequest& request) const;
-  // What the step did; takes the finished out, and lets the others' lines continue those that they chose.
-  std::vector<GenerationEvent> Collect();
+  // What the step did; takes the finished out, and those that are `lost`, in the order of running_.
+  std::vector<GenerationEvent> Collect(const std::vector<bool>& lost);
   void Release(const Running& running);
 
   const std::unique_ptr<Decoder> decoder_;

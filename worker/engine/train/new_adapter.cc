@@ -15,7 +15,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
-#include "worker/engine/adapter/write.h"
 #include "worker/engine/train/random.h"
 
 namespace tenon::engine {
@@ -147,7 +146,8 @@ AdapterTensors NewBottleneck(const TrainingSite& site, const formats::Bottleneck
   AdapterTensors adapter;
   adapter.bottleneck = config;
   adapter.bottleneck.hidden_size = hidden;
-  for (const std::string& module : BottleneckModules(config, site.layers)) {
+  adapter.bottleneck.model_type = site.model_type;
+  for (const std::string& module : site.bottleneck_modules(config)) {
     Bottleneck& block = adapter.bottlenecks[module];
     block.down = {config.parallel ? init.Uniform(width, hidden) : init.Normal(width, hidden, kDeviation),
                   init.Zeros({width})};

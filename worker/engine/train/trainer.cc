@@ -140,9 +140,8 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeClassifierLoop(std::shared_ptr<co
 
 absl::StatusOr<std::unique_ptr<TrainLoop>> MakeSeq2SeqLoop(const Base& base, const TrainOptions& options,
                                                            const TrainData& data, const AdapterTensors* initial) {
-  if (options.method != Method::kLora) {
-    return TenonError(Reason::kUnsupported,
-                      absl::StrCat("method ", MethodName(options.method), " on a base that writes texts"), "method");
+  if (options.method == Method::kHead) {
+    return TenonError(Reason::kUnsupported, "method head on a base that writes texts", "method");
   }
   // Positions are relative: nothing limits them.
   const int64_t max_tokens = options.max_input_tokens > 0 ? options.max_input_tokens : base.default_max_tokens();

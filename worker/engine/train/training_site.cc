@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "worker/engine/adapter/shapes.h"
 
 namespace tenon::engine {
 
@@ -23,6 +24,8 @@ TrainingSite::TrainingSite(const Encoder& encoder)
         return SavedModule{std::move(weight), std::move(bias)};
       }),
       copy_words([&encoder](const std::vector<int64_t>& ids) { return encoder.CopyWords(ids); }),
+      bottleneck_modules([layers = layers](const auto& config) { return BottleneckModules(config, layers); }),
+      model_type("bert"),
       segments(encoder.config().num_hidden_layers),
       stacks({{"encoder.layer.", 0}}) {}
 
@@ -38,6 +41,8 @@ TrainingSite::TrainingSite(const T5Model& model)
         return SavedModule{model.CopyLinear(module), at::Tensor()};
       }),
       copy_words([&model](const std::vector<int64_t>& ids) { return model.CopyWords(ids); }),
+      bottleneck_modules([&model](const auto& config) { return BottleneckModules(config, model.config()); }),
+      model_type("t5"),
       segments(model.config().num_layers + model.config().num_decoder_layers),
       stacks({{"encoder.block.", 0}, {"decoder.block.", model.config().num_layers}}) {}
 

@@ -36,6 +36,10 @@ struct TrainingSite {
   std::function<SavedModule(const std::string& module)> copy_linear;
   std::function<at::Tensor(const std::vector<int64_t>& ids)> copy_words;
 
+  // Modules behind which a config has blocks, and AdapterHub's name of the kind of model that they are in.
+  std::function<std::vector<std::string>(const formats::BottleneckConfig& config)> bottleneck_modules;
+  std::string model_type;
+
   // Segments of the network (train/segments.h) but its loss, and the one that reads a module: the first for what stands
   // before the layers (kEmbeddings), the loss for what stands behind them.
   int64_t segments = 0;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <map>
 
 #include "common/formats/status.h"
@@ -131,6 +132,49 @@ TEST_F(GenerationBatchTest, JoinsAndLeavesChangeNobodysTokens) {
   EXPECT_EQ(counts_.joined, static_cast<int64_t>(kRequests));  // a source is read once, whatever the beams
   EXPECT_EQ(batch.reserved_lines(), 0);
   EXPECT_EQ(batch.reserved_tokens(), 0);
+}
+
+TEST_F(GenerationBatchTest, ARequestThatOverflowsLeavesAndTheOthersGoOn) {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    ToyModel model = ToyModel::Seeded(kVocab, 3, 1, 1.5f);
+    model.place[4][7] = bad;  // of every line's fourth token
+    GenerationBatch batch(std::make_unique<ToyDecoder>(model), {});
+    for (uint64_t id = 0; id < 9; ++id) ASSERT_TRUE(batch.Join({Mixed(id)}).ok());
+    int64_t lost = 0;
+    while (batch.requests() > 0) {
+      const auto events = batch.Step();
+      ASSERT_TRUE(events.ok()) << events.status();
+      for (const GenerationEvent& event : *events) {
+        if (event.finite) continue;
+        ++lost;
+        EXPECT_TRUE(event.finished);
+        EXPECT_TRUE(event.sequences.empty());
+      }
+    }
+    EXPECT_GT(lost, 0);
+    EXPECT_EQ(batch.lines(), 0);
+    EXPECT_EQ(batch.reserved_lines(), 0);
+    EXPECT_EQ(batch.reserved_tokens(), 0);
+  }
+  // One source alone overflows, in its second step: beams and lines around it stay what they are.
+  ToyModel model = ToyModel::Seeded(kVocab, 3, 1, 1.5f);
+  constexpr uint64_t kBad = 4;
+  const int64_t sum = Mixed(kBad).source[0] + Mixed(kBad).source[1];
+  std::map<uint64_t, std::vector<GeneratedSequence>> alone;
+  for (uint64_t id = 3; id < 7; ++id) alone[id] = Alone(Mixed(id));
+  model.source.select(0, sum % ToyModel::kSources).fill_(std::numeric_limits<float>::infinity());
+  finished_.clear();
+  GenerationBatch batch(std::make_unique<ToyDecoder>(model), {});
+  for (uint64_t id = 3; id < 7; ++id) ASSERT_TRUE(batch.Join({Mixed(id)}).ok());
+  while (batch.requests() > 0) Step(batch);
+  for (uint64_t id = 3; id < 7; ++id) {
+    SCOPED_TRACE(id);
+    if (id == kBad) {
+      EXPECT_TRUE(finished_[id].empty());
+    } else {
+      ExpectEqual(finished_[id], alone[id]);
+    }
+  }
 }
 
 TEST_F(GenerationBatchTest, StreamedPiecesAreTheText) {

@@ -15,6 +15,7 @@
 #include "common/formats/status.h"
 #include "tests/worker/engine/tiny_base.h"
 #include "tests/worker/engine/train/toy_run.h"
+#include "worker/engine/train/network.h"
 
 namespace tenon::engine {
 namespace {

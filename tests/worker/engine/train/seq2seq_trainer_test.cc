@@ -8,6 +8,7 @@
 #include "tests/worker/engine/train/toy_run.h"
 #include "worker/engine/adapter/adapter.h"
 #include "worker/engine/adapter/tensors.h"
+#include "worker/engine/generate/decoder.h"
 #include "worker/engine/train/pairs.h"
 #include "worker/engine/train/trainer.h"
 
@@ -70,12 +71,17 @@ TEST(Seq2SeqTrainerTest, SameSeedSameBytesOtherSeedOtherBytes) {
   EXPECT_NE(RunToy(base, options, ToyPairs(40, 16)).weights, one.weights);
 }
 
-class Seq2SeqResumeTest : public ::testing::TestWithParam<Precision> {};
+struct ResumeCase {
+  Method method;
+  Precision precision;
+};
+class Seq2SeqResumeTest : public ::testing::TestWithParam<ResumeCase> {};
 
 TEST_P(Seq2SeqResumeTest, EveryCheckpointGoesOnToTheSameBytes) {
   const auto base = MakeToyT5();
   TrainOptions options = ToyT5Options();
-  options.precision = GetParam();
+  options.method = GetParam().method;
+  options.precision = GetParam().precision;
   options.max_steps = 11;
   options.save_steps = 2;
   options.eval_steps = 3;
@@ -99,8 +105,36 @@ TEST_P(Seq2SeqResumeTest, EveryCheckpointGoesOnToTheSameBytes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Precisions, Seq2SeqResumeTest, ::testing::Values(Precision::kFp32, Precision::kBf16),
-                         [](const auto& test) { return test.param == Precision::kFp32 ? "Fp32" : "Bf16"; });
+INSTANTIATE_TEST_SUITE_P(Cases, Seq2SeqResumeTest,
+                         ::testing::Values(ResumeCase{Method::kLora, Precision::kFp32},
+                                           ResumeCase{Method::kLora, Precision::kBf16},
+                                           ResumeCase{Method::kPromptTuning, Precision::kFp32},
+                                           ResumeCase{Method::kBottleneck, Precision::kFp32}),
+                         [](const auto& test) { return "Case" + std::to_string(test.index); });
+
+TEST(Seq2SeqTrainerTest, APromptAndABottleneckAreTrainedAndServed) {
+  const auto base = MakeToyT5();
+  for (const Method method : {Method::kPromptTuning, Method::kBottleneck}) {
+    TrainOptions options = ToyT5Options();
+    options.method = method;
+    options.prompt.num_virtual_tokens = 6;
+    options.prompt.init = formats::PromptInit::kText;
+    options.prompt.init_text = "up or down";
+    options.bottleneck.reduction_factor = 4;
+    options.learning_rate = method == Method::kPromptTuning ? 3e-2 : 1e-2;
+    options.max_steps = 100;
+    options.eval_steps = 0;
+    const ToyRun run = RunToy(base, options, ToyPairs(64, 32));
+    ASSERT_TRUE(run.status.ok()) << run.status;
+    EXPECT_LT(run.Kind("validation")[0].metrics.at("loss"), 0.9 * run.Kind("untrained")[0].metrics.at("loss"));
+    const auto host = HostAdapter::Load(run.folder, *base);
+    ASSERT_TRUE(host.ok()) << host.status();
+    EXPECT_EQ((*host)->config().task, "seq2seq");
+    EXPECT_EQ((*host)->tensors().Parameters(), run.done->trainable_parameters);
+    options.max_steps = 1;
+    EXPECT_TRUE(Trainer::Create(base, options, ToyPairs(8, 0), std::nullopt, run.folder).ok());
+  }
+}
 
 // 12 rows by 3 in 4 micro-batches, or all in one.
 TEST(Seq2SeqTrainerTest, AccumulatedMicroBatchesAreOneBatch) {
@@ -127,8 +161,12 @@ TEST(Seq2SeqTrainerTest, DecodingBetweenSlicesChangesNothing) {
   const auto base = MakeToyT5();
   const ToyRun alone = RunToy(base, ToyT5Options(), ToyPairs(40, 16));
   const std::vector<int32_t> ids = base->tokenizer().Encode("quiet", 32).ids;
-  const ToyRun busy =
-      RunToy(base, ToyT5Options(), ToyPairs(40, 16), std::nullopt, [&] { ASSERT_TRUE(base->NewDecoder().ok()); });
+  const ToyRun busy = RunToy(base, ToyT5Options(), ToyPairs(40, 16), std::nullopt, [&] {
+    const auto decoder = base->NewDecoder();
+    ASSERT_TRUE(decoder.ok());
+    ASSERT_TRUE((*decoder)->Join({DecoderSource{.ids = &ids}}).ok());
+    (*decoder)->Step({0});
+  });
   ASSERT_TRUE(busy.status.ok()) << busy.status;
   EXPECT_EQ(busy.weights, alone.weights);
 }

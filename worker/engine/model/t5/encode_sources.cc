@@ -18,7 +18,12 @@ namespace {
 
 using Sources = std::vector<std::shared_ptr<const SourceStates>>;
 
-int64_t Tokens(const DecoderSource& source) { return static_cast<int64_t>(source.ids->size()); }
+int64_t VirtualTokens(const DecoderSource& source) {
+  return source.adapter == nullptr ? 0 : source.adapter->tensors().virtual_tokens();
+}
+
+// With the adapter's virtual ones.
+int64_t Tokens(const DecoderSource& source) { return static_cast<int64_t>(source.ids->size()) + VirtualTokens(source); }
 
 // The keys of one source and layer, [tokens, heads * d_kv] -> [heads, TurnedSize].
 at::Tensor Turned(const at::Tensor& keys, int64_t heads) {
@@ -36,6 +41,7 @@ void EncodePart(const T5Model& model, absl::Span<const DecoderSource> sources, c
                 Sources& results) {
   const c10::InferenceMode inference;  // of this thread
   std::vector<const std::vector<int32_t>*> ids;
+  std::vector<int64_t> virtual_tokens;
   std::vector<AdapterSegment> segments;
   int64_t tokens = 0;
   const DeviceAdapter* last = nullptr;
@@ -50,13 +56,14 @@ void EncodePart(const T5Model& model, absl::Span<const DecoderSource> sources, c
       last = source.adapter;
     }
     ids.push_back(source.ids);
+    virtual_tokens.push_back(VirtualTokens(source));
     ++segments.back().rows;
     segments.back().tokens += Tokens(source);
     tokens += Tokens(source);
   }
   const MixedAdapters mixed(std::move(segments));
   const ForwardHooks hooks = mixed.Hooks();
-  const PackedBatch batch = Pack(ids, model.device(), /*round_to=*/1, /*grouped=*/!model.own_kernels());
+  const PackedBatch batch = Pack(ids, model.device(), /*round_to=*/1, /*grouped=*/!model.own_kernels(), virtual_tokens);
   const std::vector<at::Tensor> layers = model.SourceKeysValues(model.Encode(batch, hooks), hooks);
   const int64_t width = layers[0].size(1) / 2;
   for (size_t i = 0; i < places.size(); ++i) {

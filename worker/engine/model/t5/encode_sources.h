@@ -10,7 +10,8 @@
 
 namespace tenon::engine {
 
-// What decoding reads of each source, in order. A source's numbers do not depend on its neighbours beyond rounding.
+// What decoding reads of each source, its adapter's virtual tokens in front, in order. A source's numbers do not depend
+// on its neighbours beyond rounding.
 std::vector<std::shared_ptr<const SourceStates>> EncodeSources(const T5Model& model,
                                                                absl::Span<const DecoderSource> sources);
 

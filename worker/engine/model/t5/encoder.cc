@@ -32,9 +32,9 @@ at::Tensor T5Encoder::operator()(at::Tensor x, const PackedBatch& batch, const F
     const T5EncoderLayer& layer = layers_[i];
     const at::Tensor qkv = layer.attention.qkv(normed, hooks, Lines::kTokens);
     const at::Tensor context = AttendRows(qkv, batch, heads_, bias_, table ? &*table : nullptr);
-    normed = layer.feed_forward.norm.AddAndNorm(x, layer.attention.o(context, hooks, Lines::kTokens));
+    normed = layer.feed_forward.norm.AddAndNorm(x, layer.attention.o.Last(context, x, hooks, Lines::kTokens));
     const RmsNorm& next = i + 1 < layers_.size() ? layers_[i + 1].attention.norm : final_norm_;
-    normed = next.AddAndNorm(x, layer.feed_forward(normed, hooks, Lines::kTokens));
+    normed = next.AddAndNorm(x, layer.feed_forward(normed, x, hooks, Lines::kTokens));
   }
   return normed;
 }

@@ -44,9 +44,10 @@ at::Tensor GatedGelu(const at::Tensor& x) {
   return y;
 }
 
-at::Tensor FeedForward::operator()(const at::Tensor& x, const ForwardHooks& hooks, Lines lines) const {
-  if (gated) return wo(GatedGelu(wi(x, hooks, lines)), hooks, lines);
-  return wo(wi(x, hooks, lines, Activation::kRelu), hooks, lines);
+at::Tensor FeedForward::operator()(const at::Tensor& x, const at::Tensor& residual, const ForwardHooks& hooks,
+                                   Lines lines) const {
+  const at::Tensor wide = gated ? GatedGelu(wi(x, hooks, lines)) : wi(x, hooks, lines, Activation::kRelu);
+  return wo.Last(wide, residual, hooks, lines);
 }
 
 }  // namespace tenon::engine

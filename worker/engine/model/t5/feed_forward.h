@@ -15,8 +15,8 @@ struct FeedForward {
   JointLinear wo;  // back
   bool gated = false;
 
-  // [lines, d_model], normalised -> [lines, d_model].
-  at::Tensor operator()(const at::Tensor& x, const ForwardHooks& hooks, Lines lines) const;
+  // [lines, d_model], normalised -> [lines, d_model], to which `residual`, the same before its norm, will be added.
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& residual, const ForwardHooks& hooks, Lines lines) const;
   int64_t Bytes() const { return norm.Bytes() + wi.Bytes() + wo.Bytes(); }
 };
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "worker/engine/model/fused.h"
+
 namespace tenon::engine {
 
 JointLinear::JointLinear(std::vector<std::string> modules, at::Tensor weight) : modules_(std::move(modules)) {
@@ -35,6 +37,15 @@ at::Tensor JointLinear::Copy(const std::string& module) const {
   if (found == modules_.end()) return {};
   const int64_t out = linear_.out() / static_cast<int64_t>(modules_.size());
   return linear_.Copy((found - modules_.begin()) * out, out).first;
+}
+
+at::Tensor JointLinear::Last(const at::Tensor& x, const at::Tensor& residual, const ForwardHooks& hooks,
+                             Lines lines) const {
+  const at::Tensor y = (*this)(x, hooks, lines);
+  const std::string& module = modules_.front();
+  if (!hooks.blocks || !hooks.has_block(module)) return y;
+  // The norm that is ahead belongs to the next sub-layer: blocks do not read it.
+  return hooks.blocks(module, y, residual, FrozenNorm{}, lines);
 }
 
 }  // namespace tenon::engine

@@ -24,6 +24,10 @@ class JointLinear {
   at::Tensor operator()(const at::Tensor& x, const ForwardHooks& hooks, Lines lines,
                         Activation activation = Activation::kNone) const;
 
+  // The same for a sub-layer's last product, a module alone, with what `hooks.blocks` adds behind it before `residual`
+  // [lines, out] is added.
+  at::Tensor Last(const at::Tensor& x, const at::Tensor& residual, const ForwardHooks& hooks, Lines lines) const;
+
   const std::vector<std::string>& modules() const { return modules_; }
   // An fp32 copy of a module's weight [out, in]; undefined where it is none of these.
   at::Tensor Copy(const std::string& module) const;

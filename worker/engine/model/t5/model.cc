@@ -56,7 +56,8 @@ absl::Status T5Model::Read(T5Reader& reader) {
 at::Tensor T5Model::Embed(const at::Tensor& ids) const { return at::embedding(embedding_, ids).to(inference_dtype()); }
 
 at::Tensor T5Model::Encode(const PackedBatch& batch, const ForwardHooks& hooks) const {
-  return encoder_(Embed(batch.ids), batch, hooks, own_kernels_);
+  const at::Tensor words = Embed(batch.ids);
+  return encoder_(hooks.prompts ? hooks.prompts(words, batch) : words, batch, hooks, own_kernels_);
 }
 
 std::vector<at::Tensor> T5Model::SourceKeysValues(const at::Tensor& states, const ForwardHooks& hooks) const {
@@ -79,11 +80,11 @@ at::Tensor T5Model::Step(const at::Tensor& ids, StepAttention& attention, const 
     const T5DecoderLayer& layer = decoder_[i];
     const auto index = static_cast<int64_t>(i);
     const at::Tensor own = attention.Tokens(index, layer.attention.qkv(normed, hooks, lines));
-    normed = layer.source.norm.AddAndNorm(x, layer.attention.o(own, hooks, lines));
+    normed = layer.source.norm.AddAndNorm(x, layer.attention.o.Last(own, x, hooks, lines));
     const at::Tensor read = attention.Source(index, layer.source.q(normed, hooks, lines));
-    normed = layer.feed_forward.norm.AddAndNorm(x, layer.source.o(read, hooks, lines));
+    normed = layer.feed_forward.norm.AddAndNorm(x, layer.source.o.Last(read, x, hooks, lines));
     const RmsNorm& next = i + 1 < decoder_.size() ? decoder_[i + 1].attention.norm : decoder_norm_;
-    normed = next.AddAndNorm(x, layer.feed_forward(normed, hooks, lines));
+    normed = next.AddAndNorm(x, layer.feed_forward(normed, x, hooks, lines));
   }
   if (config_.scale_outputs) normed.mul_(1.0 / std::sqrt(static_cast<double>(config_.d_model)));
   return normed;

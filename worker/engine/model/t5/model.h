@@ -71,6 +71,8 @@ class T5Model {
   at::ScalarType inference_dtype() const { return own_kernels_ ? at::kFloat : type_; }
   // Names and [out, in] of every linear layer that a LoRA may target; `lm_head` where it is not the embedding.
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const { return linear_layers_; }
+  // [vocab, d_model], of the weights' type.
+  const at::Tensor& output_layer() const { return output_.linear().weight(); }
   int64_t ResidentBytes() const;
 
  private:

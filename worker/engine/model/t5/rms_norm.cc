@@ -34,7 +34,8 @@ TENON_KERNEL void NormLines(float* x, const float* delta, const float* weight, f
       }
       squares += a * a;
     }
-    const float scale = 1 / std::sqrt(vec::Sum(squares) / static_cast<float>(size) + eps);
+    const float mean = vec::Sum(squares) / static_cast<float>(size);
+    const float scale = std::isfinite(mean) ? 1 / std::sqrt(mean + eps) : NAN;
     for (int64_t i = 0; i < size; i += kLanes) {
       Floats a, w;
       vec::Load(a, x + i);
@@ -69,7 +70,9 @@ at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
 
 at::Tensor RmsNorm::Plain(const at::Tensor& x) const {
   const at::Tensor wide = x.to(at::kFloat);
-  return weight_ * (wide * at::rsqrt((wide * wide).mean(-1, /*keepdim=*/true) + eps_)).to(x.scalar_type());
+  const at::Tensor mean = (wide * wide).mean(-1, /*keepdim=*/true) + eps_;
+  // Less itself it is 0, or NaN.
+  return weight_ * (wide * (at::rsqrt(mean) + (mean - mean))).to(x.scalar_type());
 }
 
 at::Tensor RmsNorm::AddAndNorm(const at::Tensor& x, const at::Tensor& delta) const {

@@ -16,7 +16,8 @@ class RmsNorm {
   // weight [size].
   RmsNorm(at::Tensor weight, double eps) : weight_(std::move(weight)), wide_(weight_.to(at::kFloat)), eps_(eps) {}
 
-  // x / sqrt(mean(x^2) + eps) * weight: [lines, size] -> the same. Sums are fp32.
+  // x / sqrt(mean(x^2) + eps) * weight: [lines, size] -> the same. Sums are fp32. A line whose squares overflow becomes
+  // NaN: the zeros that it would be would look like a result.
   at::Tensor operator()(const at::Tensor& x) const;
   // x <- x + delta in x's memory, then its norm: what stands between two sub-layers.
   at::Tensor AddAndNorm(const at::Tensor& x, const at::Tensor& delta) const;
