@@ -131,7 +131,7 @@ absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::s
     }
     at::Tensor& prompt = tensors->prompt_embeddings;
     if (prompt.defined()) prompt = prompt.to(device, type).contiguous();
-    tensors->unread_prompt = {};
+    tensors->unread_prompt = at::Tensor();
     auto placed = std::shared_ptr<DeviceAdapter>(new DeviceAdapter());
     placed->host_ = std::move(host);
     placed->tensors_ = std::move(tensors);
