@@ -5,7 +5,7 @@
 #include "common/formats/status.h"
 
 namespace tenon::engine {
-AdapterLearner::AdapterLearner(std::shared_ptr<const Encoder> encoder, const TrainOptions& options,
+AdapterLearner::AdapterLearner(std::shared_ptr<const EncoderLayers> encoder, const TrainOptions& options,
                                std::shared_ptr<const TokenData> data, TrainableAdapter adapter)
     : encoder_(std::move(encoder)),
       data_(std::move(data)),

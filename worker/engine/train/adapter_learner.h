@@ -13,9 +13,9 @@
 
 namespace tenon::engine {
 
-class AdapterLearner final : public Learner {
+class AdapterLearner : public Learner {
  public:
-  AdapterLearner(std::shared_ptr<const Encoder> encoder, const TrainOptions& options,
+  AdapterLearner(std::shared_ptr<const EncoderLayers> encoder, const TrainOptions& options,
                  std::shared_ptr<const TokenData> data, TrainableAdapter adapter);
 
   absl::StatusOr<bool> Prepare() override { return false; }
@@ -30,7 +30,7 @@ class AdapterLearner final : public Learner {
   void StartMicroBatch();
   PackedBatch Packed(const TokenRows& data, const MicroBatch& rows) const;
 
-  std::shared_ptr<const Encoder> encoder_;
+  std::shared_ptr<const EncoderLayers> encoder_;
   std::shared_ptr<const TokenData> data_;
   TrainableAdapter adapter_;
   JobDropout dropout_;

@@ -5,10 +5,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "worker/engine/adapter/write.h"
 #include "worker/engine/train/trainable.h"
 
 namespace tenon::engine {
@@ -34,6 +36,11 @@ class Learner {
   virtual at::Tensor ValidationLogits(const std::vector<int64_t>& rows) = 0;
   // Validation rows, cut to what one slice takes.
   virtual const std::vector<std::vector<int64_t>>& validation_batches() const = 0;
+
+  // Writes what the run made, `best` being a copy of adapter(), into an existing folder.
+  virtual absl::Status Write(const std::filesystem::path& folder, const AdapterTensors& best) const {
+    return WriteAdapter(folder, best);
+  }
 
   virtual TrainableAdapter& adapter() = 0;
   virtual int64_t total_steps() const = 0;

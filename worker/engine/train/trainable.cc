@@ -25,7 +25,7 @@ constexpr char kEmbeddings[] = "embeddings";  // where a prompt is put in
 // Segment that reads a module: the layer it belongs to, the first for what comes before the layers, `head_segment` for
 // what comes behind them.
 int64_t SegmentOf(const std::string& module, int64_t head_segment) {
-  if (module == kEmbeddings) return 0;
+  if (absl::StartsWith(module, kEmbeddings)) return 0;
   if (!absl::StartsWith(module, kLayerPrefix)) return head_segment;
   const std::vector<std::string> parts = absl::StrSplit(module, '.');
   int64_t layer = head_segment;
@@ -106,6 +106,15 @@ absl::StatusOr<TrainableAdapter> TrainableAdapter::Make(const Encoder& encoder, 
   ASSIGN_OR_RETURN(made.adapter_, NewAdapter(encoder, options, config, init_tokens));
   if (initial != nullptr) RETURN_IF_ERROR(TakeInitial(*initial, encoder.device(), made.adapter_));
   made.Register(encoder.config().num_hidden_layers);
+  return made;
+}
+
+absl::StatusOr<TrainableAdapter> TrainableAdapter::MakeWhole(AdapterTensors modules, int64_t head_segment,
+                                                             const at::Device& device, const AdapterTensors* initial) {
+  TrainableAdapter made;
+  made.adapter_ = std::move(modules);
+  if (initial != nullptr) RETURN_IF_ERROR(TakeInitial(*initial, device, made.adapter_));
+  made.Register(head_segment);
   return made;
 }
 
@@ -193,7 +202,8 @@ AdapterTensors TrainableAdapter::Snapshot(const std::map<std::string, at::Tensor
 void TrainableAdapter::Register(int64_t head_segment) {
   VisitTensors(adapter_, [&](const std::string& name, const std::string& module, at::Tensor& tensor, bool matrix) {
     tensor = tensor.contiguous().set_requires_grad(true);
-    parameters_.push_back({name, tensor, at::Tensor(), SegmentOf(module, head_segment), matrix});
+    parameters_.push_back({name, tensor, at::Tensor(), SegmentOf(module, head_segment),
+                           matrix && tensor.dim() > 1});  // a norm's weight is none
   });
 }
 

@@ -8,6 +8,7 @@
 #include "worker/engine/adapter/adapter.h"
 #include "worker/engine/model/torch_util.h"
 #include "worker/engine/train/adapter_learner.h"
+#include "worker/engine/train/full_learner.h"
 #include "worker/engine/train/head_learner.h"
 #include "worker/engine/train/random.h"
 #include "worker/engine/train/train_loop.h"
@@ -85,6 +86,14 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeAdapterLoop(const Site& site, con
   return std::make_unique<TrainLoop>(options, site.data, std::move(learner), std::move(baseline));
 }
 
+absl::StatusOr<std::unique_ptr<TrainLoop>> MakeFullLoop(const Site& site, const TrainOptions& options,
+                                                        const AdapterTensors* initial) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Learner> learner,
+                   NewFullLearner(site.base, options, site.data, site.config, initial));
+  ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> baseline, MakeBaseline(site, options));
+  return std::make_unique<TrainLoop>(options, site.data, std::move(learner), std::move(baseline));
+}
+
 // Tokens that a text is cut to: virtual ones need positions too, and leave three at least.
 absl::StatusOr<int64_t> MaxTokens(const Base& base, const TrainOptions& options) {
   const int64_t asked = options.max_input_tokens, positions = base.config().max_position_embeddings;
@@ -111,11 +120,19 @@ const char* MethodName(Method method) {
       return "prompt_tuning";
     case Method::kBottleneck:
       return "bottleneck";
+    case Method::kFull:
+      return "full";
   }
   return "";
 }
 
 }  // namespace
+
+int64_t Trainer::MemoryBytes(const Base& base, const TrainOptions& options, bool validates) {
+  if (options.method != Method::kFull) return 0;
+  const int64_t copies = validates ? 5 : 4;
+  return copies * static_cast<int64_t>(sizeof(float)) * base.parameters();
+}
 
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const Base> base, const TrainOptions& options,
                                                          TrainData data,
@@ -123,11 +140,16 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const B
                                                          const std::optional<std::filesystem::path>& initial) {
   return Guarded([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
     RETURN_IF_ERROR(formats::CheckTrainOptions(options));
+    if (options.method == Method::kFull && options.precision != Precision::kFp32) {
+      return TenonError(Reason::kOptionInvalid, "precision must be fp32: method full trains all weights", "precision");
+    }
     if (base->generates()) return TenonError(Reason::kUnsupported, "a base that writes texts is not trained here");
     ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(*base, options));
     Site site{.base = base};
     ASSIGN_OR_RETURN(site.data, TokenizeData(data, base->tokenizer(), max_tokens));
-    ASSIGN_OR_RETURN(site.encoder, base->encoder(options.precision));
+    // Of a model that is trained whole only the baseline reads the frozen base: it takes the copy that serves.
+    ASSIGN_OR_RETURN(site.encoder,
+                     base->encoder(options.method == Method::kFull ? base->precision() : options.precision));
     site.config.task = "sequence_classification";
     site.config.method = MethodName(options.method);
     site.config.labels = data.labels;
@@ -141,9 +163,10 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const B
       ASSIGN_OR_RETURN(start, HostAdapter::Load(*initial, *base));
     }
     const AdapterTensors* tensors = start != nullptr ? &start->tensors() : nullptr;
-    ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> loop, options.method == Method::kHead
-                                                          ? MakeHeadLoop(site, options, tensors)
-                                                          : MakeAdapterLoop(site, options, tensors));
+    ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> loop,
+                     options.method == Method::kHead   ? MakeHeadLoop(site, options, tensors)
+                     : options.method == Method::kFull ? MakeFullLoop(site, options, tensors)
+                                                       : MakeAdapterLoop(site, options, tensors));
     if (checkpoint.has_value()) RETURN_IF_ERROR(loop->Restore(*checkpoint));
     return std::unique_ptr<Trainer>(std::move(loop));
   });
