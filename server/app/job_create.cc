@@ -7,6 +7,7 @@
 #include "common/formats/dataset.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
+#include "server/app/catalog_requests.h"
 #include "server/jobs/finetune_request.h"
 
 namespace tenon::server {
@@ -72,8 +73,12 @@ absl::StatusOr<JobRecord> PrepareFinetune(Snapshot& snapshot, const std::string&
   const absl::StatusOr<v1::Base> base = ReadBase(snapshot, tenant, IdOf(job.base()));
   if (!base.ok()) return AtField(base.status(), "finetune_job.base");
   record.set_base_digest(base->digest());
-  const absl::Status binding = CheckAdapterBinding(snapshot, tenant, IdOf(job.adapter()), base->digest());
-  if (!binding.ok()) return AtField(binding, "finetune_job.adapter");
+  if (MakesBase(job)) {
+    RETURN_IF_ERROR(CheckBaseFree(snapshot, tenant, IdOf(job.adapter()), "finetune_job.adapter"));
+  } else {
+    const absl::Status binding = CheckAdapterBinding(snapshot, tenant, IdOf(job.adapter()), base->digest());
+    if (!binding.ok()) return AtField(binding, "finetune_job.adapter");
+  }
 
   ASSIGN_OR_RETURN(const StoredDataset train,
                    FindDataset(snapshot, tenant, job.train_dataset(), "finetune_job.train_dataset"));
