@@ -42,7 +42,7 @@ std::string BashScript(const CLI::App& app) {
       "    --task) COMPREPLY=($(compgen -W 'sequence_classification feature_extraction' -- \"$current\")); return ;;\n"
       "    --method)\n"
       "      case \" ${COMP_WORDS[*]} \" in *' summarize '*) words='mmr centroid lead' ;; "
-      "*) words='lora prompt_tuning bottleneck head' ;; esac\n"
+      "*) words='lora prompt_tuning bottleneck head full' ;; esac\n"
       "      COMPREPLY=($(compgen -W \"$words\" -- \"$current\")); return ;;\n"
       "    --early-stopping) COMPREPLY=($(compgen -W 'false true never' -- \"$current\")); return ;;\n"
       "  esac\n"

@@ -34,7 +34,8 @@ absl::Status Finish(Cli& cli, const AnyJob& created, bool wait) {
     if (!cli.json()) PrintNote(absl::StrCat("Follow it with: tenon jobs watch ", ShortName(created.name())));
     return PrintJob(cli, created);
   }
-  PrintNote(created.name());
+  const bool makes_base = !created.is_eval && created.finetune.method() == v1::METHOD_FULL;
+  PrintNote(absl::StrCat(created.name(), makes_base ? " makes " + created.finetune.adapter() : ""));
   absl::StatusOr<AnyJob> ended = FollowJob(cli, created.name(), created.is_eval, WatchOutput::kProgress);
   if (!ended.ok()) {
     PrintNote(absl::StrCat("The job goes on: tenon jobs watch ", ShortName(created.name())));
@@ -145,7 +146,7 @@ absl::Status Evaluate(Cli& cli, const EvaluateFlags& flags) {
 void AddFinetune(CLI::App& jobs, Cli& cli) {
   auto flags = std::make_shared<FinetuneFlags>();
   CLI::App* command =
-      AddCommand(jobs, cli, "finetune", "Train an adapter on a frozen base",
+      AddCommand(jobs, cli, "finetune", "Train an adapter on a frozen base, or a base of its own",
                  "tenon jobs finetune --base minilm --adapter tickets --task sequence_classification --method lora \\\n"
                  "    --train train.jsonl --validation validation.jsonl --set learning_rate=1e-3 --set r=8 --wait",
                  [&cli, flags] { return Finetune(cli, *flags); });
@@ -153,10 +154,15 @@ void AddFinetune(CLI::App& jobs, Cli& cli) {
       OptionKeys({&v1::TrainingOptions::default_instance(), &v1::LoraOptions::default_instance(),
                   &v1::PromptTuningOptions::default_instance(), &v1::BottleneckOptions::default_instance()});
   command->add_option("--base", flags->base, "Base model, as in `tenon bases list`")->required();
-  command->add_option("--adapter", flags->adapter, "Adapter that gets the new revision; made when it is not there")
+  command
+      ->add_option("--adapter", flags->adapter,
+                   "Adapter that gets the new revision; made when it is not there. With full, the new base")
       ->required();
   command->add_option("--task", flags->task, "sequence_classification")->required();
-  command->add_option("--method", flags->method, "lora, prompt_tuning, bottleneck, or head (a linear probe: seconds)")
+  command
+      ->add_option(
+          "--method", flags->method,
+          "lora, prompt_tuning, bottleneck, head (a linear probe: seconds), or full (all weights: makes a base)")
       ->required();
   command->add_option("--train", flags->train, "A file (.jsonl, .csv, .tsv) of text and label, or a data set's id")
       ->required();
