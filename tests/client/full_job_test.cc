@@ -17,7 +17,7 @@ AnyJob Finetune(v1::Method method, const std::string& makes) {
 
 bool Has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-TEST(JobView, SaysWhichBaseAFullJobMakes) {
+TEST(FullJob, SaysWhichBaseAFullJobMakes) {
   AnyJob job = Finetune(v1::METHOD_FULL, "bases/tickets");
   EXPECT_TRUE(Has(DescribeJob(job), "full for sequence_classification on bases/minilm, makes bases/tickets"));
   EXPECT_FALSE(Has(DescribeJob(job), "new base"));
@@ -26,7 +26,7 @@ TEST(JobView, SaysWhichBaseAFullJobMakes) {
   EXPECT_FALSE(Has(DescribeJob(job), "adapter"));
 }
 
-TEST(JobView, SaysWhichRevisionAnyOtherMakes) {
+TEST(FullJob, SaysWhichRevisionAnyOtherMakes) {
   AnyJob job = Finetune(v1::METHOD_LORA, "adapters/tickets");
   EXPECT_FALSE(Has(DescribeJob(job), "makes"));
   job.finetune.mutable_result()->set_adapter_revision("adapters/tickets/revisions/0f");
