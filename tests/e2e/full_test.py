@@ -24,7 +24,7 @@ def base(tenon, tiny_base):
 
 def finetune(tenon, data, name, *more, method="full", base="tiny"):
     return tenon.json("jobs", "finetune", "--base", base, "--adapter", name, "--task", "sequence_classification", "--method", method,
-                      "--train", data["train"], "--validation", data["validation"], "--set", "epochs=4", "--set", "learning_rate=1e-3",
+                      "--train", data["train"], "--validation", data["validation"], "--set", "epochs=10", "--set", "learning_rate=1e-3",
                       "--set", "seed=7", "--set", "save_steps=50", *more, "--wait")
 
 
