@@ -16,6 +16,8 @@ double DefaultLearningRate(v1::Method method) {
     case v1::METHOD_HEAD:
     case v1::METHOD_PROMPT_TUNING:
       return 1e-2;
+    case v1::METHOD_FULL:
+      return 5e-5;
     default:
       return 1e-3;
   }

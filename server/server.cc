@@ -148,6 +148,10 @@ absl::Status Server::Rooms::OpenRooms(std::shared_ptr<spdlog::logger> access_log
                                          .loop = loop.get(),
                                          .clock = &clock,
                                          .retrieval = evaluator.get(),
+                                         .bases_changed =
+                                             [this] {
+                                               if (link != nullptr) link->OnCatalogChanged();
+                                             },
                                          .send =
                                              [this](const std::string& session, internal::v1::LinkResponse message) {
                                                if (link != nullptr) link->Send(session, std::move(message));

@@ -77,6 +77,7 @@ absl::Status Serve(const WorkerOptions& options, const sigset_t& signals) {
                                            return server.Fetch(entry, file);
                                          }));
   link::AdapterFiles adapters(cache.get());
+  const int64_t memory_bytes = options.memory_mb > 0 ? options.memory_mb << 20 : MachineMemory();
   link::Metrics metrics;
   ASSIGN_OR_RETURN(auto runtime, runtime::Runtime::Create({.device = device,
                                                            .precision = precision,
@@ -84,6 +85,7 @@ absl::Status Serve(const WorkerOptions& options, const sigset_t& signals) {
                                                            .max_batch_tokens = options.max_batch_tokens,
                                                            .device_adapters = options.device_adapters,
                                                            .host_adapter_bytes = options.host_adapter_mb << 20,
+                                                           .memory_bytes = memory_bytes,
                                                            .training_floor = options.training_floor,
                                                            .scratch = options.cache / "scratch"},
                                                           &adapters, metrics.observer()));
@@ -101,7 +103,7 @@ absl::Status Serve(const WorkerOptions& options, const sigset_t& signals) {
        .session = session,
        .device = device.ToString(),
        .version = TENON_VERSION,
-       .memory_bytes = options.memory_mb > 0 ? options.memory_mb << 20 : MachineMemory(),
+       .memory_bytes = memory_bytes,
        .credits = 2 * options.max_batch_tokens},
       {.stub = stub, .runtime = runtime.get(), .cache = cache.get(), .adapters = &adapters, .jobs = &jobs});
   int metrics_port = 0;

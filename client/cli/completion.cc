@@ -47,7 +47,7 @@ std::string BashScript(const CLI::App& app) {
       "    --kind) COMPREPLY=($(compgen -W 'classification queries qrels records' -- \"$current\")); return ;;\n"
       "    --method)\n"
       "      case \" ${COMP_WORDS[*]} \" in *' summarize '*) words='mmr centroid lead' ;; "
-      "*) words='lora prompt_tuning bottleneck head' ;; esac\n"
+      "*) words='lora prompt_tuning bottleneck head full' ;; esac\n"
       "      COMPREPLY=($(compgen -W \"$words\" -- \"$current\")); return ;;\n"
       "    --early-stopping) COMPREPLY=($(compgen -W 'false true never' -- \"$current\")); return ;;\n"
       "  esac\n"

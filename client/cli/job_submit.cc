@@ -29,7 +29,8 @@ absl::Status FinishJob(Cli& cli, const AnyJob& created, bool wait) {
     if (!cli.json()) PrintNote(absl::StrCat("Follow it with: tenon jobs watch ", ShortName(created.name())));
     return PrintJob(cli, created);
   }
-  PrintNote(created.name());
+  const bool makes_base = !created.is_eval && created.finetune.method() == v1::METHOD_FULL;
+  PrintNote(absl::StrCat(created.name(), makes_base ? " makes " + created.finetune.adapter() : ""));
   absl::StatusOr<AnyJob> ended = FollowJob(cli, created.name(), created.is_eval, WatchOutput::kProgress);
   if (!ended.ok()) {
     PrintNote(absl::StrCat("The job goes on: tenon jobs watch ", ShortName(created.name())));

@@ -76,7 +76,8 @@ std::string DescribeFinetune(const v1::FinetuneJob& job) {
   Table facts({});
   facts.Add({"job", job.name()});
   facts.Add({"state", Word(job.state())});
-  facts.Add({"what", absl::StrCat(Word(job.method()), " for ", Word(job.task()), " on ", job.base())});
+  facts.Add({"what", absl::StrCat(Word(job.method()), " for ", Word(job.task()), " on ", job.base(),
+                                  job.method() == v1::METHOD_FULL ? ", makes " + job.adapter() : "")});
   facts.Add(
       {"data", absl::StrCat(job.train_dataset(),
                             job.validation_dataset().empty() ? "" : ", validated on " + job.validation_dataset())});
@@ -91,7 +92,11 @@ std::string DescribeFinetune(const v1::FinetuneJob& job) {
     facts.Add({"recoveries", absl::StrCat(job.recoveries(), ", last from step ", job.resumed_from_step())});
   if (!job.has_result()) return facts.ToString();
   const v1::FinetuneResult& result = job.result();
-  facts.Add({"adapter", result.adapter_revision()});
+  if (result.has_base()) {
+    facts.Add({"new base", result.base()});
+  } else {
+    facts.Add({"adapter", result.adapter_revision()});
+  }
   facts.Add({"best step", absl::StrCat(result.best_step(), " of ", result.total_steps())});
   facts.Add({"parameters", absl::StrCat(result.trainable_parameters(), " trained")});
   facts.Add({"time", absl::StrFormat("%s training, %d tokens", FormatSeconds(result.train_seconds()),

@@ -80,7 +80,7 @@ absl::Status Finetune(Cli& cli, const FinetuneFlags& flags) {
 void AddFinetune(CLI::App& jobs, Cli& cli) {
   auto flags = std::make_shared<FinetuneFlags>();
   CLI::App* command = AddCommand(
-      jobs, cli, "finetune", "Train an adapter on a frozen base",
+      jobs, cli, "finetune", "Train an adapter on a frozen base, or a base of its own",
       "tenon jobs finetune --base minilm --adapter tickets --task sequence_classification --method lora \\\n"
       "    --train train.jsonl --validation validation.jsonl --set learning_rate=1e-3 --set r=8 --wait\n"
       "  tenon jobs finetune --base flan --adapter talks --task seq2seq --method lora --train talks.jsonl \\\n"
@@ -91,13 +91,18 @@ void AddFinetune(CLI::App& jobs, Cli& cli) {
       OptionKeys({&v1::TrainingOptions::default_instance(), &v1::LoraOptions::default_instance(),
                   &v1::PromptTuningOptions::default_instance(), &v1::BottleneckOptions::default_instance()});
   command->add_option("--base", flags->base, "Base model, as in `tenon bases list`")->required();
-  command->add_option("--adapter", flags->adapter, "Adapter that gets the new revision; made when it is not there")
+  command
+      ->add_option("--adapter", flags->adapter,
+                   "Adapter that gets the new revision; made when it is not there. With full, the new base")
       ->required();
   command
       ->add_option("--task", flags->task,
                    "sequence_classification, or seq2seq (texts that a base that generates shall write)")
       ->required();
-  command->add_option("--method", flags->method, "lora, prompt_tuning, bottleneck, or head (a linear probe: seconds)")
+  command
+      ->add_option(
+          "--method", flags->method,
+          "lora, prompt_tuning, bottleneck, head (a linear probe: seconds), or full (all weights: makes a base)")
       ->required();
   command
       ->add_option("--train", flags->train,

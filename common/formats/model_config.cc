@@ -59,7 +59,8 @@ void ReadNumbers(JsonFields& fields, BertConfig& config) {
   }
 }
 
-// Labels of the base's own head. A regression head (one output) is left out: Classify has no use for it.
+// Labels of the base's own head. A regression head (one output) is left out: Classify has no use for it. One label of
+// several that may all be off is a head.
 void ReadLabels(JsonFields& fields, BertConfig& config) {
   config.architectures = fields.Strings("architectures");
   const auto& names = config.architectures;
@@ -87,7 +88,7 @@ void ReadLabels(JsonFields& fields, BertConfig& config) {
   std::sort(sorted.begin(), sorted.end());
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
   if (twice != sorted.end()) fields.Fail("id2label", absl::StrCat("has the label \"", *twice, "\" twice"));
-  if (problem != "regression" && in_order.size() > 1) config.labels = std::move(in_order);
+  if (problem != "regression" && (in_order.size() > 1 || config.multi_label)) config.labels = std::move(in_order);
 }
 
 }  // namespace

@@ -80,6 +80,7 @@ absl::Status CheckTrainOptions(const TrainOptions& o) {
   RETURN_IF_ERROR(CheckReal("base_dropout", o.base_dropout, o.base_dropout < 1, "from 0 to below 1"));
   switch (o.method) {
     case Method::kHead:
+    case Method::kFull:
       break;
     case Method::kLora:
       return CheckLora(o.lora);

@@ -15,7 +15,7 @@
 
 namespace tenon::formats {
 
-enum class Method { kHead, kLora, kPromptTuning, kBottleneck };
+enum class Method { kHead, kLora, kPromptTuning, kBottleneck, kFull };
 enum class Schedule { kLinear, kCosine, kConstant };
 
 struct TrainOptions {
@@ -30,7 +30,7 @@ struct TrainOptions {
   int64_t gradient_accumulation_steps = 1;
   int64_t max_steps = 0;  // optimizer steps; 0: epochs decide
   double epochs = 3;
-  double weight_decay = 0;          // decoupled; on matrices, not on biases
+  double weight_decay = 0;          // decoupled; on matrices, not on biases and norms
   double max_grad_norm = 1;         // 0: no clipping
   int64_t max_input_tokens = 0;     // 0: the base's default
   int64_t max_target_tokens = 128;  // of a base that writes; their end included

@@ -85,6 +85,17 @@ absl::Status CheckFree(Snapshot& snapshot, const std::string& tenant, const std:
   return TenonError(Reason::kAlreadyExists, absl::StrCat(what, " '", id, "' exists already"), field);
 }
 
+absl::Status CheckBaseFree(Snapshot& snapshot, const std::string& tenant, const std::string& id,
+                           const std::string& field) {
+  RETURN_IF_ERROR(CheckFree(snapshot, tenant, kBaseKind, id, "base", field));
+  // Only a job that makes a base names one there.
+  const std::string name = "bases/" + id;
+  return ForEachOpenJob(snapshot, tenant, [&](const std::string& job_name, const internal::v1::JobRecord& job) {
+    if (!job.has_finetune() || job.finetune().adapter() != name) return absl::OkStatus();
+    return TenonError(Reason::kAlreadyExists, absl::StrCat(job_name, " is to make the base '", id, "'"), field);
+  });
+}
+
 absl::Status CheckBaseUnused(Snapshot& snapshot, const std::string& tenant, const std::string& id) {
   const std::string name = "bases/" + id;
   RETURN_IF_ERROR(ForEachRecord(snapshot, All(tenant, kAdapterKind), [&](const Record& record) -> absl::Status {

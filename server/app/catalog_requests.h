@@ -24,6 +24,10 @@ std::string RequestDigest(const google::protobuf::Message& request);
 absl::Status CheckFree(Snapshot& snapshot, const std::string& tenant, const std::string& kind, const std::string& id,
                        const std::string& what, const std::string& field);
 
+// ALREADY_EXISTS when the base is there, or an open job is to make it.
+absl::Status CheckBaseFree(Snapshot& snapshot, const std::string& tenant, const std::string& id,
+                           const std::string& field);
+
 // IN_USE that names who needs it: jobs that are not final, adapters of a base, collections that pin it.
 absl::Status CheckBaseUnused(Snapshot& snapshot, const std::string& tenant, const std::string& id);
 absl::Status CheckAdapterUnused(Snapshot& snapshot, const std::string& tenant, const std::string& id);

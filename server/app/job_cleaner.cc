@@ -46,14 +46,21 @@ absl::Status JobCleaner::Sweep(absl::Time now) {
 }
 
 absl::Status JobCleaner::Delete(std::set<std::string> due) {
-  // Board first: what leaves it for a revision between the two looks is seen by the second.
+  // Board first: what leaves it for a revision or a base between the two looks is seen by the second.
   for (const std::string& digest : board_->CheckpointFiles()) due.erase(digest);
   RETURN_IF_ERROR(store_->Read([&](Snapshot& snapshot) -> absl::Status {
     ListQuery revisions;
     revisions.kind = kRevisionKind;
-    return ForEachRecord(snapshot, revisions, [&](const Record& record) -> absl::Status {
+    RETURN_IF_ERROR(ForEachRecord(snapshot, revisions, [&](const Record& record) -> absl::Status {
       ASSIGN_OR_RETURN(const auto stored, ParseBody<internal::v1::RevisionRecord>(record));
       for (const v1::FileEntry& file : stored.revision().files()) due.erase(file.sha256());
+      return absl::OkStatus();
+    }));
+    ListQuery bases;
+    bases.kind = kBaseKind;
+    return ForEachRecord(snapshot, bases, [&](const Record& record) -> absl::Status {
+      ASSIGN_OR_RETURN(const auto stored, ParseBody<internal::v1::BaseRecord>(record));
+      for (const v1::FileEntry& file : stored.base().files()) due.erase(file.sha256());
       return absl::OkStatus();
     });
   }));

@@ -8,6 +8,8 @@
 #include "common/dataset_kind.h"
 #include "common/formats/dataset.h"
 #include "common/formats/status.h"
+#include "common/ids.h"
+#include "server/app/catalog_requests.h"
 #include "server/app/job_seq2seq.h"
 #include "server/app/stored_dataset.h"
 #include "server/jobs/finetune_request.h"
@@ -58,8 +60,12 @@ absl::StatusOr<JobRecord> PrepareFinetune(Snapshot& snapshot, const std::string&
   if (!base.ok()) return AtField(base.status(), "finetune_job.base");
   record.set_base_digest(base->digest());
   RETURN_IF_ERROR(CheckBaseFor(job, *base));
-  const absl::Status binding = CheckAdapterBinding(snapshot, tenant, IdOf(job.adapter()), base->digest());
-  if (!binding.ok()) return AtField(binding, "finetune_job.adapter");
+  if (MakesBase(job)) {
+    RETURN_IF_ERROR(CheckBaseFree(snapshot, tenant, IdOf(job.adapter()), "finetune_job.adapter"));
+  } else {
+    const absl::Status binding = CheckAdapterBinding(snapshot, tenant, IdOf(job.adapter()), base->digest());
+    if (!binding.ok()) return AtField(binding, "finetune_job.adapter");
+  }
 
   ASSIGN_OR_RETURN(const StoredDataset train,
                    FindDataset(snapshot, tenant, job.train_dataset(), "finetune_job.train_dataset"));

@@ -19,8 +19,9 @@ struct UnknownLabels {
   std::string field;
 };
 
-// Looks up the base, the adapter's binding and the data sets of a normalized job and completes it. NOT_FOUND,
-// BASE_MISMATCH and FIELD_INVALID name the field. LABEL_UNKNOWN fills in `unknown`.
+// Looks up the base, the adapter's binding (or that the base to be made is free) and the data sets of a normalized job
+// and completes it. NOT_FOUND, BASE_MISMATCH, ALREADY_EXISTS and FIELD_INVALID name the field. LABEL_UNKNOWN fills in
+// `unknown`.
 absl::StatusOr<JobRecord> PrepareFinetune(Snapshot& snapshot, const std::string& tenant, const v1::FinetuneJob& job,
                                           UnknownLabels* unknown);
 

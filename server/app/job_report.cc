@@ -2,8 +2,11 @@
 #include <utility>
 
 #include "common/formats/status.h"
+#include "server/app/catalog_requests.h"
 #include "server/app/job_records.h"
 #include "server/app/job_scheduler_impl.h"
+#include "server/catalog/records.h"
+#include "server/jobs/finetune_request.h"
 
 namespace tenon::server {
 namespace {
@@ -11,6 +14,53 @@ namespace {
 // Where a report of a finished run refers to files.
 const google::protobuf::RepeatedPtrField<v1::FileEntry>& FilesOf(const internal::v1::ReportJobRequest& report) {
   return report.has_checkpoint() ? report.checkpoint().files() : report.finetune_success().files();
+}
+
+// Id of the adapter or base that the job makes.
+std::string MadeId(const JobRecord& record) {
+  const std::string& name = record.finetune().adapter();
+  return name.substr(name.find('/') + 1);
+}
+
+std::vector<std::string> LabelsOf(const JobRecord& record, const internal::v1::FinetuneOutcome& outcome) {
+  const auto& labels = outcome.labels().empty() ? record.finetune().labels() : outcome.labels();
+  return {labels.begin(), labels.end()};
+}
+
+// The base that a success made, in the transaction of the success.
+absl::Status KeepBase(Transaction& transaction, JobRecord& record, const internal::v1::FinetuneOutcome& outcome,
+                      absl::Time now) {
+  const v1::FinetuneJob& job = record.finetune();
+  NewBase base;
+  base.id = MadeId(record);
+  base.made_of = job.base().substr(job.base().find('/') + 1);
+  base.labels = LabelsOf(record, outcome);
+  base.multi_label = job.training().multi_label();
+  base.files.assign(outcome.files().begin(), outcome.files().end());
+  ASSIGN_OR_RETURN(const std::string name, PutBase(transaction, record.tenant(), base, now));
+  SetBase(record, name);
+  return absl::OkStatus();
+}
+
+// The adapter's new revision, likewise.
+absl::Status KeepRevision(Transaction& transaction, JobRecord& record, const internal::v1::FinetuneOutcome& outcome,
+                          const std::string& digest, absl::Time now) {
+  const v1::FinetuneJob& job = record.finetune();
+  NewRevision revision;
+  revision.adapter_id = MadeId(record);
+  revision.base = job.base();
+  revision.base_digest = record.base_digest();
+  revision.task = job.task();
+  revision.method = job.method();
+  revision.labels = LabelsOf(record, outcome);
+  revision.multi_label = job.training().multi_label();
+  revision.files.assign(outcome.files().begin(), outcome.files().end());
+  if (job.has_text_template()) revision.text_template = job.text_template();
+  revision.job = job.name();
+  revision.digest = digest;
+  ASSIGN_OR_RETURN(const std::string name, PutRevision(transaction, record.tenant(), revision, now));
+  SetAdapterRevision(record, name);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -71,33 +121,31 @@ absl::Status JobSchedulerImpl::Report(const internal::v1::ReportJobRequest& repo
 
 absl::Status JobSchedulerImpl::ReportDurable(const JobKey& key, const internal::v1::ReportJobRequest& report) {
   const bool success = report.has_finetune_success();
-  NewRevision revision;
+  std::string digest;  // of the files as an adapter's
   if (success || report.has_checkpoint()) RETURN_IF_ERROR(CheckFiles(FilesOf(report)));
   if (success) {
-    revision.files.assign(report.finetune_success().files().begin(), report.finetune_success().files().end());
-    ASSIGN_OR_RETURN(revision.digest, RevisionDigest(*parts_.blobs, revision.files));
+    const auto& files = report.finetune_success().files();
+    ASSIGN_OR_RETURN(digest, RevisionDigest(*parts_.blobs, {files.begin(), files.end()}));
   }
 
   JobRecord record;
   const auto body = [&](Transaction& transaction) -> absl::Status {
     ASSIGN_OR_RETURN(record, LoadJob(transaction, key.tenant, key.name));
-    ASSIGN_OR_RETURN(const JobEvents events, ApplyReport(record, report, Now()));
+    const bool makes_base = success && MakesBase(record.finetune());
+    // Somebody may have added a base of this name since the job was made.
+    const absl::Status free = makes_base
+                                  ? CheckFree(transaction, key.tenant, kBaseKind, MadeId(record), "base", "adapter")
+                                  : absl::OkStatus();
+    if (!free.ok() && !absl::IsAlreadyExists(free)) return free;
+    ASSIGN_OR_RETURN(const JobEvents events,
+                     free.ok()
+                         ? ApplyReport(record, report, Now())
+                         : RefuseSuccess(record, report, Annotate(free, "what was trained is not kept: "), Now()));
     if (events.empty() && !report.has_metrics()) return absl::OkStatus();
-    if (success) {
-      const v1::FinetuneJob& job = record.finetune();
-      revision.adapter_id = job.adapter().substr(job.adapter().find('/') + 1);
-      revision.base = job.base();
-      revision.base_digest = record.base_digest();
-      revision.task = job.task();
-      revision.method = job.method();
-      const auto& labels = report.finetune_success().labels();
-      revision.labels.assign(labels.begin(), labels.end());
-      if (revision.labels.empty()) revision.labels.assign(job.labels().begin(), job.labels().end());
-      revision.multi_label = job.training().multi_label();
-      if (job.has_text_template()) revision.text_template = job.text_template();
-      revision.job = job.name();
-      ASSIGN_OR_RETURN(const std::string name, PutRevision(transaction, key.tenant, revision, Now()));
-      SetAdapterRevision(record, name);
+    if (success && free.ok()) {
+      const internal::v1::FinetuneOutcome& outcome = report.finetune_success();
+      RETURN_IF_ERROR(makes_base ? KeepBase(transaction, record, outcome, Now())
+                                 : KeepRevision(transaction, record, outcome, digest, Now()));
     }
     return SaveJob(transaction, record, events, report.term());
   };
@@ -109,8 +157,12 @@ absl::Status JobSchedulerImpl::ReportDurable(const JobKey& key, const internal::
   if (success) {
     // Before watchers hear of it: they may use the adapter at once. Also for a report that came again: the first may
     // have been committed without reaching this line.
-    const std::string adapter = record.finetune().adapter();
-    indexed = parts_.models->RefreshAdapter(*parts_.store, key.tenant, adapter.substr(adapter.find('/') + 1));
+    if (MakesBase(record.finetune())) {
+      indexed = parts_.models->RefreshBase(*parts_.store, key.tenant, MadeId(record));
+      if (parts_.bases_changed) parts_.bases_changed();
+    } else {
+      indexed = parts_.models->RefreshAdapter(*parts_.store, key.tenant, MadeId(record));
+    }
   }
   Follow(record);
   RETURN_IF_ERROR(indexed);

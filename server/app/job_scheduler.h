@@ -51,6 +51,8 @@ class JobScheduler {
     EventLoop* loop;
     const Clock* clock;
     RetrievalEvaluator* retrieval;
+    // Told after a job made a base, so that the fleet places it before anybody hears of it. Any thread.
+    std::function<void()> bases_changed;
     // Sends to the worker of a session; dropped when it is gone. Called on the loop.
     std::function<void(const std::string& session, internal::v1::LinkResponse)> send;
   };

@@ -61,6 +61,20 @@ absl::StatusOr<std::string> PutRevision(Transaction& transaction, const std::str
 // Removes the adapter and all its revisions. NOT_FOUND. Whether something pins it is the caller's question.
 absl::Status DeleteAdapterRecords(Transaction& transaction, const std::string& tenant, const std::string& id);
 
+// A base that a job made of another: the same network with other weights, and a head of its own.
+struct NewBase {
+  std::string id;
+  std::string made_of;  // id of the base
+  std::vector<std::string> labels;
+  bool multi_label = false;
+  std::vector<v1::FileEntry> files;
+};
+
+// Writes it. NOT_FOUND for the base that it was made of. Whether its id is free is the caller's question. Returns
+// `bases/{id}`.
+absl::StatusOr<std::string> PutBase(Transaction& transaction, const std::string& tenant, const NewBase& base,
+                                    absl::Time now);
+
 absl::StatusOr<v1::Adapter> ReadAdapter(Snapshot& snapshot, const std::string& tenant, const std::string& id);
 absl::StatusOr<v1::Base> ReadBase(Snapshot& snapshot, const std::string& tenant, const std::string& id);
 absl::StatusOr<v1::Dataset> ReadDatasetRecord(Snapshot& snapshot, const std::string& tenant, const std::string& id);

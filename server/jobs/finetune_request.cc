@@ -101,6 +101,9 @@ absl::Status CheckOptions(const v1::FinetuneJob& job) {
   if (t.has_base_dropout() && !(t.base_dropout() >= 0)) return Refuse("base_dropout", "must be from 0 to below 1");
   if (t.seed() < 0) return Refuse("seed", "must not be negative");
   if (t.precision() != "fp32" && t.precision() != "bf16") return Refuse("precision", "must be fp32 or bf16");
+  // No weight is frozen, so that none has a second format.
+  if (MakesBase(job) && t.precision() != "fp32")
+    return Refuse("precision", "must be fp32: the method trains all weights");
   return absl::OkStatus();
 }
 
@@ -168,6 +171,8 @@ absl::Status CheckTemplate(const v1::FinetuneJob& job, const v1::Dataset& datase
 
 }  // namespace
 
+bool MakesBase(const v1::FinetuneJob& job) { return job.method() == v1::METHOD_FULL; }
+
 absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& requested, int64_t drawn_seed) {
   // Only what a client may set is taken over.
   v1::FinetuneJob job;
@@ -180,7 +185,7 @@ absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& request
   if (requested.has_training()) *job.mutable_training() = requested.training();
 
   RETURN_IF_ERROR(SetName("bases", "base", job.mutable_base()));
-  RETURN_IF_ERROR(SetName("adapters", "adapter", job.mutable_adapter()));
+  RETURN_IF_ERROR(SetName(MakesBase(job) ? "bases" : "adapters", "adapter", job.mutable_adapter()));
   RETURN_IF_ERROR(SetName("datasets", "train_dataset", job.mutable_train_dataset()));
   if (!job.validation_dataset().empty()) {
     RETURN_IF_ERROR(SetName("datasets", "validation_dataset", job.mutable_validation_dataset()));

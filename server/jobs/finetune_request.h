@@ -10,6 +10,9 @@
 
 namespace tenon::server {
 
+// Whether the job makes a base of its own, which `adapter` names, instead of an adapter revision.
+bool MakesBase(const v1::FinetuneJob& job);
+
 // The job as it will be stored, before its data is known: names as `collection/id`, output fields cleared, defaults
 // filled in, `drawn_seed` where no seed was given. FIELD_REQUIRED, FIELD_INVALID, UNSUPPORTED and OPTION_INVALID name
 // the field.

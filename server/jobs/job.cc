@@ -238,6 +238,17 @@ absl::StatusOr<JobEvents> ApplyReport(JobRecord& job, const internal::v1::Report
   return events;
 }
 
+absl::StatusOr<JobEvents> RefuseSuccess(JobRecord& job, const internal::v1::ReportJobRequest& report,
+                                        const absl::Status& why, absl::Time now) {
+  const std::string digest = ReportDigest(report);
+  if (JobTerm(job) == report.term() && job.last_report() == digest) return JobEvents{};
+  RETURN_IF_ERROR(CheckJobTerm(job, report.term()));
+  JobEvents events = ApplyFailure(job, ToErrorProto(why), now);
+  job.set_last_report(digest);
+  job.set_version(job.version() + 1);
+  return events;
+}
+
 absl::StatusOr<JobEvents> LoseJob(JobRecord& job, int64_t term, int max_losses, absl::Time now) {
   RETURN_IF_ERROR(CheckJobTerm(job, term));
   if (job.cancel_requested()) return Cancelled(job, now);
@@ -274,6 +285,10 @@ JobEvents RequestCancel(JobRecord& job, absl::Time now) {
 
 void SetAdapterRevision(JobRecord& job, const std::string& revision_name) {
   job.mutable_finetune()->mutable_result()->set_adapter_revision(revision_name);
+}
+
+void SetBase(JobRecord& job, const std::string& base_name) {
+  job.mutable_finetune()->mutable_result()->set_base(base_name);
 }
 
 v1::JobState Replay(const JobEvents& history) {

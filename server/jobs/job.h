@@ -39,6 +39,9 @@ absl::StatusOr<JobEvents> ClaimJob(JobRecord& job, const std::string& session, c
 
 // What a worker reports under `report.term`: progress counts for its phase alone. The same report twice is no error.
 absl::StatusOr<JobEvents> ApplyReport(JobRecord& job, const internal::v1::ReportJobRequest& report, absl::Time now);
+// The same for a success whose outcome cannot be kept: FAILED with `why`.
+absl::StatusOr<JobEvents> RefuseSuccess(JobRecord& job, const internal::v1::ReportJobRequest& report,
+                                        const absl::Status& why, absl::Time now);
 // STALE_TERM unless the job runs under `term`.
 absl::Status CheckJobTerm(const JobRecord& job, int64_t term);
 
@@ -52,6 +55,7 @@ absl::StatusOr<JobEvents> UnclaimJob(JobRecord& job, int64_t term, absl::Time no
 JobEvents RequestCancel(JobRecord& job, absl::Time now);
 // Adds the resource that a success made (set by whoever stored it).
 void SetAdapterRevision(JobRecord& job, const std::string& revision_name);
+void SetBase(JobRecord& job, const std::string& base_name);
 
 // State that a history ends in.
 v1::JobState Replay(const JobEvents& history);

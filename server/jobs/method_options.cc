@@ -108,6 +108,9 @@ absl::Status ReadMethodOptions(const v1::FinetuneJob& job, formats::TrainOptions
       ASSIGN_OR_RETURN(options.bottleneck, ToBottleneckConfig(job.bottleneck()));
       break;
     }
+    case v1::METHOD_FULL:
+      options.method = formats::Method::kFull;
+      break;
     default:
       options.method = formats::Method::kHead;
   }

@@ -209,7 +209,7 @@ TEST_F(CommandsTest, CompletionOffersWhatFitsTheCommand) {
   ASSERT_TRUE(Run({"completion", "bash"}).ok());
   const std::string script = testing::internal::GetCapturedStdout();
   EXPECT_EQ(Offered(script, "tenon summarize --method ''"), "mmr centroid lead");
-  EXPECT_EQ(Offered(script, "tenon jobs finetune --method ''"), "lora prompt_tuning bottleneck head");
+  EXPECT_EQ(Offered(script, "tenon jobs finetune --method ''"), "lora prompt_tuning bottleneck head full");
   EXPECT_EQ(Offered(script, "tenon generate --early-stopping ''"), "false true never");
   EXPECT_EQ(Offered(script, "tenon jobs finetune --task ''"), "sequence_classification seq2seq");
   EXPECT_EQ(Offered(script, "tenon jobs evaluate --task ''"), "sequence_classification seq2seq feature_extraction");

@@ -57,7 +57,7 @@ TEST(EnumWord, IsReadBack) {
   EXPECT_EQ(*ParseWord<v1::Method>("lora", "--method"), v1::METHOD_LORA);
   const absl::Status wrong = ParseWord<v1::Method>("magic", "--method").status();
   EXPECT_EQ(GetField(wrong), "--method");
-  EXPECT_EQ(std::string(wrong.message()), "'magic' is none of head, lora, prompt_tuning, bottleneck.");
+  EXPECT_EQ(std::string(wrong.message()), "'magic' is none of head, lora, prompt_tuning, bottleneck, full.");
   EXPECT_FALSE(ParseWord<v1::Method>("unspecified", "--method").ok());
 }
 

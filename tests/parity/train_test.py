@@ -79,11 +79,11 @@ def encode(tokenizer, rows, labels, multi_label):
 
 
 def peft_losses(model, tokenizer, rows, labels, steps, batch=8, accumulation=1, rate=1e-3, schedule="linear", warmup=0, decay=0.0,
-                multi_label=False):
+                multi_label=False, decays=lambda name: not name.endswith("bias")):
     """A plain PyTorch loop over the rows in their order, as transformers' Trainer orders its work."""
     model.train()
-    decayed = [p for n, p in model.named_parameters() if p.requires_grad and not n.endswith("bias")]
-    others = [p for n, p in model.named_parameters() if p.requires_grad and n.endswith("bias")]
+    decayed = [p for n, p in model.named_parameters() if p.requires_grad and decays(n)]
+    others = [p for n, p in model.named_parameters() if p.requires_grad and not decays(n)]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}], lr=rate)
     scheduler = transformers.get_scheduler(schedule if warmup or schedule != "constant" else "constant", optimizer,
                                            num_warmup_steps=warmup, num_training_steps=steps)

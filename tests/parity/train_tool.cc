@@ -8,8 +8,8 @@
 //            "options": {...}}
 // FILE: {"labels": [...], "multi_label": bool, "train": [{"text", "labels": [i]}], "validation": [...]}, or, for a base
 // that writes, {"train": [{"input", "target"}], "validation": [...]}
-// Options have the names of the proto's fields, lora's among them. With "logits" the exported adapter is loaded as a
-// worker would and asked for the validation rows.
+// Options have the names of the proto's fields, lora's among them. With "logits" the exported adapter or base is loaded
+// as a worker would and asked for the validation rows.
 #include <chrono>
 #include <fstream>
 #include <iostream>
@@ -38,6 +38,7 @@ absl::StatusOr<TrainOptions> ReadOptions(const Json& json) {
   options.method = method == "head"            ? Method::kHead
                    : method == "prompt_tuning" ? Method::kPromptTuning
                    : method == "bottleneck"    ? Method::kBottleneck
+                   : method == "full"          ? Method::kFull
                                                : Method::kLora;
   ASSIGN_OR_RETURN(const auto layout, formats::ParseLayout(json.value("layout", "seq_bn")));
   options.bottleneck = formats::LayoutConfig(layout);
@@ -124,9 +125,12 @@ absl::Status RunTraining(Trainer& trainer) {
   }
 }
 
-absl::Status PrintLogits(const Base& base, const std::string& folder, const TrainData& data) {
-  ASSIGN_OR_RETURN(const auto host, HostAdapter::Load(folder, base));
-  ASSIGN_OR_RETURN(const auto device, DeviceAdapter::Place(host, base));
+// Of an adapter on the base, or with nullptr of the base's own head.
+absl::Status PrintLogits(const Base& base, std::shared_ptr<const HostAdapter> host, const TrainData& data) {
+  std::shared_ptr<const DeviceAdapter> device;
+  if (host != nullptr) {
+    ASSIGN_OR_RETURN(device, DeviceAdapter::Place(host, base));
+  }
   Json logits = Json::array();
   for (const LabelledText& row : data.validation) {
     const std::vector<int32_t> ids = base.tokenizer().Encode(row.text, MaxInputTokens(base, host.get())).ids;
@@ -173,7 +177,13 @@ absl::Status Run(const Json& job) {
   const std::string out = job.at("out");
   std::filesystem::create_directories(out);
   RETURN_IF_ERROR(trainer->Export(out, "finetuneJobs/tool"));
-  return job.value("logits", false) ? PrintLogits(*base, out, data) : absl::OkStatus();
+  if (!job.value("logits", false)) return absl::OkStatus();
+  if (options.method == Method::kFull) {
+    ASSIGN_OR_RETURN(const auto made, Base::Load(out, base_options));
+    return PrintLogits(*made, nullptr, data);
+  }
+  ASSIGN_OR_RETURN(const auto host, HostAdapter::Load(out, *base));
+  return PrintLogits(*base, host, data);
 }
 
 }  // namespace

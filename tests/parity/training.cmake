@@ -7,6 +7,12 @@ target_link_libraries(tenon-train-tool PRIVATE tenon_engine)
 add_test(NAME training_parity
   COMMAND ${TENON_PYTHON} -m pytest -q ${CMAKE_CURRENT_SOURCE_DIR}/train_test.py
   WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+add_test(NAME full_parity
+  COMMAND ${TENON_PYTHON} -m pytest -q ${CMAKE_CURRENT_SOURCE_DIR}/full_test.py
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(full_parity PROPERTIES LABELS parity TIMEOUT 600
+  SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
+  ENVIRONMENT "TENON_TRAIN_TOOL=$<TARGET_FILE:tenon-train-tool>")
 # Bottleneck adapters beside AdapterHub's library, which lives in build/venv-adapters.
 add_test(NAME bottleneck_parity
   COMMAND ${TENON_PYTHON} -m pytest -q ${CMAKE_CURRENT_SOURCE_DIR}/bottleneck_test.py

@@ -5,6 +5,8 @@
 #endif
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <utility>
 
 #include "common/formats/base_config.h"
@@ -28,6 +30,7 @@ constexpr int64_t kDefaultMaxTokens = 512;
 
 struct Base::State {
   Options options;
+  std::filesystem::path folder;
   // Stays mapped, so that a second precision can be read later; its pages are the kernel's to drop.
   std::shared_ptr<const formats::Safetensors> weights;
 
@@ -84,6 +87,7 @@ absl::Status Base::State::Read(const std::filesystem::path& folder) {
 absl::StatusOr<std::shared_ptr<const Base>> Base::Load(const std::filesystem::path& folder, const Options& options) {
   auto state = std::make_unique<State>();
   state->options = options;
+  state->folder = folder;
   RETURN_IF_ERROR(state->Read(folder));
   std::shared_ptr<const Base> base(new Base(std::move(state)));
   RETURN_IF_ERROR(base->generates() ? base->t5(options.precision).status() : base->encoder(options.precision).status());
@@ -106,6 +110,17 @@ int64_t Base::default_max_tokens() const {
 }
 
 int64_t Base::ResidentBytes() const { return state_->encoders.ResidentBytes() + state_->models.ResidentBytes(); }
+
+int64_t Base::parameters() const {
+  int64_t count = 0;
+  for (const auto& [name, view] : state_->weights->tensors()) {
+    count += std::accumulate(view.shape.begin(), view.shape.end(), int64_t{1}, std::multiplies<>());
+  }
+  return count;
+}
+
+const std::filesystem::path& Base::folder() const { return state_->folder; }
+const formats::Safetensors& Base::weights() const { return *state_->weights; }
 
 bool Base::generates() const { return state_->generative != nullptr; }
 const GenerationOptions& Base::generation_defaults() const { return state_->generation; }

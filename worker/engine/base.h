@@ -14,6 +14,10 @@
 #include "worker/engine/generate/plan.h"
 #include "worker/engine/text/tokenizer.h"
 
+namespace tenon::formats {
+class Safetensors;  // common/formats/safetensors.h
+}
+
 namespace tenon::engine {
 
 class Decoder;  // worker/engine/generate/decoder.h, torch inside
@@ -50,6 +54,11 @@ class Base {
   int64_t default_max_tokens() const;
   // Device bytes of weights, all copies counted.
   int64_t ResidentBytes() const;
+  // Numbers in its files of weights.
+  int64_t parameters() const;
+  // The folder that it was loaded from, whose files must stay, and the weights in it. Engine-internal.
+  const std::filesystem::path& folder() const;
+  const formats::Safetensors& weights() const;
 
   // Whether it writes texts: Infer() is for bases that do not, NewDecoder() for those that do.
   bool generates() const;

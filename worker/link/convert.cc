@@ -72,6 +72,9 @@ absl::Status ReadMethod(const v1::FinetuneJob& spec, engine::TrainOptions& to) {
     case v1::METHOD_HEAD:
       to.method = engine::Method::kHead;
       return absl::OkStatus();
+    case v1::METHOD_FULL:
+      to.method = engine::Method::kFull;
+      return absl::OkStatus();
     default:
       return TenonError(Reason::kUnsupported, absl::StrCat("this worker does not know method ", spec.method()),
                         "method");

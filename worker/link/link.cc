@@ -201,7 +201,7 @@ internal::v1::LinkRequest WorkerLink::Heartbeat() const {
   internal::v1::LinkRequest message;
   internal::v1::Heartbeat& heartbeat = *message.mutable_heartbeat();
   heartbeat.set_adapters_resident(stats.adapters_on_device);
-  heartbeat.set_memory_bytes_used(stats.base_bytes + stats.device_adapter_bytes);
+  heartbeat.set_memory_bytes_used(stats.base_bytes + stats.device_adapter_bytes + stats.training_bytes);
   for (internal::v1::JobHold& hold : parts_.jobs->held()) *heartbeat.add_jobs() = std::move(hold);
   // Unloading ones last: a base that is unloaded meanwhile is named twice and not missed.
   for (std::string& digest : parts_.runtime->bases()) heartbeat.add_base_digests(std::move(digest));

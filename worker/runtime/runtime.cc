@@ -130,7 +130,10 @@ class RuntimeImpl final : public Runtime {
   absl::Status StartTraining(TrainJob job, TrainCallbacks callbacks) override {
     absl::MutexLock lock(&mutex_);
     ASSIGN_OR_RETURN(auto base, CheckJob(job.id, job.base_digest));
+    const int64_t bytes = engine::Trainer::MemoryBytes(*base, job.options, !job.data.validation.empty());
+    RETURN_IF_ERROR(CheckMemory(bytes));
     const std::string id = job.id;
+    if (bytes > 0) training_bytes_[id] = bytes;
     const auto run = std::make_shared<TrainingRun>(
         std::move(job), std::move(callbacks),
         TrainingRun::Parts{.base = std::move(base),
@@ -189,10 +192,8 @@ class RuntimeImpl final : public Runtime {
     stats.queued_rows = inference_.queued_rows() + generation_.queued_rows();
     stats.queued_tokens = inference_.queued_tokens() + generation_.queued_tokens();
     absl::MutexLock lock(&mutex_);
-    for (const auto& [digest, base] : bases_) stats.base_bytes += base->ResidentBytes();
-    for (const auto& [digest, unloading] : unloading_) {
-      if (const auto base = unloading.lock()) stats.base_bytes += base->ResidentBytes();
-    }
+    stats.base_bytes = BaseBytes();
+    stats.training_bytes = TrainingBytes();
     return stats;
   }
 
@@ -211,6 +212,32 @@ class RuntimeImpl final : public Runtime {
     std::shared_ptr<void> alive(nullptr, [&gone](void*) { gone.Notify(); });
     loop_.Post([&work, alive = std::exchange(alive, nullptr)] { work(); });
     gone.WaitForNotification();
+  }
+
+  int64_t BaseBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    int64_t bytes = 0;
+    for (const auto& [digest, base] : bases_) bytes += base->ResidentBytes();
+    for (const auto& [digest, unloading] : unloading_) {
+      if (const auto base = unloading.lock()) bytes += base->ResidentBytes();
+    }
+    return bytes;
+  }
+
+  int64_t TrainingBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    int64_t bytes = 0;
+    for (const auto& [id, job] : training_bytes_) bytes += job;
+    return bytes;
+  }
+
+  // Whether `wanted` bytes are left of the device's memory. Nothing is asked of a job that wants none.
+  absl::Status CheckMemory(int64_t wanted) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (wanted == 0 || options_.memory_bytes == 0) return absl::OkStatus();
+    const int64_t used = BaseBytes() + TrainingBytes() + adapters_.counts().device_bytes;
+    if (wanted <= options_.memory_bytes - used) return absl::OkStatus();
+    return TenonError(Reason::kOutOfMemory,
+                      absl::StrCat("training all weights of this base takes ", wanted >> 20, " MB beside it; of the ",
+                                   options_.memory_bytes >> 20, " MB that this worker may use ",
+                                   std::max<int64_t>(options_.memory_bytes - used, 0) >> 20, " MB are left"));
   }
 
   CallQueue::Parts queue_parts() { return {&adapters_, &loop_, &tokenizers_, options_.clock, &next_call_}; }
@@ -234,6 +261,7 @@ class RuntimeImpl final : public Runtime {
     job = std::move(found->second);
     jobs_.erase(found);
     evaluations_.erase(id);
+    training_bytes_.erase(id);
   }
 
   const Options options_;
@@ -242,6 +270,7 @@ class RuntimeImpl final : public Runtime {
   std::multimap<std::string, std::weak_ptr<const engine::Base>> unloading_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<BackgroundJob>> jobs_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<EvaluationRun>> evaluations_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, int64_t> training_bytes_ ABSL_GUARDED_BY(mutex_);  // by job, what it was admitted with
   int64_t next_job_ ABSL_GUARDED_BY(mutex_) = 1;
 
   TaskPool tokenizers_;

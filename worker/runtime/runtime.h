@@ -100,7 +100,7 @@ struct TrainCallbacks {
   std::function<void(const std::string& message)> notice;
   // A checkpoint folder to publish; an error stops the job with it.
   std::function<absl::Status(int64_t step, const std::filesystem::path& folder)> checkpoint;
-  // Exactly once, last. On success `folder` holds the exported adapter; CANCELLED after CancelJob.
+  // Exactly once, last. On success `folder` holds the exported adapter or base; CANCELLED after CancelJob.
   std::function<void(absl::StatusOr<std::filesystem::path> folder)> done;
 };
 
@@ -153,6 +153,7 @@ struct RuntimeStats {
   int64_t adapters_on_device = 0, adapters_in_memory = 0, adapter_slots = 0;
   int64_t device_adapter_bytes = 0, host_adapter_bytes = 0;
   int64_t base_bytes = 0;
+  int64_t training_bytes = 0;                  // of jobs that train a whole base
   int64_t queued_rows = 0, queued_tokens = 0;  // that wait for a batch, or to join a decoder
 };
 
@@ -184,6 +185,7 @@ class Runtime {
     int64_t max_decoder_tokens = 65536;   // over lines, of source and longest sequence: what a decoder may have to keep
     int64_t device_adapters = 256;        // slots; an adapter in use is never evicted
     int64_t host_adapter_bytes = int64_t{2} << 30;
+    int64_t memory_bytes = 0;       // of the device, for bases, adapters and jobs that train a whole base; 0: unknown
     double training_floor = 0.1;    // share of device time a waiting training job gets at least
     std::filesystem::path scratch;  // checkpoints and exports, removed after use
     const Clock* clock = &Clock::Real();
@@ -214,8 +216,8 @@ class Runtime {
   // not called afterwards.
   virtual void Cancel(uint64_t call) = 0;
 
-  // An id that runs already is ALREADY_EXISTS, a base that is not loaded NO_WORKER. What is wrong with the job itself,
-  // `done` says.
+  // An id that runs already is ALREADY_EXISTS, a base that is not loaded NO_WORKER; OUT_OF_MEMORY when the job needs
+  // more than is left (engine::Trainer::MemoryBytes). What is wrong with the job itself, `done` says.
   virtual absl::Status StartTraining(TrainJob job, TrainCallbacks callbacks) = 0;
   virtual absl::Status StartEvaluation(EvalJob job, EvalCallbacks callbacks) = 0;
   virtual absl::Status StartSeq2SeqEvaluation(Seq2SeqEvalJob job, Seq2SeqEvalCallbacks callbacks) = 0;

@@ -70,6 +70,7 @@ class Rig : public testing::Test {
     parts.loop = loop_.get();
     parts.clock = &clock_;
     parts.retrieval = &retrieval_;
+    parts.bases_changed = [this] { ++bases_changed_; };
     parts.send = [this](const std::string& session, internal::v1::LinkResponse message) {
       absl::MutexLock lock(&sent_mutex_);
       sent_.push_back({session, std::move(message)});
@@ -264,6 +265,7 @@ class Rig : public testing::Test {
   ManualClock clock_;
   JobScheduler::Options options_;
   ScriptedRetrieval retrieval_;
+  std::atomic<int> bases_changed_ = 0;
   absl::Mutex sent_mutex_;
   std::vector<Sent> sent_ ABSL_GUARDED_BY(sent_mutex_);
   std::unique_ptr<Store> store_;

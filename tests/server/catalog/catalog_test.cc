@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "common/digest.h"
 #include "common/formats/adapter_config.h"
 #include "common/formats/status.h"
@@ -55,6 +57,48 @@ TEST_F(CatalogTest, TheSameRevisionAgainIsNoNewOne) {
   EXPECT_EQ(AddRevision("style", "mini", "one", {"no", "yes"}), first);
   EXPECT_EQ(Read("style")->revisions_size(), 2);
   EXPECT_EQ(Read("style")->default_revision(), first);  // but it is the newest published
+}
+
+TEST_F(CatalogTest, ABaseMadeOfAnotherIsItWithOtherFilesAndLabels) {
+  NewBase made{.id = "tickets", .made_of = "mini", .labels = {"no", "yes"}, .multi_label = true};
+  for (const char* path : {"config.json", "model.safetensors"}) {
+    v1::FileEntry& file = made.files.emplace_back();
+    file.set_path(path);
+    file.set_sha256(Sha256Hex(path));
+    file.set_size_bytes(5);
+  }
+  const auto put = [&](const NewBase& base) {
+    return store_->Write(
+        [&](Transaction& transaction) { return PutBase(transaction, kTenant, base, clock_.Now()).status(); });
+  };
+  ASSERT_TRUE(put(made).ok());
+  ASSERT_TRUE(models_.RefreshBase(*store_, kTenant, "tickets").ok());
+  const auto resolved = models_.ResolveBase(kTenant, "tickets", "base");
+  ASSERT_TRUE(resolved.ok()) << resolved.status();
+  EXPECT_EQ(resolved->labels, made.labels);
+  EXPECT_TRUE(resolved->multi_label);
+  v1::Base base, parent;
+  ASSERT_TRUE(store_
+                  ->Read([&](Snapshot& snapshot) -> absl::Status {
+                    ASSIGN_OR_RETURN(base, ReadBase(snapshot, kTenant, "tickets"));
+                    ASSIGN_OR_RETURN(parent, ReadBase(snapshot, kTenant, "mini"));
+                    return absl::OkStatus();
+                  })
+                  .ok());
+  EXPECT_EQ(base.name(), "bases/tickets");
+  EXPECT_EQ(base.size_bytes(), 10);
+  EXPECT_EQ(base.digest(), ManifestDigest({Sha256Hex("config.json"), Sha256Hex("model.safetensors")}));
+  EXPECT_EQ(base.hidden_size(), parent.hidden_size());
+  EXPECT_EQ(base.model_type(), parent.model_type());
+  EXPECT_EQ(parent.name(), "bases/mini");
+  EXPECT_EQ(std::count(base.tasks().begin(), base.tasks().end(), v1::TASK_SEQUENCE_CLASSIFICATION), 1);
+  // One made of that in turn: the same tasks, once each.
+  made.made_of = "tickets";
+  made.id = "again";
+  ASSERT_TRUE(put(made).ok());
+  EXPECT_FALSE(put(made).ok());
+  made.made_of = "nothing";
+  EXPECT_EQ(GetReason(put(made)), Reason::kNotFound);
 }
 
 TEST_F(CatalogTest, AnAdapterStaysOnItsBase) {

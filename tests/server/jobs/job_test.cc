@@ -54,6 +54,22 @@ TEST_F(JobTest, RunsToSuccess) {
   EXPECT_EQ(Replay(history_), v1::JOB_STATE_SUCCEEDED);
 }
 
+TEST_F(JobTest, ASuccessThatCannotBeKeptFailsTheJobOnce) {
+  Run();
+  const absl::Status why = TenonError(Reason::kAlreadyExists, "the name is taken", "adapter");
+  EXPECT_EQ(GetReason(RefuseSuccess(job_, Success(2), why, kNow).status()), Reason::kStaleTerm);
+  EXPECT_EQ(JobStateOf(job_), v1::JOB_STATE_RUNNING);
+  Do(RefuseSuccess(job_, Success(1), why, kNow));
+  EXPECT_EQ(JobStateOf(job_), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(Replay(history_), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(job_.finetune().error().message(), "the name is taken");
+  const std::string before = job_.SerializeAsString();
+  // The report that comes again, however it would be judged now.
+  EXPECT_TRUE(RefuseSuccess(job_, Success(1), why, kNow)->empty());
+  EXPECT_TRUE(ApplyReport(job_, Success(1), kNow)->empty());
+  EXPECT_EQ(job_.SerializeAsString(), before);
+}
+
 TEST_F(JobTest, ARetriedCompletionIsNoError) {
   Run();
   Do(ApplyReport(job_, Success(1), kNow));

@@ -129,6 +129,34 @@ TEST(FinetuneRequestTest, ABottlenecksLayoutDecidesItsDefaults) {
   EXPECT_EQ(GetField(NormalizeFinetune(request, 1).status()), "finetune_job.bottleneck");
 }
 
+TEST(FinetuneRequestTest, FullNamesABaseAndHasNoOptionsOfItsOwn) {
+  v1::FinetuneJob request = Lora();
+  request.set_method(v1::METHOD_FULL);
+  EXPECT_EQ(GetField(NormalizeFinetune(request, 1).status()), "finetune_job.adapter") << "that is an adapter's name";
+  for (const char* name : {"news", "bases/news"}) {
+    request.set_adapter(name);
+    const auto job = NormalizeFinetune(request, 1);
+    ASSERT_TRUE(job.ok()) << job.status();
+    EXPECT_EQ(job->adapter(), "bases/news");
+    EXPECT_TRUE(MakesBase(*job));
+    EXPECT_DOUBLE_EQ(job->training().learning_rate(), 5e-5);
+    EXPECT_FALSE(job->has_lora() || job->has_prompt_tuning() || job->has_bottleneck());
+  }
+  request.mutable_training()->set_precision("bf16");
+  EXPECT_EQ(GetReason(NormalizeFinetune(request, 1).status()), Reason::kOptionInvalid);
+  EXPECT_EQ(GetField(NormalizeFinetune(request, 1).status()), "finetune_job.training.precision");
+  request.mutable_training()->clear_precision();
+  request.mutable_lora()->set_r(4);
+  EXPECT_EQ(GetField(NormalizeFinetune(request, 1).status()), "finetune_job.lora");
+  request.clear_lora();
+  request.mutable_prompt_tuning();
+  EXPECT_EQ(GetField(NormalizeFinetune(request, 1).status()), "finetune_job.prompt_tuning");
+  request.clear_prompt_tuning();
+  request.mutable_bottleneck();
+  EXPECT_EQ(GetField(NormalizeFinetune(request, 1).status()), "finetune_job.bottleneck");
+  EXPECT_FALSE(MakesBase(*NormalizeFinetune(Lora(), 1)));
+}
+
 void SpoilBottleneck(v1::FinetuneJob& job, const std::function<void(v1::BottleneckOptions&)>& spoil) {
   job.set_method(v1::METHOD_BOTTLENECK);
   spoil(*job.mutable_bottleneck());

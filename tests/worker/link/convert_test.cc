@@ -75,6 +75,9 @@ TEST(ToTrainOptions, KnowsEveryMethod) {
   EXPECT_EQ(GetField(ToTrainOptions(spec, 100).status()), "layout");
   spec.set_method(v1::METHOD_HEAD);
   EXPECT_EQ(ToTrainOptions(spec, 100)->method, engine::Method::kHead);
+  spec.set_method(v1::METHOD_FULL);
+  EXPECT_EQ(ToTrainOptions(spec, 100)->method, engine::Method::kFull);
+  EXPECT_EQ(ToTrainOptions(spec, 100)->learning_rate, 5e-5);
   // A newer server's method is no LoRA.
   spec.set_method(static_cast<v1::Method>(99));
   EXPECT_EQ(GetField(ToTrainOptions(spec, 100).status()), "method");

@@ -128,6 +128,9 @@ const std::string& Base::summary_prefix() const { return state_->prefix; }
 const GenerationOptions& Base::summary_defaults() const { return state_->summary; }
 const GenerativeTokenizer& Base::generative_tokenizer() const { return state_->tokenizer; }
 int64_t Base::ResidentBytes() const { return 1000; }
+int64_t Trainer::MemoryBytes(const Base&, const TrainOptions& options, bool validates) {
+  return options.method == Method::kFull ? (validates ? 5000 : 4000) : 0;
+}
 absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision) const {
   return std::make_shared<const Encoder>();
 }

@@ -78,6 +78,46 @@ TEST_F(RuntimeJobsTest, LeavesNothingInScratch) {
   EXPECT_TRUE(std::filesystem::is_empty(options_.scratch));
 }
 
+// In the fake engine a base takes 1000 bytes, and training all of it 4000, or 5000 with validation rows.
+TEST_F(RuntimeJobsTest, AWholeBaseIsTrainedOnlyWhereItFits) {
+  options_.memory_bytes = 1000 + 5000;
+  Start();
+  TrainJob whole = Job("whole", 2);
+  whole.options.method = engine::Method::kFull;
+  whole.data.validation.push_back({"row", {0}});
+  Gate gate;
+  FakeEngine::Get().on_slice = [&](int64_t slice) {
+    if (slice == 0) gate.Pass();
+    return absl::OkStatus();
+  };
+  std::thread training([&] { EXPECT_TRUE(Train(whole).ok()); });
+  gate.WaitUntilReached();
+  EXPECT_EQ(runtime_->stats().training_bytes, 5000);
+  TrainJob second = whole;
+  second.id = "second";
+  const absl::Status refused = Train(second).status();
+  EXPECT_EQ(GetReason(refused), Reason::kOutOfMemory) << refused;
+  EXPECT_TRUE(runtime_->StartTraining(Job("adapter", 1), {.done = [](const auto&) {}}).ok()) << "that is small";
+  gate.Open();
+  training.join();
+  EXPECT_EQ(runtime_->stats().training_bytes, 0);
+  EXPECT_TRUE(Train(second).ok()) << "its memory is free again";
+}
+
+TEST_F(RuntimeJobsTest, AWholeBaseThatNeverFitsIsRefused) {
+  options_.memory_bytes = 1000 + 3999;
+  Start();
+  TrainJob whole = Job("whole", 2);
+  whole.options.method = engine::Method::kFull;
+  EXPECT_EQ(GetReason(Train(whole).status()), Reason::kOutOfMemory);
+  EXPECT_EQ(runtime_->stats().training_bytes, 0);
+  EXPECT_TRUE(Train(Job("adapter", 2)).ok());
+  runtime_.reset();
+  options_.memory_bytes = 0;  // unknown
+  Start();
+  EXPECT_TRUE(Train(whole).ok());
+}
+
 TEST_F(RuntimeJobsTest, InferenceMeanwhileDoesNotChangeTheBytes) {
   Start();
   const auto alone = Train(Job("alone", 400));

@@ -1,5 +1,8 @@
 #include "worker/engine/checkpoint/checkpoint.h"
 
+#include <ATen/ops/from_blob.h>
+
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -25,24 +28,20 @@ constexpr char kOptimizerFile[] = "optimizer.safetensors";
 constexpr char kFirst[] = "first.";
 constexpr char kSecond[] = "second.";
 
-absl::Status WriteTensors(const std::filesystem::path& file, const NamedTensors& tensors) {
-  std::vector<at::Tensor> copies;  // kept until they are on disk
-  std::vector<formats::TensorToWrite> writes;
-  for (const auto& [name, tensor] : tensors) {
-    copies.push_back(tensor.detach().to(at::Device(at::kCPU), at::kFloat).contiguous());
-    const at::Tensor& copy = copies.back();
-    writes.push_back({name,
-                      {formats::DType::kF32, copy.sizes().vec(), static_cast<const uint8_t*>(copy.const_data_ptr()),
-                       TensorBytes(copy)}});
-  }
-  return formats::WriteSafetensors(file, std::move(writes), {{"format", "pt"}});
+// The tensor where it lies in the mapped file, which stays as long as it: a whole model's checkpoint is not held twice.
+absl::StatusOr<at::Tensor> InFile(const std::shared_ptr<const formats::Safetensors>& file,
+                                  const formats::TensorView& view) {
+  const bool aligned = reinterpret_cast<uintptr_t>(view.data) % alignof(float) == 0;
+  if (view.dtype != formats::DType::kF32 || !aligned) return ToTensor(view, at::Device(at::kCPU), at::kFloat);
+  return at::from_blob(
+      const_cast<uint8_t*>(view.data), view.shape, [file](void*) {}, at::TensorOptions(at::kFloat));
 }
 
 absl::StatusOr<NamedTensors> ReadTensors(const std::filesystem::path& file) {
   ASSIGN_OR_RETURN(const auto opened, formats::Safetensors::Open(file, {}));
   NamedTensors tensors;
   for (const auto& [name, view] : opened->tensors()) {
-    ASSIGN_OR_RETURN(tensors[name], ToTensor(view, at::Device(at::kCPU), at::kFloat));
+    ASSIGN_OR_RETURN(tensors[name], InFile(opened, view));
   }
   return tensors;
 }
@@ -101,6 +100,19 @@ NamedTensors WithPrefix(const NamedTensors& tensors, const std::string& prefix) 
 }
 
 }  // namespace
+
+absl::Status WriteTensors(const std::filesystem::path& file, const NamedTensors& tensors) {
+  std::vector<at::Tensor> copies;  // kept until they are on disk
+  std::vector<formats::TensorToWrite> writes;
+  for (const auto& [name, tensor] : tensors) {
+    copies.push_back(tensor.detach().to(at::Device(at::kCPU), at::kFloat).contiguous());
+    const at::Tensor& copy = copies.back();
+    writes.push_back({name,
+                      {formats::DType::kF32, copy.sizes().vec(), static_cast<const uint8_t*>(copy.const_data_ptr()),
+                       TensorBytes(copy)}});
+  }
+  return formats::WriteSafetensors(file, std::move(writes), {{"format", "pt"}});
+}
 
 absl::Status WriteCheckpoint(const std::filesystem::path& folder, const Checkpoint& checkpoint) {
   NamedTensors moments;

@@ -18,6 +18,9 @@ namespace tenon::engine {
 
 using NamedTensors = std::map<std::string, at::Tensor>;
 
+// A safetensors file of them, in fp32. The same tensors give the same bytes.
+absl::Status WriteTensors(const std::filesystem::path& file, const NamedTensors& tensors);
+
 // What results may depend on beside the job itself.
 struct Machine {
   std::string device;  // CPU model, or `cuda`
@@ -45,7 +48,7 @@ struct Checkpoint {
 
 // Into an existing, empty folder. The same state gives the same bytes.
 absl::Status WriteCheckpoint(const std::filesystem::path& folder, const Checkpoint& checkpoint);
-// ADAPTER_INVALID or SAFETENSORS_INVALID says what is wrong.
+// ADAPTER_INVALID or SAFETENSORS_INVALID says what is wrong. The tensors are the files' own memory: not to be written.
 absl::StatusOr<Checkpoint> ReadCheckpoint(const std::filesystem::path& folder);
 
 }  // namespace tenon::engine

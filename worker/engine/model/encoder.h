@@ -74,9 +74,26 @@ struct ForwardHooks {
   bool inference = false;
 };
 
+// What training runs of an encoder, wherever its weights are. Autograd works through every method.
+class EncoderLayers {
+ public:
+  virtual ~EncoderLayers() = default;
+
+  // Token, position and type embeddings, normalised: [T, hidden].
+  virtual at::Tensor Embed(const PackedBatch& batch, const ForwardHooks& hooks) const = 0;
+  // Layer `index` (from 0): [T, hidden] -> [T, hidden].
+  virtual at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
+                           const ForwardHooks& hooks) const = 0;
+  // BertPooler: tanh(dense(first token)): [R, hidden] -> [R, hidden], where there is a pooler.
+  virtual at::Tensor Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const = 0;
+
+  virtual const formats::BertConfig& config() const = 0;
+  virtual at::Device device() const = 0;
+};
+
 // Immutable weights in one precision on one device. All methods are const and re-entrant. Autograd works through every
 // method when the hooks bring tensors that require it; base weights never do.
-class Encoder {
+class Encoder : public EncoderLayers {
  public:
   // With `prepare_inference` it measures, once for each shape of layer, which product is faster on this machine, and
   // keeps packed weights where they are: ForwardHooks::inference uses them. It measures within `run_alone`.
@@ -84,27 +101,17 @@ class Encoder {
                                                              const formats::Safetensors& weights, const Device& device,
                                                              Precision precision, bool prepare_inference = false,
                                                              const RunAlone& run_alone = {});
-  virtual ~Encoder() = default;
 
-  // Token, position and type embeddings, normalised: [T, hidden].
-  virtual at::Tensor Embed(const PackedBatch& batch, const ForwardHooks& hooks) const = 0;
-  // Layer `index` (from 0): [T, hidden] -> [T, hidden].
-  virtual at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
-                           const ForwardHooks& hooks) const = 0;
-  // The same for the first token of each row alone, which is all that a classifier reads of the last layer:
+  // Layer() for the first token of each row alone, which is all that a classifier reads of the last layer:
   // [T, hidden] -> [R, hidden], R rounded like `batch.first`. For inference.
   virtual at::Tensor LayerOfFirstTokens(int64_t index, const at::Tensor& x, const PackedBatch& batch,
                                         const ForwardHooks& hooks) const = 0;
-  // BertPooler: tanh(dense(first token)): [R, hidden] -> [R, hidden]. Check has_pooler() first.
-  virtual at::Tensor Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const = 0;
-  virtual bool has_pooler() const = 0;
+  virtual bool has_pooler() const = 0;  // Pool() needs one
   // The base's own classification head, when config says it has one: [R, hidden] -> [R, labels].
   virtual at::Tensor Classify(const at::Tensor& pooled) const = 0;
   virtual bool has_classifier() const = 0;
 
-  virtual const formats::BertConfig& config() const = 0;
   virtual at::ScalarType dtype() const = 0;
-  virtual at::Device device() const = 0;
   // Names and [out, in] of every linear layer a LoRA may target, without task prefix.
   virtual const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const = 0;
   // fp32 copies of the word embeddings of these tokens, [ids, hidden].

@@ -28,13 +28,25 @@ class AdamW {
 
   // One update with every parameter's gradient, which must be defined. `step` counts from 1.
   void Step(std::vector<Parameter>& parameters, double learning_rate, int64_t step);
+  // The same in parts of at most so many elements as one slice takes; true when the update is complete. A checkpoint
+  // may be taken before and after it, not in between.
+  bool StepSlice(std::vector<Parameter>& parameters, double learning_rate, int64_t step);
 
   // In the order of the parameters; a checkpoint stores them and puts them back.
   std::vector<Moments>& moments() { return moments_; }
 
  private:
+  // Where an update stands.
+  struct Place {
+    size_t parameter = 0;
+    int64_t element = 0;
+  };
+  // `count` elements of a parameter, from `first` on.
+  void Update(Parameter& parameter, Moments& moments, int64_t first, int64_t count, double learning_rate, int64_t step);
+
   Options options_;
   std::vector<Moments> moments_;
+  Place next_;
 };
 
 }  // namespace tenon::engine

@@ -12,7 +12,7 @@
 
 namespace tenon::engine {
 
-class AdapterLearner final : public Learner {
+class AdapterLearner : public Learner {
  public:
   AdapterLearner(const TrainOptions& options, std::unique_ptr<AdapterTask> task);
 

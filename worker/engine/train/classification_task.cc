@@ -4,7 +4,7 @@
 
 namespace tenon::engine {
 
-ClassificationTask::ClassificationTask(std::shared_ptr<const Encoder> encoder, const TrainOptions& options,
+ClassificationTask::ClassificationTask(std::shared_ptr<const EncoderLayers> encoder, const TrainOptions& options,
                                        std::shared_ptr<const TokenData> data, TrainableAdapter adapter)
     : encoder_(std::move(encoder)),
       data_(std::move(data)),

@@ -14,7 +14,7 @@ namespace tenon::engine {
 
 class ClassificationTask final : public AdapterTask {
  public:
-  ClassificationTask(std::shared_ptr<const Encoder> encoder, const TrainOptions& options,
+  ClassificationTask(std::shared_ptr<const EncoderLayers> encoder, const TrainOptions& options,
                      std::shared_ptr<const TokenData> data, TrainableAdapter adapter);
 
   TrainableAdapter& adapter() override { return adapter_; }
@@ -28,7 +28,7 @@ class ClassificationTask final : public AdapterTask {
  private:
   PackedBatch Packed(const TokenRows& data, const MicroBatch& rows) const;
 
-  std::shared_ptr<const Encoder> encoder_;
+  std::shared_ptr<const EncoderLayers> encoder_;
   std::shared_ptr<const TokenData> data_;
   TrainableAdapter adapter_;
   JobDropout dropout_;

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "worker/engine/adapter/write.h"
 #include "worker/engine/train/trainable.h"
 
 namespace tenon::engine {
@@ -38,6 +40,11 @@ class Learner {
   // A part of an evaluation of the weights as they are now; the metrics with its last part. Draws from no random
   // stream.
   virtual std::optional<Metrics> EvaluationSlice() = 0;
+
+  // Writes what the run made, `best` being a copy of adapter(), into an existing folder.
+  virtual absl::Status Write(const std::filesystem::path& folder, const AdapterTensors& best) const {
+    return WriteAdapter(folder, best);
+  }
 
   virtual TrainableAdapter& adapter() = 0;
   virtual int64_t total_steps() const = 0;

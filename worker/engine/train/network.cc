@@ -48,7 +48,7 @@ DropoutRates ResolveDropout(const formats::BertConfig& config, double base_dropo
   return {config.hidden_dropout_prob, config.attention_probs_dropout_prob, classifier};
 }
 
-Network::Network(const Encoder& encoder, const TrainableAdapter& adapter, const DropoutRates& rates,
+Network::Network(const EncoderLayers& encoder, const TrainableAdapter& adapter, const DropoutRates& rates,
                  JobDropout* dropout)
     : encoder_(encoder),
       adapter_(adapter),

@@ -1,4 +1,4 @@
-// A frozen encoder with a trainable adapter and head on it. Engine-internal, torch inside.
+// An encoder with a trainable adapter and head on it. Engine-internal, torch inside.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -33,7 +33,8 @@ DropoutRates ResolveDropout(const formats::BertConfig& config, double base_dropo
 class Network {
  public:
   // `dropout` may be nullptr: evaluation. The adapter and it must outlive the network.
-  Network(const Encoder& encoder, const TrainableAdapter& adapter, const DropoutRates& rates, JobDropout* dropout);
+  Network(const EncoderLayers& encoder, const TrainableAdapter& adapter, const DropoutRates& rates,
+          JobDropout* dropout);
 
   int64_t layers() const { return encoder_.config().num_hidden_layers; }
   // Token states [T, hidden] before the first layer.
@@ -50,7 +51,7 @@ class Network {
   std::unique_ptr<const Segments> Pass(PackedBatch batch, RowLabels labels, bool multi_label) const;
 
  private:
-  const Encoder& encoder_;
+  const EncoderLayers& encoder_;
   const TrainableAdapter& adapter_;
   DropoutRates rates_;
   JobDropout* dropout_;

@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
-#include "worker/engine/adapter/write.h"
 #include "worker/engine/model/torch_util.h"
 #include "worker/engine/train/schedule.h"
 
@@ -34,7 +33,10 @@ TrainLoop::Update TrainLoop::Slice() {
       if (!std::isfinite(ClipGradients(learner_->adapter().parameters(), options_.max_grad_norm))) {
         return TenonError(Reason::kLossNotFinite, absl::StrCat("the gradient became infinite in step ", step_ + 1));
       }
-      return OptimizerStep();
+      phase_ = Phase::kOptimize;
+      return OptimizerSlice();
+    case Phase::kOptimize:
+      return OptimizerSlice();
     case Phase::kUntrained:
     case Phase::kEvaluate:
       return Evaluate();
@@ -81,9 +83,9 @@ TrainLoop::Update TrainLoop::Step() {
   return std::nullopt;
 }
 
-TrainUpdate TrainLoop::OptimizerStep() {
+std::optional<TrainUpdate> TrainLoop::OptimizerSlice() {
   const double rate = LearningRate(options_, total_steps(), step_ + 1);
-  optimizer_.Step(learner_->adapter().parameters(), rate, step_ + 1);
+  if (!optimizer_.StepSlice(learner_->adapter().parameters(), rate, step_ + 1)) return std::nullopt;
   ++step_;
   trained_tokens_ += result_.tokens;
   phase_ = AfterStep();
@@ -123,8 +125,9 @@ TrainLoop::Update TrainLoop::Evaluate() {
 
 TrainUpdate TrainLoop::Done() {
   TrainDone done{step_, best_.best_step() > 0 ? best_.best_step() : step_};
-  for (const Parameter& parameter : learner_->adapter().parameters()) {
+  for (Parameter& parameter : learner_->adapter().parameters()) {
     done.trainable_parameters += parameter.value.numel();
+    parameter.grad = at::Tensor();  // room for the copy that is exported
   }
   done.trained_tokens = trained_tokens_;
   done.stopped_early = step_ < total_steps();
@@ -135,7 +138,7 @@ absl::Status TrainLoop::Export(const std::filesystem::path& folder, const std::s
   return Guarded([&]() -> absl::Status {
     AdapterTensors adapter = learner_->adapter().Snapshot(best_weights_);
     adapter.config.job = job;
-    return WriteAdapter(folder, adapter);
+    return learner_->Write(folder, adapter);
   });
 }
 

@@ -31,14 +31,15 @@ class TrainLoop final : public Trainer {
   std::string notice() const override { return notice_; }
 
  private:
-  enum class Phase { kPrepare, kUntrained, kBaseline, kStep, kUpdate, kEvaluate, kSave, kDone };
+  enum class Phase { kPrepare, kUntrained, kBaseline, kStep, kUpdate, kOptimize, kEvaluate, kSave, kDone };
   using Update = absl::StatusOr<std::optional<TrainUpdate>>;
 
   Update Slice();
   Update Prepare();
   Update Baseline();
   Update Step();
-  TrainUpdate OptimizerStep();
+  // A part of the step's update; the progress with its last part.
+  std::optional<TrainUpdate> OptimizerSlice();
   Update Evaluate();
   TrainUpdate Done();
   // Where to go on from the end of step `step_`, before or after its evaluation.

@@ -93,6 +93,15 @@ absl::StatusOr<TrainableAdapter> TrainableAdapter::Make(const TrainingSite& site
   return made;
 }
 
+absl::StatusOr<TrainableAdapter> TrainableAdapter::MakeWhole(AdapterTensors modules, const TrainingSite& site,
+                                                             const AdapterTensors* initial) {
+  TrainableAdapter made;
+  made.adapter_ = std::move(modules);
+  if (initial != nullptr) RETURN_IF_ERROR(TakeInitial(*initial, site.device, made.adapter_));
+  made.Register([&site](const std::string& module) { return site.SegmentOf(module); });
+  return made;
+}
+
 absl::StatusOr<TrainableAdapter> TrainableAdapter::MakeHead(int64_t features, double initializer_range, uint64_t seed,
                                                             const at::Device& device,
                                                             const formats::TenonConfig& config,
@@ -189,7 +198,8 @@ AdapterTensors TrainableAdapter::Snapshot(const std::map<std::string, at::Tensor
 void TrainableAdapter::Register(const std::function<int64_t(const std::string& module)>& segment_of) {
   VisitTensors(adapter_, [&](const std::string& name, const std::string& module, at::Tensor& tensor, bool matrix) {
     tensor = tensor.contiguous().set_requires_grad(true);
-    parameters_.push_back({name, tensor, at::Tensor(), segment_of(module), matrix});
+    // A norm's weight is no matrix.
+    parameters_.push_back({name, tensor, at::Tensor(), segment_of(module), matrix && tensor.dim() > 1});
   });
 }
 

@@ -34,6 +34,9 @@ class TrainableAdapter {
   static absl::StatusOr<TrainableAdapter> Make(const TrainingSite& site, const TrainOptions& options,
                                                const formats::TenonConfig& config, const AdapterTensors* initial,
                                                absl::Span<const int32_t> init_tokens = {});
+  // All of `modules` (method `full`: a whole model and its head), with the head of `initial` where there is one.
+  static absl::StatusOr<TrainableAdapter> MakeWhole(AdapterTensors modules, const TrainingSite& site,
+                                                    const AdapterTensors* initial);
   // A head alone: [labels, features].
   static absl::StatusOr<TrainableAdapter> MakeHead(int64_t features, double initializer_range, uint64_t seed,
                                                    const at::Device& device, const formats::TenonConfig& config,

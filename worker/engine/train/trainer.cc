@@ -9,6 +9,7 @@
 #include "worker/engine/model/torch_util.h"
 #include "worker/engine/train/adapter_learner.h"
 #include "worker/engine/train/classification_task.h"
+#include "worker/engine/train/full_learner.h"
 #include "worker/engine/train/head_learner.h"
 #include "worker/engine/train/pairs.h"
 #include "worker/engine/train/random.h"
@@ -89,6 +90,14 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeAdapterLoop(const Site& site, con
                                      std::move(baseline));
 }
 
+absl::StatusOr<std::unique_ptr<TrainLoop>> MakeFullLoop(const Site& site, const TrainOptions& options,
+                                                        const AdapterTensors* initial) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Learner> learner,
+                   NewFullLearner(site.base, options, site.data, site.config, initial));
+  ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> baseline, MakeBaseline(site, options));
+  return std::make_unique<TrainLoop>(options, std::move(learner), std::move(baseline));
+}
+
 // Tokens that a text is cut to: virtual ones need positions too, and leave three at least.
 absl::StatusOr<int64_t> MaxTokens(const Base& base, const TrainOptions& options) {
   const int64_t asked = options.max_input_tokens, positions = base.config().max_position_embeddings;
@@ -115,6 +124,8 @@ const char* MethodName(Method method) {
       return "prompt_tuning";
     case Method::kBottleneck:
       return "bottleneck";
+    case Method::kFull:
+      return "full";
   }
   return "";
 }
@@ -125,7 +136,9 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeClassifierLoop(std::shared_ptr<co
   ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(*base, options));
   Site site{.base = base};
   ASSIGN_OR_RETURN(site.data, TokenizeData(data, base->tokenizer(), max_tokens));
-  ASSIGN_OR_RETURN(site.encoder, base->encoder(options.precision));
+  // Of a model that is trained whole only the baseline reads the frozen base: it takes the copy that serves.
+  ASSIGN_OR_RETURN(site.encoder,
+                   base->encoder(options.method == Method::kFull ? base->precision() : options.precision));
   site.config.task = "sequence_classification";
   site.config.method = MethodName(options.method);
   site.config.labels = data.labels;
@@ -134,14 +147,16 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeClassifierLoop(std::shared_ptr<co
   site.config.pooling = base->config().sentence.pooling;
   site.config.normalize = base->config().sentence.normalize;
   site.config.max_input_tokens = max_tokens;
-  return options.method == Method::kHead ? MakeHeadLoop(site, options, initial)
-                                         : MakeAdapterLoop(site, options, initial);
+  return options.method == Method::kHead   ? MakeHeadLoop(site, options, initial)
+         : options.method == Method::kFull ? MakeFullLoop(site, options, initial)
+                                           : MakeAdapterLoop(site, options, initial);
 }
 
 absl::StatusOr<std::unique_ptr<TrainLoop>> MakeSeq2SeqLoop(const Base& base, const TrainOptions& options,
                                                            const TrainData& data, const AdapterTensors* initial) {
-  if (options.method == Method::kHead) {
-    return TenonError(Reason::kUnsupported, "method head on a base that writes texts", "method");
+  if (options.method == Method::kHead || options.method == Method::kFull) {
+    return TenonError(Reason::kUnsupported,
+                      absl::StrCat("method ", MethodName(options.method), " on a base that writes texts"), "method");
   }
   // Positions are relative: nothing limits them.
   const int64_t max_tokens = options.max_input_tokens > 0 ? options.max_input_tokens : base.default_max_tokens();
@@ -161,6 +176,12 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeSeq2SeqLoop(const Base& base, con
 
 }  // namespace
 
+int64_t Trainer::MemoryBytes(const Base& base, const TrainOptions& options, bool validates) {
+  if (options.method != Method::kFull) return 0;
+  const int64_t copies = validates ? 5 : 4;
+  return copies * static_cast<int64_t>(sizeof(float)) * base.parameters();
+}
+
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const Base> base, const TrainOptions& asked,
                                                          TrainData data,
                                                          const std::optional<std::filesystem::path>& checkpoint,
@@ -169,6 +190,9 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const B
     RETURN_IF_ERROR(formats::CheckTrainOptions(asked));
     TrainOptions options = asked;
     ASSIGN_OR_RETURN(options.metric_for_best, formats::ResolveMetric(asked.metric_for_best, base->generates()));
+    if (options.method == Method::kFull && options.precision != Precision::kFp32) {
+      return TenonError(Reason::kOptionInvalid, "precision must be fp32: method full trains all weights", "precision");
+    }
     std::shared_ptr<const HostAdapter> start;
     if (initial.has_value()) {
       ASSIGN_OR_RETURN(start, HostAdapter::Load(*initial, *base));

@@ -1,4 +1,4 @@
-// Fine-tuning of one adapter on a frozen base, cut into slices. Free of torch.
+// Fine-tuning of one adapter on a frozen base, or of all weights of a base, cut into slices. Free of torch.
 //
 // What a slice computes is fixed by the options, the rows and the seed; load on the machine decides only when it runs.
 // The same inputs give the same bytes, with any number of pauses and with a stop and resume at any checkpoint (same CPU
@@ -82,10 +82,17 @@ class Trainer {
   // Tokenizes, plans every batch of the run, seeds the job's generator, makes (or, from `checkpoint`, restores) the
   // adapter. OPTION_INVALID names the option. `base_digest` and `job` are written to tenon.json. `initial` starts from
   // an adapter's weights instead of new ones.
+  //
+  // Method `full` trains fp32 copies of every weight of the base and a new head; the base itself stays as it is, and
+  // serves meanwhile. It is all fp32: Precision::kBf16 is OPTION_INVALID. `initial` may hold a head alone.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(std::shared_ptr<const Base> base, const TrainOptions& options,
                                                          TrainData data,
                                                          const std::optional<std::filesystem::path>& checkpoint,
                                                          const std::optional<std::filesystem::path>& initial);
+  // Device bytes that a run holds beside its base, activations not counted: 0 for adapters, whose state is small. For
+  // `full` 4 bytes a parameter for the weights, their gradients and AdamW's two moments each, and, where validation
+  // rows choose one, for the best weights.
+  static int64_t MemoryBytes(const Base& base, const TrainOptions& options, bool validates);
   virtual ~Trainer() = default;
 
   // One uninterruptible piece of device work (a layer forward or backward, an evaluation batch, an optimizer step), and
@@ -97,7 +104,8 @@ class Trainer {
   // streams, place in the plan, CPU model, thread count, precision. Restoring it elsewhere than on the same kind
   // refuses nothing but says so in a notice.
   virtual absl::Status SaveCheckpoint(const std::filesystem::path& folder) = 0;
-  // Writes the best adapter (last without validation rows) as PEFT files plus tenon.json, or the head's files.
+  // Writes the best adapter (last without validation rows) as PEFT files plus tenon.json, or the head's files. Of
+  // `full` a base: see WriteFullModel in worker/engine/train/full_export.h.
   virtual absl::Status Export(const std::filesystem::path& folder, const std::string& job) = 0;
 
   // Optimizer steps of the whole run, and the step that the next slice belongs to (last finished + 1).

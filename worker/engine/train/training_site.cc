@@ -47,7 +47,7 @@ TrainingSite::TrainingSite(const T5Model& model)
       stacks({{"encoder.block.", 0}, {"decoder.block.", model.config().num_layers}}) {}
 
 int64_t TrainingSite::SegmentOf(const std::string& module) const {
-  if (module == kEmbeddings) return 0;
+  if (absl::StartsWith(module, kEmbeddings)) return 0;
   for (const auto& [name, first] : stacks) {
     if (!absl::StartsWith(module, name)) continue;
     int64_t layer = 0;

@@ -1,5 +1,9 @@
 #include "worker/engine/train/adamw.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/linspace.h>
+#include <ATen/ops/sin.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
@@ -49,6 +53,34 @@ TEST(AdamWTest, FirstStepMovesByTheLearningRate) {
   EXPECT_NEAR(parameters[0].value[0].item<double>(), 0.9, 1e-5);
   EXPECT_NEAR(parameters[0].value[1].item<double>(), 1.1, 1e-5);
   EXPECT_NEAR(parameters[0].value[2].item<double>(), 1.0, 1e-6);
+}
+
+TEST(AdamWTest, ALargeUpdateIsCutWithoutAnotherResult) {
+  // The first is larger than a slice.
+  const auto make = [] {
+    std::vector<Parameter> parameters;
+    for (const int64_t size : {(int64_t{1} << 22) + 3, int64_t{5}, int64_t{7}}) {
+      const at::Tensor value = at::linspace(-1, 1, size);
+      parameters.push_back({"p", value, at::sin(value * 50), 0, true});
+    }
+    return parameters;
+  };
+  std::vector<Parameter> cut = make(), whole = make();
+  AdamW in_slices(cut, {.weight_decay = 0.1}), at_once(whole, {.weight_decay = 0.1});
+  for (int64_t step = 1; step <= 2; ++step) {
+    EXPECT_FALSE(in_slices.StepSlice(cut, 0.01, step));
+    EXPECT_TRUE(at::equal(cut[2].value, whole[2].value)) << "not yet its turn";
+    EXPECT_TRUE(in_slices.StepSlice(cut, 0.01, step));
+    at_once.Step(whole, 0.01, step);
+    for (size_t i = 0; i < cut.size(); ++i) EXPECT_TRUE(at::equal(cut[i].value, whole[i].value)) << step << " " << i;
+  }
+  // Every element was moved, by the same rule as a small one.
+  std::vector<Parameter> small = {{"p", at::tensor({-1.0f}), at::sin(at::tensor({-50.0f})), 0, true}};
+  AdamW alone(small, {.weight_decay = 0.1});
+  alone.Step(small, 0.01, 1);
+  alone.Step(small, 0.01, 2);
+  EXPECT_FLOAT_EQ(cut[0].value[0].item<float>(), small[0].value.item<float>());
+  EXPECT_EQ((cut[0].value == make()[0].value).sum().item<int64_t>(), 0);
 }
 
 TEST(ClipTest, ScalesToTheGlobalNorm) {

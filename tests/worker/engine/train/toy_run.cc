@@ -145,6 +145,7 @@ ToyRun RunToy(std::shared_ptr<const engine::Base> base, const engine::TrainOptio
   run.folder = FreshFolder("adapter");
   run.status = (*trainer)->Export(run.folder, "finetuneJobs/toy");
   const char* weights = options.method == engine::Method::kHead         ? "head.safetensors"
+                        : options.method == engine::Method::kFull       ? "model.safetensors"
                         : options.method == engine::Method::kBottleneck ? "adapter.safetensors"
                                                                         : "adapter_model.safetensors";
   run.weights = ReadBytes(run.folder / weights);

@@ -104,7 +104,8 @@ TEST_P(ResumeTest, EveryCheckpointGoesOnToTheSameBytes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, ResumeTest,
-                         ::testing::Values(Method::kLora, Method::kHead, Method::kPromptTuning, Method::kBottleneck),
+                         ::testing::Values(Method::kLora, Method::kHead, Method::kPromptTuning, Method::kBottleneck,
+                                           Method::kFull),
                          [](const auto& test) { return "Method" + std::to_string(static_cast<int>(test.param)); });
 
 TEST(TrainerTest, APromptLearnsAndServesTheSameClasses) {

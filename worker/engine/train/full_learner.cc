@@ -1,0 +1,42 @@
+#include "worker/engine/train/full_learner.h"
+
+#include <utility>
+
+#include "common/formats/status.h"
+#include "worker/engine/train/adapter_learner.h"
+#include "worker/engine/train/classification_task.h"
+#include "worker/engine/train/full_bert.h"
+#include "worker/engine/train/full_export.h"
+
+namespace tenon::engine {
+namespace {
+
+// The steps are those of any adapter in an encoder; here the encoder is made of the adapter's own weights.
+class FullLearner final : public AdapterLearner {
+ public:
+  FullLearner(std::shared_ptr<const Base> base, const TrainOptions& options, std::unique_ptr<AdapterTask> task)
+      : AdapterLearner(options, std::move(task)), base_(std::move(base)) {}
+
+  absl::Status Write(const std::filesystem::path& folder, const AdapterTensors& best) const override {
+    return WriteFullModel(folder, *base_, best);
+  }
+
+ private:
+  const std::shared_ptr<const Base> base_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Learner>> NewFullLearner(std::shared_ptr<const Base> base, const TrainOptions& options,
+                                                        std::shared_ptr<const TokenData> data,
+                                                        const formats::TenonConfig& config,
+                                                        const AdapterTensors* initial) {
+  ASSIGN_OR_RETURN(AdapterTensors weights, CopyBert(*base, config, options.seed));
+  ASSIGN_OR_RETURN(std::shared_ptr<const Encoder> frozen, base->encoder(base->precision()));
+  ASSIGN_OR_RETURN(TrainableAdapter model, TrainableAdapter::MakeWhole(std::move(weights), *frozen, initial));
+  auto encoder = std::make_shared<const FullBert>(base->config(), model.adapter().modules);
+  auto task = std::make_unique<ClassificationTask>(std::move(encoder), options, std::move(data), std::move(model));
+  return std::make_unique<FullLearner>(std::move(base), options, std::move(task));
+}
+
+}  // namespace tenon::engine

@@ -1,0 +1,19 @@
+// Method `full`: every weight of a base and a head on it. Engine-internal, torch inside.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "worker/engine/base.h"
+#include "worker/engine/train/learner.h"
+#include "worker/engine/train/rows.h"
+
+namespace tenon::engine {
+
+// `initial`, which may be nullptr, is a head to begin with instead of a new one. What it writes is a base.
+absl::StatusOr<std::unique_ptr<Learner>> NewFullLearner(std::shared_ptr<const Base> base, const TrainOptions& options,
+                                                        std::shared_ptr<const TokenData> data,
+                                                        const formats::TenonConfig& config,
+                                                        const AdapterTensors* initial);
+
+}  // namespace tenon::engine
