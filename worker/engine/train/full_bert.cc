@@ -20,6 +20,7 @@
 #include "worker/engine/model/attention.h"
 #include "worker/engine/model/bert_layer.h"
 #include "worker/engine/model/fused.h"
+#include "worker/engine/model/fused_attention.h"
 #include "worker/engine/model/torch_util.h"
 #include "worker/engine/model/weights.h"
 #include "worker/engine/train/new_adapter.h"
