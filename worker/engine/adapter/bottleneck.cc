@@ -50,7 +50,7 @@ Activation Fused(const std::string& name) {
   return Activation::kNone;
 }
 
-// A line's result depends on that line alone.
+// A line's result depends on that line alone, but for the last bit of torch's own functions between the two products.
 at::Tensor RunPanels(const Bottleneck& block, const std::string& non_linearity, const at::Tensor& x) {
   const PanelWeight &down = *block.down_panels, &up = *block.up_panels;
   const Activation fused = Fused(non_linearity);

@@ -42,7 +42,8 @@ class T5AdaptersTest : public ::testing::Test {
     ASSERT_TRUE(base.ok()) << base.status();
     base_ = *base;
     testing::WriteTinyT5Lora(folder_ / "lora-2", shape_, {.r = 2, .seed = 11});
-    testing::WriteTinyT5Lora(folder_ / "lora-7", shape_, {.r = 7, .target_modules = {"q", "k", "v", "o"}, .seed = 12});
+    testing::WriteTinyT5Lora(folder_ / "lora-7", shape_,
+                             {.r = 7, .target_modules = {"q", "k", "v", "o"}, .spread = 0.1, .seed = 12});
     testing::WriteTinyT5Prompt(folder_ / "prompt-3", shape_, {.r = 3, .spread = 1, .seed = 13});
     testing::WriteTinyT5Prompt(folder_ / "prompt-20", shape_, {.r = 20, .submodules = 1, .spread = 1, .seed = 14});
     testing::WriteTinyT5Bottleneck(folder_ / "seq", shape_, {.r = 4, .seed = 15});
@@ -255,8 +256,8 @@ TEST_F(T5AdaptersTest, BlocksInPanelsAreBlocks) {
         const at::Tensor expected = RunBottleneck(block, config, h, residual, FrozenNorm{});
         EXPECT_TRUE(at::allclose(RunBottleneck(own, config, h, residual, FrozenNorm{}), expected, 1e-4, 1e-5))
             << name << " " << bend << " " << module;
-        // A line's result is that line's alone.
-        if (own.down_panels == nullptr) continue;
+        // A line's result is that line's alone, to the last bit where our own code bends it.
+        if (own.down_panels == nullptr || std::string(bend) == "swish" || std::string(bend) == "tanh") continue;
         const at::Tensor all = RunBottleneck(own, config, h, residual, FrozenNorm{});
         const at::Tensor few = RunBottleneck(own, config, h.narrow(0, 5, 1), residual.narrow(0, 5, 1), FrozenNorm{});
         EXPECT_TRUE(at::equal(all.narrow(0, 5, 1), few)) << name << " " << bend;
