@@ -39,6 +39,7 @@ struct TrainData {
   std::vector<LabelledText> validation;  // may be empty
   std::vector<std::string> labels;       // in index order
   bool multi_label = false;
+  std::optional<formats::SentenceScorer> sentence_scorer;  // of rows made by summarize/scorer.h; goes to tenon.json
 };
 
 // What a slice may have to say.
