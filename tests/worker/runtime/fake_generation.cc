@@ -1,5 +1,6 @@
 // The engine's generation batch without torch: greedy search and sampling over what the fake engine writes.
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "tests/worker/runtime/fake_engine.h"
 #include "worker/engine/generate/generation_batch.h"
 #include "worker/engine/generate/line_search.h"
+#include "worker/engine/generate/target_search.h"
 
 namespace tenon::engine {
 
@@ -45,9 +47,13 @@ struct GenerationBatch::Running {
       : request(std::move(wanted)),
         reply(Reply(request)),
         endless(std::count(request.source.begin(), request.source.end(), testing::kFakeOn) > 0),
-        search(request.plan, request.prefix, reads_along() ? request.detokenize : nullptr) {}
+        search(request.plan, request.prefix, reads_along() ? request.detokenize : nullptr),
+        target(request.target, request.prefix) {}
+  bool given() const { return request.plan.mode == SearchMode::kGiven; }
+  bool done() const { return given() ? target.done() : search.done(); }
   bool reads_along() const { return request.stream || !request.plan.stop_strings.empty(); }
   std::vector<GeneratedSequence> Take() {
+    if (given()) return target.Take();
     std::vector<GeneratedSequence> sequences = search.Take();
     for (GeneratedSequence& sequence : sequences) {
       if (!reads_along()) sequence.text = request.detokenize(sequence.tokens);
@@ -65,6 +71,7 @@ struct GenerationBatch::Running {
   const std::vector<int32_t> reply;
   const bool endless;
   LineSearch search;
+  TargetSearch target;
   int64_t written = 0;
 };
 
@@ -137,14 +144,22 @@ absl::StatusOr<std::vector<GenerationEvent>> GenerationBatch::Step() {
 std::vector<GenerationEvent> GenerationBatch::Collect() {
   std::vector<GenerationEvent> events;
   for (const auto& one : running_) {
-    const std::vector<std::vector<Choice>> choices = {{{one->NextToken(), -0.5f}}};
-    one->search.Advance(choices);
-    events.push_back({one->request.id, one->search.deltas(), one->search.done(), {}});
+    const int32_t token = one->NextToken();
+    if (one->given()) {
+      const bool overflows = one->target.next() == testing::FakeToken(testing::kFakeOverflow);
+      one->target.Advance(overflows ? NAN : -0.5f, token);
+    } else {
+      const int32_t possible = token == testing::FakeToken(testing::kFakeOverflow) ? -1 : token;
+      const std::vector<std::vector<Choice>> choices = {{{possible, -0.5f}}};
+      one->search.Advance(choices);
+    }
+    events.push_back({one->request.id, {}, one->done(), {}});
+    if (!one->given()) events.back().deltas = one->search.deltas();
     if (events.back().finished) events.back().sequences = one->Take();
   }
   std::erase_if(running_, [&](const auto& one) {
-    if (one->search.done()) Release(*one);
-    return one->search.done();
+    if (one->done()) Release(*one);
+    return one->done();
   });
   return events;
 }
