@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/digest.h"
@@ -73,6 +74,7 @@ absl::StatusOr<v1::Dataset> UploadDataset(Client& client, const DatasetUpload& u
   request.mutable_header()->set_dataset_id(upload.dataset_id);
   request.mutable_header()->set_format(ToProto(format));
   request.mutable_header()->set_validate_only(upload.validate_only);
+  request.mutable_header()->set_kind(upload.kind);
   absl::Status sent;
   if (writer->Write(request)) {
     int64_t bytes = 0;
@@ -88,19 +90,24 @@ absl::StatusOr<v1::Dataset> UploadDataset(Client& client, const DatasetUpload& u
   return response.dataset();
 }
 
-absl::StatusOr<v1::Dataset> EnsureDataset(Client& client, const fs::path& file, const SendProgress& progress) {
+absl::StatusOr<v1::Dataset> EnsureDataset(Client& client, const fs::path& file, v1::DatasetKind kind,
+                                          const SendProgress& progress) {
   ASSIGN_OR_RETURN(const std::string digest, Sha256File(file));
-  // The format is part of the name: the same bytes read as CSV and as TSV are two data sets.
+  // The format is part of the name: the same bytes read as CSV and as TSV are two data sets. So is a kind.
   ASSIGN_OR_RETURN(const formats::DatasetFormat format, formats::DatasetFormatFromName(file.filename().string()));
   const char* prefix = format == formats::DatasetFormat::kJsonLines ? "jsonl-"
                        : format == formats::DatasetFormat::kCsv     ? "csv-"
                                                                     : "tsv-";
-  const std::string id = prefix + digest.substr(0, 32);
+  std::string id = prefix + digest.substr(0, 32);
+  if (kind != v1::DATASET_KIND_UNSPECIFIED) {
+    const std::string word = v1::DatasetKind_Name(kind).substr(std::string("DATASET_KIND_").size());
+    id = absl::StrCat(absl::AsciiStrToLower(word), "-", id);
+  }
   v1::GetDatasetRequest get;
   get.set_name("datasets/" + id);
   absl::StatusOr<v1::Dataset> stored = client.Call(client.datasets(), &v1::DatasetService::Stub::GetDataset, get);
   if (stored.ok() || !absl::IsNotFound(stored.status())) return stored;
-  return UploadDataset(client, {.dataset_id = id, .file = file}, progress);
+  return UploadDataset(client, {.dataset_id = id, .file = file, .kind = kind}, progress);
 }
 
 absl::StatusOr<BaseManifest> ReadBaseManifest(const fs::path& folder) {
@@ -214,6 +221,9 @@ absl::StatusOr<v1::Adapter> ImportAdapter(Client& client, const AdapterImport& i
   request.mutable_header()->set_adapter_id(import.adapter_id);
   request.mutable_header()->set_base(import.base);
   for (const std::string& label : import.labels) request.mutable_header()->add_labels(label);
+  if (!import.text_template.input().empty() || !import.text_template.target().empty()) {
+    *request.mutable_header()->mutable_text_template() = import.text_template;
+  }
   bool alive = writer->Write(request);
   absl::Status sent;
   for (size_t i = 0; alive && sent.ok() && i < files.size(); ++i) {

@@ -18,12 +18,15 @@ struct DatasetUpload {
   std::string dataset_id;
   std::filesystem::path file;  // .jsonl, .csv or .tsv
   bool validate_only = false;
+  v1::DatasetKind kind = v1::DATASET_KIND_UNSPECIFIED;  // told by the columns
 };
 absl::StatusOr<v1::Dataset> UploadDataset(Client& client, const DatasetUpload& upload,
                                           const SendProgress& progress = nullptr);
 
-// The data set that holds `file`, named by its digest: uploaded when it is not there yet.
+// The data set that holds `file`, named by its digest, and by its kind where one is asked for: uploaded when it is not
+// there yet.
 absl::StatusOr<v1::Dataset> EnsureDataset(Client& client, const std::filesystem::path& file,
+                                          v1::DatasetKind kind = v1::DATASET_KIND_UNSPECIFIED,
                                           const SendProgress& progress = nullptr);
 
 // The manifest of a base's folder, in the order in which UploadBase sends the files.
@@ -45,6 +48,7 @@ struct AdapterImport {
   std::string base;
   std::vector<std::string> labels;  // for a folder without tenon.json
   std::filesystem::path folder;     // PEFT's files
+  v1::TextTemplate text_template;   // of one that writes, for a folder without tenon.json; its input may be empty
 };
 absl::StatusOr<v1::Adapter> ImportAdapter(Client& client, const AdapterImport& import);
 

@@ -21,6 +21,10 @@ double DefaultLearningRate(v1::Method method) {
   }
 }
 
+std::vector<std::string> DefaultLoraTargets(v1::Task task) {
+  return task == v1::TASK_SEQ2SEQ ? std::vector<std::string>{"q", "v"} : std::vector<std::string>{"query", "value"};
+}
+
 void FillPromptTuning(v1::PromptTuningOptions& options) {
   if (!options.has_num_virtual_tokens()) options.set_num_virtual_tokens(20);
   if (!options.has_init()) options.set_init("vocabulary");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/formats/bottleneck_config.h"
@@ -16,6 +17,9 @@ v1::Method MethodOfName(const std::string& name);
 
 // AdamW's rate when a job names none.
 double DefaultLearningRate(v1::Method method);
+
+// Modules that a LoRA adapts when a job names none: queries and values, as BERT calls them, or T5.
+std::vector<std::string> DefaultLoraTargets(v1::Task task);
 
 // Writes the documented default into every field that is not set.
 void FillPromptTuning(v1::PromptTuningOptions& options);

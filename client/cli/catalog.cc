@@ -48,6 +48,11 @@ absl::Status PrintAdapter(Cli& cli, const v1::Adapter& adapter) {
   facts.Add({"what", absl::StrCat(Word(adapter.method()), " for ", Word(adapter.task()))});
   facts.Add({"labels", absl::StrJoin(adapter.labels(), ", ")});
   facts.Add({"default", adapter.default_revision()});
+  for (const v1::AdapterRevision& revision : adapter.revisions()) {
+    if (revision.name() != adapter.default_revision() || !revision.has_text_template()) continue;
+    facts.Add({"input", revision.text_template().input()});
+    facts.Add({"target", revision.text_template().target()});
+  }
   Table revisions({"REVISION", "CREATED", "SIZE", "JOB"});
   for (const v1::AdapterRevision& revision : adapter.revisions()) {
     int64_t bytes = 0;
@@ -121,6 +126,12 @@ void AddAdapters(CLI::App& app, Cli& cli) {
   command->add_option("--adapter,--id", import->adapter_id, "Id of the adapter; the folder's name by default");
   command->add_option("--labels", import->labels, "Labels in index order, for a folder without tenon.json")
       ->delimiter(',');
+  command->add_option_function<std::string>(
+      "--input-template", [import](const std::string& text) { import->text_template.set_input(text); },
+      "Of one that writes texts: what it reads, as 'summarize: {text}'; for a folder without tenon.json");
+  command->add_option_function<std::string>(
+      "--target-template", [import](const std::string& text) { import->text_template.set_target(text); },
+      "What it shall write, as '{summary}': needed to evaluate it on its own template");
 
   auto exported = std::make_shared<std::pair<std::string, std::string>>();
   command = AddCommand(*adapters, cli, "export", "Write an adapter as Hugging Face PEFT, or AdapterHub, reads it",

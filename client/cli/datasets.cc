@@ -23,10 +23,11 @@ absl::Status ListDatasets(Cli& cli) {
     Print(ToJson(all));
     return absl::OkStatus();
   }
-  Table table({"DATA SET", "KIND", "ROWS", "SIZE", "LABELS", "CREATED"});
+  Table table({"DATA SET", "KIND", "ROWS", "SIZE", "LABELS OR FIELDS", "CREATED"});
   for (const v1::Dataset& dataset : all.datasets()) {
     table.Add({dataset.name(), Word(dataset.kind()), absl::StrCat(dataset.row_count()),
-               FormatBytes(dataset.size_bytes()), Shorten(absl::StrJoin(dataset.labels(), ", "), 40),
+               FormatBytes(dataset.size_bytes()),
+               Shorten(absl::StrJoin(dataset.labels().empty() ? dataset.fields() : dataset.labels(), ", "), 40),
                FormatTime(dataset.create_time())});
   }
   Print(table.empty() ? "No data sets yet: `tenon datasets add --help`." : table.ToString());
@@ -42,6 +43,7 @@ absl::Status PrintDataset(Cli& cli, const v1::Dataset& dataset) {
   if (!dataset.name().empty()) facts.Add({"data set", dataset.name()});
   facts.Add({"kind", absl::StrCat(Word(dataset.kind()), dataset.multi_label() ? ", several labels a row" : "")});
   facts.Add({"rows", absl::StrCat(dataset.row_count())});
+  if (!dataset.fields().empty()) facts.Add({"fields", Shorten(absl::StrJoin(dataset.fields(), ", "), 100)});
   if (!dataset.labels().empty()) facts.Add({"labels", Shorten(absl::StrJoin(dataset.labels(), ", "), 100)});
   for (const std::string& warning : dataset.warnings()) facts.Add({"warning", warning});
   Print(facts.ToString());
@@ -49,12 +51,15 @@ absl::Status PrintDataset(Cli& cli, const v1::Dataset& dataset) {
 }
 
 struct Flags {
-  std::string id, file;
+  std::string id, file, kind;
 };
 
 absl::Status Upload(Cli& cli, const Flags& flags, bool validate_only) {
+  client::DatasetUpload upload = {.dataset_id = flags.id, .file = flags.file, .validate_only = validate_only};
+  if (!flags.kind.empty()) {
+    ASSIGN_OR_RETURN(upload.kind, ParseWord<v1::DatasetKind>(flags.kind, "--kind"));
+  }
   UploadProgress progress(flags.file);
-  const client::DatasetUpload upload = {.dataset_id = flags.id, .file = flags.file, .validate_only = validate_only};
   ASSIGN_OR_RETURN(const v1::Dataset dataset, client::UploadDataset(cli.client(), upload, progress.callback()));
   return PrintDataset(cli, dataset);
 }
@@ -76,17 +81,22 @@ void AddDatasets(CLI::App& app, Cli& cli) {
   auto add = std::make_shared<Flags>();
   CLI::App* command = AddCommand(
       *datasets, cli, "add", "Upload a file; all rows are checked, and one broken row refuses the file",
-      "tenon datasets add tickets-train train.jsonl\n  (rows of {\"text\": \"...\", \"label\": \"billing\"})",
+      "tenon datasets add tickets-train train.jsonl\n  (rows of {\"text\": \"...\", \"label\": \"billing\"})\n"
+      "  tenon datasets add talks --kind records talks.jsonl\n"
+      "  (rows of {\"dialogue\": \"...\", \"summary\": \"...\"}, whose names templates use)",
       [&cli, add] { return Upload(cli, *add, false); });
+  const char* kinds = "classification, queries, qrels, or records (named texts); told by the first row's columns";
+  command->add_option("--kind", add->kind, kinds);
   command->add_option("NAME", add->id, "Id of the data set")->required();
   command->add_option("FILE", add->file, "JSON lines, or CSV or TSV with a header")
       ->required()
       ->check(CLI::ExistingFile);
   auto check = std::make_shared<Flags>();
   check->id = "check";
-  AddCommand(*datasets, cli, "check", "Check a file as `add` would, and store nothing",
-             "tenon datasets check train.jsonl", [&cli, check] { return Upload(cli, *check, true); })
-      ->add_option("FILE", check->file, "JSON lines, or CSV or TSV with a header")
+  command = AddCommand(*datasets, cli, "check", "Check a file as `add` would, and store nothing",
+                       "tenon datasets check train.jsonl", [&cli, check] { return Upload(cli, *check, true); });
+  command->add_option("--kind", check->kind, kinds);
+  command->add_option("FILE", check->file, "JSON lines, or CSV or TSV with a header")
       ->required()
       ->check(CLI::ExistingFile);
   auto id = std::make_shared<std::string>();

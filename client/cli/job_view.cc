@@ -52,6 +52,26 @@ std::string MetricTable(
   return table.ToString();
 }
 
+// Of one model, with the intervals that some metrics have.
+std::string ResultTable(const v1::EvalResult& result) {
+  if (result.intervals().empty()) return MetricTable({{"VALUE", &result.metrics()}});
+  std::map<std::string, std::string> intervals;
+  for (const auto& interval : result.intervals()) {
+    intervals[interval.name()] = absl::StrCat(FormatScore(interval.low()), " to ", FormatScore(interval.high()));
+  }
+  Table table({"METRIC", "VALUE", "95 % INTERVAL"});
+  for (const v1::Metric& metric : result.metrics()) {
+    const auto interval = intervals.find(metric.name());
+    table.Add({metric.name(), FormatScore(metric.value()), interval == intervals.end() ? "-" : interval->second});
+  }
+  return table.ToString();
+}
+
+void AddTemplate(const v1::TextTemplate& text_template, Table& facts) {
+  facts.Add({"reads", Shorten(text_template.input(), 200)});
+  facts.Add({"writes", Shorten(text_template.target(), 200)});
+}
+
 std::string DescribeFinetune(const v1::FinetuneJob& job) {
   Table facts({});
   facts.Add({"job", job.name()});
@@ -60,6 +80,7 @@ std::string DescribeFinetune(const v1::FinetuneJob& job) {
   facts.Add(
       {"data", absl::StrCat(job.train_dataset(),
                             job.validation_dataset().empty() ? "" : ", validated on " + job.validation_dataset())});
+  if (job.has_text_template()) AddTemplate(job.text_template(), facts);
   if (job.state() == v1::JOB_STATE_QUEUED) facts.Add({"place", FormatQueue(job.queue())});
   if (job.state() == v1::JOB_STATE_RUNNING) facts.Add({"progress", FormatProgress(job.progress(), 20)});
   facts.Add({"seed", absl::StrCat(job.training().seed())});
@@ -84,7 +105,7 @@ std::string DescribeResult(const v1::EvalResult& result) {
   std::string text =
       absl::StrCat("\n", result.model().adapter().empty() ? result.model().base() : result.model().adapter(), ": ",
                    result.examples(), " rows\n");
-  absl::StrAppend(&text, MetricTable({{"VALUE", &result.metrics()}}));
+  absl::StrAppend(&text, ResultTable(result));
   if (result.classes().empty()) return text;
   Table classes({"LABEL", "PRECISION", "RECALL", "F1", "ROWS"});
   for (const auto& score : result.classes()) {
@@ -113,6 +134,10 @@ std::string DescribeEval(const v1::EvalJob& job) {
   if (job.has_retrieval()) {
     facts.Add({"what", absl::StrCat("retrieval from ", job.retrieval().collection())});
     facts.Add({"data", absl::StrCat(job.retrieval().queries(), ", judged by ", job.retrieval().qrels())});
+  } else if (job.has_seq2seq()) {
+    facts.Add({"what", absl::StrCat("texts written by ", job.seq2seq().models_size(), " model(s)")});
+    facts.Add({"data", job.seq2seq().dataset()});
+    if (job.seq2seq().has_text_template()) AddTemplate(job.seq2seq().text_template(), facts);
   } else {
     facts.Add({"what", absl::StrCat("classification by ", job.classification().adapters_size(), " adapter(s)")});
     facts.Add({"data", job.classification().dataset()});

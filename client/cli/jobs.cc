@@ -67,8 +67,9 @@ absl::Status ListJobs(Cli& cli) {
                              Accuracy(job.result().best())));
   }
   for (const v1::EvalJob& job : evals.eval_jobs()) {
-    const std::string what =
-        job.has_retrieval() ? "retrieval " + ShortName(job.retrieval().collection()) : "classification";
+    const std::string what = job.has_retrieval() ? "retrieval " + ShortName(job.retrieval().collection())
+                             : job.has_seq2seq() ? "written texts"
+                                                 : "classification";
     lines.push_back(ListLine(job, what, job.results().empty() ? "" : Accuracy(job.results(0).metrics())));
   }
   std::stable_sort(lines.begin(), lines.end(), [](const Line& a, const Line& b) { return a.seconds > b.seconds; });

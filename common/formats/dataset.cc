@@ -109,7 +109,7 @@ absl::StatusOr<Dataset> ReadDataset(const std::string& bytes, DatasetFormat form
 std::vector<Record> ReadFirstRecords(const std::string& bytes, DatasetFormat format, DatasetKind kind, int64_t count) {
   const auto reader = NewReader(bytes, format);
   if (!reader.ok()) return {};
-  DatasetBuilder builder({});
+  DatasetBuilder builder{DatasetLimits()};
   RawRow raw;
   for (int64_t row = 0; row < count; ++row) {
     const auto found = (*reader)->Next(&raw);

@@ -13,6 +13,7 @@ namespace {
 constexpr size_t kMaxTemplateBytes = 8 << 10;
 constexpr size_t kMaxUses = 64;
 constexpr size_t kMaxRenderedBytes = 4 << 20;
+constexpr size_t kMaxListed = 10;
 
 absl::Status Invalid(const std::string& where, const std::string& what) {
   return TenonError(Reason::kFieldInvalid, absl::StrCat(where, " ", what), where);
@@ -26,9 +27,15 @@ int64_t Character(const std::string& text, size_t at) {
 
 bool Blank(const std::string& text) { return text.find_first_not_of(" \t\r\n\f\v") == std::string::npos; }
 
+// The first of the names, for a message.
 std::string InBraces(const std::vector<std::string>& fields) {
-  return absl::StrJoin(fields, ", ",
-                       [](std::string* out, const std::string& field) { absl::StrAppend(out, "{", field, "}"); });
+  std::vector<std::string> listed;
+  for (const std::string& field : fields) {
+    if (listed.size() == kMaxListed) break;
+    listed.push_back(absl::StrCat("{", field, "}"));
+  }
+  if (fields.size() > kMaxListed) listed.push_back(absl::StrCat("and ", fields.size() - kMaxListed, " more"));
+  return absl::StrJoin(listed, ", ");
 }
 
 }  // namespace

@@ -68,11 +68,14 @@ absl::Status CheckTrainOptions(const TrainOptions& o) {
       CheckReal("weight_decay", o.weight_decay, o.weight_decay >= 0 && o.weight_decay <= 1e6, "from 0 to 1e6"));
   RETURN_IF_ERROR(CheckReal("max_grad_norm", o.max_grad_norm, o.max_grad_norm >= 0, "0 (no clipping) or above"));
   if (o.max_input_tokens != 0) RETURN_IF_ERROR(CheckInt("max_input_tokens", o.max_input_tokens, 3, 1 << 20));
+  RETURN_IF_ERROR(CheckInt("max_target_tokens", o.max_target_tokens, 2, 1 << 20));
   RETURN_IF_ERROR(CheckInt("eval_steps", o.eval_steps, 0, kMaxSteps));
   RETURN_IF_ERROR(CheckInt("save_steps", o.save_steps, 1, kMaxSteps));
   RETURN_IF_ERROR(CheckInt("early_stopping_patience", o.early_stopping_patience, 0, kMaxSteps));
-  if (o.metric_for_best != "accuracy" && o.metric_for_best != "macro_f1" && o.metric_for_best != "loss") {
-    return Invalid("metric_for_best", absl::StrCat("\"", o.metric_for_best, "\""), "accuracy, macro_f1 or loss");
+  // Whether it fits the task is ResolveMetric's to say, which knows it.
+  if (!ResolveMetric(o.metric_for_best, false).ok() && !ResolveMetric(o.metric_for_best, true).ok()) {
+    return Invalid("metric_for_best", absl::StrCat("\"", o.metric_for_best, "\""),
+                   "accuracy, macro_f1, loss or token_accuracy");
   }
   RETURN_IF_ERROR(CheckReal("base_dropout", o.base_dropout, o.base_dropout < 1, "from 0 to below 1"));
   switch (o.method) {
@@ -86,6 +89,14 @@ absl::Status CheckTrainOptions(const TrainOptions& o) {
       return CheckBottleneckOptions(o.bottleneck);
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ResolveMetric(const std::string& metric, bool writes) {
+  if (metric.empty()) return std::string(writes ? "loss" : "accuracy");
+  if (metric == "loss") return metric;
+  if (writes ? metric == "token_accuracy" : metric == "accuracy" || metric == "macro_f1") return metric;
+  return Invalid("metric_for_best", absl::StrCat("\"", metric, "\""),
+                 writes ? "loss or token_accuracy" : "accuracy, macro_f1 or loss");
 }
 
 absl::StatusOr<Schedule> ParseSchedule(const std::string& text) {

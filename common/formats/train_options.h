@@ -30,15 +30,16 @@ struct TrainOptions {
   int64_t gradient_accumulation_steps = 1;
   int64_t max_steps = 0;  // optimizer steps; 0: epochs decide
   double epochs = 3;
-  double weight_decay = 0;       // decoupled; on matrices, not on biases
-  double max_grad_norm = 1;      // 0: no clipping
-  int64_t max_input_tokens = 0;  // 0: the base's default
+  double weight_decay = 0;          // decoupled; on matrices, not on biases
+  double max_grad_norm = 1;         // 0: no clipping
+  int64_t max_input_tokens = 0;     // 0: the base's default
+  int64_t max_target_tokens = 128;  // of a base that writes; their end included
   uint64_t seed = 0;
   int64_t eval_steps = 0;  // 0: at the end alone
   int64_t save_steps = 50;
-  int64_t early_stopping_patience = 0;       // evaluations without a better one; 0: never
-  std::string metric_for_best = "accuracy";  // `accuracy`, `macro_f1`, `loss`
-  double base_dropout = -1;                  // < 0: the base's config
+  int64_t early_stopping_patience = 0;  // evaluations without a better one; 0: never
+  std::string metric_for_best;          // as ResolveMetric takes it
+  double base_dropout = -1;             // < 0: the base's config
   bool group_by_length = true;
   bool shuffle = true;  // false: rows in the order given, every epoch (for comparisons); turns group_by_length off
   bool head_baseline = true;  // a linear probe on the frozen features, for comparison; needs validation rows
@@ -47,6 +48,10 @@ struct TrainOptions {
 // OPTION_INVALID, with the option's name as the field and its range in the message. A method's own options are
 // checked for that method alone.
 absl::Status CheckTrainOptions(const TrainOptions& options);
+
+// What chooses the best checkpoint: `accuracy` (the default, for an empty `metric`), `macro_f1` or `loss`; of a base
+// that writes `loss` (the default) or `token_accuracy`. OPTION_INVALID for another.
+absl::StatusOr<std::string> ResolveMetric(const std::string& metric, bool writes);
 
 // `linear`, `cosine`, `constant`; OPTION_INVALID otherwise.
 absl::StatusOr<Schedule> ParseSchedule(const std::string& text);

@@ -8,9 +8,6 @@
 namespace tenon::server {
 
 inline constexpr int kMaxSummarizedTexts = 256;
-inline constexpr int kMaxBadWords = 64;
-inline constexpr int kMaxStopStrings = 16;
-inline constexpr size_t kMaxPhraseBytes = 256;  // of a bad word or a stop string
 inline constexpr int kMaxSummarySentences = 1000;
 
 // FIELD_REQUIRED, FIELD_INVALID, TEXT_EMPTY, TEXT_TOO_LARGE, TEXT_NOT_UTF8, or UNSUPPORTED for sampling with beams. The

@@ -1,6 +1,9 @@
 // Generate, StreamGenerate and Summarize.
+#include <optional>
 #include <utility>
 
+#include "common/formats/status.h"
+#include "common/formats/text_template.h"
 #include "server/api/generation_replies.h"
 #include "server/api/generation_requests.h"
 #include "server/api/inference_calls.h"
@@ -18,6 +21,24 @@ InferenceCall GenerationCall(const CallContext& context, const ResolvedModel& mo
   call.generation = request.generation();
   call.max_input_tokens = request.max_input_tokens();
   return call;
+}
+
+// What the adapter's template puts around a text; nothing without one. TEMPLATE_FIELDS when one text cannot fill it.
+absl::StatusOr<std::optional<internal::v1::TextFrame>> SummaryFrame(const ResolvedModel& model) {
+  if (!model.text_template.has_value()) return std::nullopt;
+  const auto pattern = formats::TextPattern::Parse(model.text_template->input(), "adapter");
+  if (!pattern.ok()) return pattern.status();
+  const auto around = pattern->Around();
+  if (!around.ok()) {
+    return TenonError(GetReason(around.status()),
+                      "the input template of " + model.version.adapter() + " is \"" + model.text_template->input() +
+                          "\": one text does not fill it. Fill it yourself and call Generate",
+                      "adapter");
+  }
+  internal::v1::TextFrame frame;
+  frame.set_before(around->before);
+  frame.set_after(around->after);
+  return frame;
 }
 
 // What a worker says of the one row of a stream.
@@ -76,6 +97,9 @@ grpc::ServerUnaryReactor* InferenceService::Summarize(grpc::CallbackServerContex
         inference.texts.assign(request.texts().begin(), request.texts().end());
         inference.extractive = request.extractive();
         inference.combine_chunks = request.combine_chunks();
+        auto frame = SummaryFrame(*model);
+        if (!frame.ok()) return done(frame.status());
+        inference.frame = *std::move(frame);
         Answer(
             router_, std::move(inference), ModelField(request), response,
             [model = *std::move(model)](InferenceResult result) { return SummarizeReply(model, std::move(result)); },

@@ -130,7 +130,8 @@ absl::StatusOr<Contents> ReadContents(const StagedFolder& folder) {
 
 // tenon.json for an adapter that came from elsewhere.
 absl::StatusOr<formats::TenonConfig> Defaults(const Contents& contents, const AdapterBase& base,
-                                              const std::vector<std::string>& labels) {
+                                              const AdapterHints& hints) {
+  const std::vector<std::string>& labels = hints.labels;
   formats::TenonConfig config;
   config.method = contents.method;
   config.base_digest = base.digest;
@@ -147,6 +148,9 @@ absl::StatusOr<formats::TenonConfig> Defaults(const Contents& contents, const Ad
                         "header.labels");
     }
     config.task = contents.writes ? "seq2seq" : "feature_extraction";
+    if (hints.text_template.has_value()) {
+      config.text_template = {hints.text_template->input(), hints.text_template->target()};
+    }
     return config;
   }
   config.task = "sequence_classification";
@@ -171,11 +175,31 @@ absl::StatusOr<AdapterFacts> ToFacts(const formats::TenonConfig& config) {
   facts.method = MethodOfName(config.method);
   facts.labels = config.labels;
   facts.multi_label = config.multi_label;
+  if (config.text_template.has_value()) {
+    facts.text_template.emplace();
+    facts.text_template->set_input(config.text_template->input);
+    facts.text_template->set_target(config.text_template->target);
+  }
   return facts;
 }
 
-absl::Status CheckAgainst(const formats::TenonConfig& config, const AdapterBase& base,
-                          const std::vector<std::string>& labels, std::optional<int64_t> head_rows) {
+// Given beside the adapter's own template, it must be the same.
+absl::Status CheckTemplate(const formats::TenonConfig& config, const AdapterHints& hints) {
+  const std::string field = "header.text_template";
+  if (!hints.text_template.has_value()) return absl::OkStatus();
+  if (config.task != "seq2seq") {
+    return TenonError(Reason::kFieldInvalid, "the adapter does not write texts, so it takes no template", field);
+  }
+  const formats::TextTemplate given{hints.text_template->input(), hints.text_template->target()};
+  RETURN_IF_ERROR(formats::CheckTemplate(given, field));
+  if (config.text_template == given) return absl::OkStatus();
+  return TenonError(Reason::kFieldInvalid, "the template differs from the adapter's own", field);
+}
+
+absl::Status CheckAgainst(const formats::TenonConfig& config, const AdapterBase& base, const AdapterHints& hints,
+                          std::optional<int64_t> head_rows) {
+  const std::vector<std::string>& labels = hints.labels;
+  RETURN_IF_ERROR(CheckTemplate(config, hints));
   if (config.base_digest != base.digest) {
     return TenonError(
         Reason::kBaseMismatch,
@@ -208,8 +232,8 @@ absl::StatusOr<int64_t> AdapterFileLimit(const std::string& name) {
 }
 
 absl::StatusOr<AdapterFacts> CheckStagedAdapter(StagedFolder* folder, const AdapterBase& base,
-                                                const std::vector<std::string>& labels) {
-  RETURN_IF_ERROR(CheckLabels(labels));
+                                                const AdapterHints& hints) {
+  RETURN_IF_ERROR(CheckLabels(hints.labels));
   ASSIGN_OR_RETURN(const Contents contents, ReadContents(*folder));
   formats::TenonConfig config;
   if (Has(*folder, kTenonConfig)) {
@@ -223,9 +247,9 @@ absl::StatusOr<AdapterFacts> CheckStagedAdapter(StagedFolder* folder, const Adap
   } else if (contents.method == "head") {
     return Invalid("a head adapter needs its tenon.json", kTenonConfig);
   } else {
-    ASSIGN_OR_RETURN(config, Defaults(contents, base, labels));
+    ASSIGN_OR_RETURN(config, Defaults(contents, base, hints));
   }
-  RETURN_IF_ERROR(CheckAgainst(config, base, labels, contents.head_rows));
+  RETURN_IF_ERROR(CheckAgainst(config, base, hints, contents.head_rows));
   if (!Has(*folder, kTenonConfig)) {
     const std::string text = formats::WriteTenonConfig(config, /*with_job=*/true);
     RETURN_IF_ERROR(folder->Start(kTenonConfig));

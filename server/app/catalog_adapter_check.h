@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,13 @@ struct AdapterFacts {
   v1::Method method = v1::METHOD_UNSPECIFIED;
   std::vector<std::string> labels;  // in index order
   bool multi_label = false;
+  std::optional<v1::TextTemplate> text_template;
+};
+
+// What whoever imports the adapter says of it, where its files do not.
+struct AdapterHints {
+  std::vector<std::string> labels;
+  std::optional<v1::TextTemplate> text_template;
 };
 
 // Of the base that the adapter is imported for.
@@ -32,9 +40,10 @@ absl::StatusOr<int64_t> AdapterFileLimit(const std::string& name);
 
 // Checks a staged adapter: PEFT's two files, AdapterHub's two or four, or tenon.json and head.safetensors; labels agree
 // with the head's rows.
-// Without tenon.json one is written, with `labels` or LABEL_0, LABEL_1, ... ADAPTER_INVALID, SAFETENSORS_INVALID,
-// UNSUPPORTED, BASE_MISMATCH (tenon.json names another base), FIELD_INVALID (labels).
+// Without tenon.json one is written, with the hints' labels or LABEL_0, LABEL_1, ..., and their template.
+// ADAPTER_INVALID, SAFETENSORS_INVALID, UNSUPPORTED, BASE_MISMATCH (tenon.json names another base), FIELD_INVALID
+// (labels, template).
 absl::StatusOr<AdapterFacts> CheckStagedAdapter(StagedFolder* folder, const AdapterBase& base,
-                                                const std::vector<std::string>& labels);
+                                                const AdapterHints& hints);
 
 }  // namespace tenon::server

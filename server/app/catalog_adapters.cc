@@ -81,8 +81,9 @@ absl::StatusOr<v1::Adapter> Adapters::Import(const CallScope& scope,
 
   ASSIGN_OR_RETURN(const auto folder, StagedFolder::Create(options_.staging));
   RETURN_IF_ERROR(Receive(scope, read, folder.get()));
-  ASSIGN_OR_RETURN(AdapterFacts facts,
-                   CheckStagedAdapter(folder.get(), base, {header.labels().begin(), header.labels().end()}));
+  AdapterHints hints{.labels = {header.labels().begin(), header.labels().end()}};
+  if (header.has_text_template()) hints.text_template = header.text_template();
+  ASSIGN_OR_RETURN(AdapterFacts facts, CheckStagedAdapter(folder.get(), base, hints));
   NewRevision revision;
   revision.adapter_id = header.adapter_id();
   revision.base = model.version.base();
@@ -91,6 +92,7 @@ absl::StatusOr<v1::Adapter> Adapters::Import(const CallScope& scope,
   revision.method = facts.method;
   revision.labels = std::move(facts.labels);
   revision.multi_label = facts.multi_label;
+  revision.text_template = std::move(facts.text_template);
   revision.files = folder->files();
   // Before the worker's check, because it fetches them. Should the check fail they are swept away like every blob
   // without a name.
@@ -112,10 +114,14 @@ absl::Status Adapters::CheckOnWorker(const CallScope& scope, const NewRevision& 
   call.deadline = std::min(scope.deadline, parts_.clock->Now() + options_.check_timeout);
   ASSIGN_OR_RETURN(const auto result, parts_.router->SubmitAndWait(std::move(call), scope.when_cancelled));
   if (result.has_error()) return FromErrorProto(result.error());
-  if (std::vector<std::string>(result.labels().begin(), result.labels().end()) == revision.labels) {
-    return absl::OkStatus();
-  }
-  return TenonError(Reason::kAdapterInvalid, "the worker reads other labels from the adapter than the server",
+  const v1::TextTemplate own = revision.text_template.value_or(v1::TextTemplate());
+  const bool same_template =
+      result.text_template().input() == own.input() && result.text_template().target() == own.target();
+  const bool same_labels = std::vector<std::string>(result.labels().begin(), result.labels().end()) == revision.labels;
+  if (same_labels && same_template) return absl::OkStatus();
+  return TenonError(Reason::kAdapterInvalid,
+                    absl::StrCat("the worker reads ", same_labels ? "another template" : "other labels",
+                                 " from the adapter than the server"),
                     "tenon.json");
 }
 

@@ -1,5 +1,6 @@
 #include "server/app/catalog_requests.h"
 
+#include <algorithm>
 #include <functional>
 
 #include "absl/strings/match.h"
@@ -94,7 +95,9 @@ absl::Status CheckBaseUnused(Snapshot& snapshot, const std::string& tenant, cons
     return collection.model().base() == name ? InUse(name, collection.name()) : absl::OkStatus();
   }));
   return ForEachOpenJob(snapshot, tenant, [&](const std::string& job_name, const internal::v1::JobRecord& job) {
-    return job.has_finetune() && job.finetune().base() == name ? InUse(name, job_name) : absl::OkStatus();
+    const auto& measured = job.eval().seq2seq().models();
+    const bool alone = std::find(measured.begin(), measured.end(), name) != measured.end();
+    return job.finetune().base() == name || alone ? InUse(name, job_name) : absl::OkStatus();
   });
 }
 
@@ -105,7 +108,8 @@ absl::Status CheckAdapterUnused(Snapshot& snapshot, const std::string& tenant, c
   }));
   return ForEachOpenJob(snapshot, tenant, [&](const std::string& job_name, const internal::v1::JobRecord& job) {
     if (job.has_finetune() && job.finetune().adapter() == name) return InUse(name, job_name);
-    for (const std::string& adapter : job.eval().classification().adapters()) {
+    const v1::EvalJob& eval = job.eval();
+    for (const std::string& adapter : eval.has_seq2seq() ? eval.seq2seq().models() : eval.classification().adapters()) {
       if (adapter == id || adapter == name || absl::StartsWith(adapter, name + "/")) return InUse(name, job_name);
     }
     return absl::OkStatus();
@@ -118,7 +122,7 @@ absl::Status CheckDatasetUnused(Snapshot& snapshot, const std::string& tenant, c
     const v1::EvalJob& eval = job.eval();
     for (const std::string& used :
          {job.finetune().train_dataset(), job.finetune().validation_dataset(), eval.classification().dataset(),
-          eval.retrieval().queries(), eval.retrieval().qrels()}) {
+          eval.seq2seq().dataset(), eval.retrieval().queries(), eval.retrieval().qrels()}) {
       if (used == name || used == id) return InUse(name, job_name);
     }
     return absl::OkStatus();

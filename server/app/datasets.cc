@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/dataset_kind.h"
 #include "common/digest.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
@@ -16,23 +17,12 @@ namespace {
 
 constexpr size_t kMaxChunk = 1 << 20;
 
-v1::DatasetKind ToKind(formats::DatasetKind kind) {
-  switch (kind) {
-    case formats::DatasetKind::kClassification:
-      return v1::DATASET_KIND_CLASSIFICATION;
-    case formats::DatasetKind::kQueries:
-      return v1::DATASET_KIND_QUERIES;
-    case formats::DatasetKind::kQrels:
-      return v1::DATASET_KIND_QRELS;
-  }
-  return v1::DATASET_KIND_UNSPECIFIED;
-}
-
-absl::StatusOr<v1::Dataset> Describe(const std::string& bytes, v1::DatasetFormat format) {
-  ASSIGN_OR_RETURN(const auto row_format, ToFormat(format, "header.format"));
-  ASSIGN_OR_RETURN(const formats::Dataset rows, formats::ReadDataset(bytes, row_format));
+absl::StatusOr<v1::Dataset> Describe(const std::string& bytes, const v1::UploadDatasetRequest::Header& header) {
+  ASSIGN_OR_RETURN(const auto row_format, ToFormat(header.format(), "header.format"));
+  ASSIGN_OR_RETURN(const formats::Dataset rows, formats::ReadDataset(bytes, row_format, {}, RowKind(header.kind())));
   v1::Dataset dataset;
   dataset.set_kind(ToKind(rows.kind));
+  dataset.mutable_fields()->Assign(rows.fields.begin(), rows.fields.end());
   dataset.set_row_count(rows.row_count());
   dataset.mutable_labels()->Assign(rows.labels.begin(), rows.labels.end());
   dataset.set_multi_label(rows.multi_label);
@@ -48,6 +38,10 @@ absl::Status CheckHeader(const v1::UploadDatasetRequest& first) {
   }
   const auto& header = first.header();
   RETURN_IF_ERROR(ToFormat(header.format(), "header.format").status());
+  if (!v1::DatasetKind_IsValid(header.kind())) {
+    return TenonError(Reason::kFieldInvalid, absl::StrCat("kind ", static_cast<int>(header.kind()), " is not known"),
+                      "header.kind");
+  }
   if (header.dataset_id().empty()) {
     if (header.validate_only()) return absl::OkStatus();
     return TenonError(Reason::kFieldRequired, "dataset_id is required", "header.dataset_id");
@@ -104,7 +98,7 @@ absl::StatusOr<v1::UploadDatasetResponse> Datasets::Upload(const CallScope& scop
   if (scope.cancelled && scope.cancelled()) return TenonError(Reason::kCancelled, "the upload was broken off");
 
   v1::UploadDatasetResponse response;
-  ASSIGN_OR_RETURN(v1::Dataset dataset, Describe(bytes, header.format()));
+  ASSIGN_OR_RETURN(v1::Dataset dataset, Describe(bytes, header));
   if (!header.dataset_id().empty()) dataset.set_name("datasets/" + header.dataset_id());
   if (header.validate_only()) {
     *response.mutable_dataset() = std::move(dataset);
@@ -127,7 +121,13 @@ absl::StatusOr<v1::Dataset> Datasets::Insert(const std::string& tenant, const v1
     const absl::StatusOr<Record> existing = transaction.Get(tenant, kDatasetKind, id);
     if (existing.ok()) {
       ASSIGN_OR_RETURN(auto record, ParseBody<internal::v1::DatasetRecord>(*existing));
-      if (record.dataset().sha256() != dataset.sha256() || record.format() != header.format()) {
+      const bool same = record.dataset().sha256() == dataset.sha256() && record.format() == header.format();
+      if (same && record.dataset().kind() != dataset.kind()) {
+        return TenonError(Reason::kAlreadyExists,
+                          absl::StrCat("data set '", id, "' exists already, read as another kind"),
+                          "header.dataset_id");
+      }
+      if (!same) {
         return TenonError(Reason::kAlreadyExists, absl::StrCat("data set '", id, "' exists already with other bytes"),
                           "header.dataset_id");
       }

@@ -202,6 +202,7 @@ void LoopInferenceRouter::SendTo(const Dispatcher::Assignment& assignment) {
   if (call.kind == internal::v1::INFERENCE_KIND_SUMMARIZE) {
     *request->mutable_extractive() = call.extractive;
     request->set_combine_chunks(call.combine_chunks);
+    if (call.frame.has_value()) *request->mutable_frame() = *call.frame;
   }
   if (parts_.observer != nullptr) parts_.observer->OnDispatched(call.kind, assignment.waited, assignment.attempt);
   workers_.at(assignment.session)(std::move(message));

@@ -1,49 +1,21 @@
 #include "server/app/job_create.h"
 
+#include <algorithm>
 #include <optional>
 #include <set>
 #include <utility>
 
+#include "common/dataset_kind.h"
 #include "common/formats/dataset.h"
 #include "common/formats/status.h"
-#include "common/ids.h"
+#include "server/app/job_seq2seq.h"
+#include "server/app/stored_dataset.h"
 #include "server/jobs/finetune_request.h"
 
 namespace tenon::server {
 namespace {
 
 constexpr int64_t kMaxDatasetBytes = int64_t{4} << 30;
-
-std::string IdOf(const std::string& name) { return name.substr(name.find('/') + 1); }
-
-// The same error about the request's own field.
-absl::Status AtField(const absl::Status& status, const std::string& field) {
-  if (GetReason(status) == Reason::kUnspecified) return status;
-  return TenonError(GetReason(status), std::string(status.message()), field);
-}
-
-struct StoredDataset {
-  v1::Dataset dataset;
-  internal::v1::DatasetRef ref;
-};
-
-absl::StatusOr<StoredDataset> FindDataset(Snapshot& snapshot, const std::string& tenant, const std::string& name,
-                                          const std::string& field) {
-  StoredDataset found;
-  auto dataset = ReadDatasetRecord(snapshot, tenant, IdOf(name));
-  if (!dataset.ok()) return AtField(dataset.status(), field);
-  ASSIGN_OR_RETURN(const v1::DatasetFormat format, ReadDatasetFormat(snapshot, tenant, IdOf(name)));
-  found.ref.set_sha256(dataset->sha256());
-  found.ref.set_format(format);
-  found.dataset = *std::move(dataset);
-  return found;
-}
-
-formats::DatasetFormat ToFormat(v1::DatasetFormat format) {
-  if (format == v1::DATASET_FORMAT_CSV) return formats::DatasetFormat::kCsv;
-  if (format == v1::DATASET_FORMAT_TSV) return formats::DatasetFormat::kTsv;
-  return formats::DatasetFormat::kJsonLines;
-}
 
 absl::StatusOr<ResolvedModel> ResolveForEval(const ModelIndex& models, const std::string& tenant,
                                              const std::string& name, const v1::Dataset& dataset) {
@@ -60,6 +32,19 @@ absl::StatusOr<ResolvedModel> ResolveForEval(const ModelIndex& models, const std
   return model;
 }
 
+// A class is what an encoder's head gives; a base that writes is trained to write.
+absl::Status CheckBaseFor(const v1::FinetuneJob& job, const v1::Base& base) {
+  const bool writes = std::find(base.tasks().begin(), base.tasks().end(), v1::TASK_SEQ2SEQ) != base.tasks().end();
+  if (writes == (job.task() == v1::TASK_SEQ2SEQ)) return absl::OkStatus();
+  if (!writes) {
+    return TenonError(Reason::kNotGenerative,
+                      base.name() + " does not write texts; TASK_SEQ2SEQ needs a base that does", "finetune_job.base");
+  }
+  return TenonError(Reason::kUnsupported,
+                    base.name() + " writes texts: train it with TASK_SEQ2SEQ, a class being the text of its label",
+                    "finetune_job.task");
+}
+
 }  // namespace
 
 absl::StatusOr<JobRecord> PrepareFinetune(Snapshot& snapshot, const std::string& tenant, const v1::FinetuneJob& job,
@@ -72,6 +57,7 @@ absl::StatusOr<JobRecord> PrepareFinetune(Snapshot& snapshot, const std::string&
   const absl::StatusOr<v1::Base> base = ReadBase(snapshot, tenant, IdOf(job.base()));
   if (!base.ok()) return AtField(base.status(), "finetune_job.base");
   record.set_base_digest(base->digest());
+  RETURN_IF_ERROR(CheckBaseFor(job, *base));
   const absl::Status binding = CheckAdapterBinding(snapshot, tenant, IdOf(job.adapter()), base->digest());
   if (!binding.ok()) return AtField(binding, "finetune_job.adapter");
 
@@ -99,6 +85,10 @@ absl::StatusOr<JobRecord> PrepareEval(Snapshot& snapshot, const ModelIndex& mode
   record.set_tenant(tenant);
   *record.mutable_eval() = job;
   if (job.has_retrieval()) return record;
+  if (job.has_seq2seq()) {
+    RETURN_IF_ERROR(PrepareSeq2SeqEval(snapshot, models, record));
+    return record;
+  }
 
   v1::ClassificationEval& spec = *record.mutable_eval()->mutable_classification();
   const std::string dataset_field = "eval_job.classification.dataset";
@@ -131,7 +121,8 @@ absl::StatusOr<JobRecord> PrepareEval(Snapshot& snapshot, const ModelIndex& mode
 
 absl::Status NameUnknownLabel(BlobStore& blobs, const UnknownLabels& unknown) {
   ASSIGN_OR_RETURN(const std::string bytes, blobs.ReadAll(unknown.dataset.sha256(), kMaxDatasetBytes));
-  ASSIGN_OR_RETURN(const formats::Dataset dataset, formats::ReadDataset(bytes, ToFormat(unknown.dataset.format())));
+  ASSIGN_OR_RETURN(const formats::Dataset dataset,
+                   formats::ReadDataset(bytes, RowFormat(unknown.dataset), {}, RowKind(unknown.dataset.kind())));
   const auto indices = formats::LabelIndices(dataset, unknown.allowed);
   if (!indices.ok()) return Annotate(indices.status(), unknown.field + ": ");
   return TenonError(Reason::kLabelUnknown, "rows have labels that are not in the label set", unknown.field);

@@ -226,6 +226,7 @@ void JobSchedulerImpl::SendAssignment(const std::string& session, const JobRecor
   if (record.has_finetune()) {
     internal::v1::FinetuneWork& work = *assign.mutable_finetune();
     *work.mutable_spec() = record.finetune();
+    work.mutable_spec()->clear_preview();  // for people
     *work.mutable_train() = record.dataset();
     if (record.has_validation()) *work.mutable_validation() = record.validation();
     if (record.has_checkpoint()) *work.mutable_resume() = record.checkpoint();
@@ -235,7 +236,14 @@ void JobSchedulerImpl::SendAssignment(const std::string& session, const JobRecor
     internal::v1::EvalWork& work = *assign.mutable_eval();
     *work.mutable_adapters() = record.adapters();
     *work.mutable_dataset() = record.dataset();
-    work.set_max_input_tokens(record.eval().classification().max_input_tokens());
+    if (record.eval().has_seq2seq()) {
+      *work.mutable_seq2seq() = record.eval().seq2seq();
+      work.mutable_seq2seq()->clear_models();
+      work.mutable_seq2seq()->clear_dataset();
+      work.set_max_input_tokens(record.eval().seq2seq().max_input_tokens());
+    } else {
+      work.set_max_input_tokens(record.eval().classification().max_input_tokens());
+    }
   }
   parts_.send(session, std::move(message));
 }

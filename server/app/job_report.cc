@@ -94,6 +94,7 @@ absl::Status JobSchedulerImpl::ReportDurable(const JobKey& key, const internal::
       revision.labels.assign(labels.begin(), labels.end());
       if (revision.labels.empty()) revision.labels.assign(job.labels().begin(), job.labels().end());
       revision.multi_label = job.training().multi_label();
+      if (job.has_text_template()) revision.text_template = job.text_template();
       revision.job = job.name();
       ASSIGN_OR_RETURN(const std::string name, PutRevision(transaction, key.tenant, revision, Now()));
       SetAdapterRevision(record, name);

@@ -6,6 +6,7 @@
 #include "server/app/catalog_requests.h"
 #include "server/app/job_records.h"
 #include "server/app/job_scheduler_impl.h"
+#include "server/app/job_seq2seq.h"
 #include "server/catalog/records.h"
 #include "server/jobs/eval_request.h"
 #include "server/jobs/finetune_request.h"
@@ -104,9 +105,16 @@ absl::StatusOr<v1::FinetuneJob> JobSchedulerImpl::CreateFinetune(const std::stri
   job.validate_only = request.validate_only();
   ASSIGN_OR_RETURN(job.name, NewName("finetuneJobs", request.finetune_job_id(), "finetune_job_id"));
   ASSIGN_OR_RETURN(const v1::FinetuneJob spec, NormalizeFinetune(request.finetune_job(), DrawSeed()));
-  ASSIGN_OR_RETURN(const JobRecord record, StoreNew(tenant, job, [&](Snapshot& snapshot, UnknownLabels* unknown) {
-                     return PrepareFinetune(snapshot, tenant, spec, unknown);
-                   }));
+  FirstRows first;
+  if (spec.task() == v1::TASK_SEQ2SEQ) {
+    ASSIGN_OR_RETURN(first, ReadFirstRows(*parts_.store, *parts_.blobs, tenant, spec.train_dataset()));
+  }
+  const auto prepare = [&](Snapshot& snapshot, UnknownLabels* unknown) -> absl::StatusOr<JobRecord> {
+    ASSIGN_OR_RETURN(JobRecord prepared, PrepareFinetune(snapshot, tenant, spec, unknown));
+    RETURN_IF_ERROR(AddPreview(first, prepared));
+    return prepared;
+  };
+  ASSIGN_OR_RETURN(const JobRecord record, StoreNew(tenant, job, prepare));
   return Present(tenant, record.finetune(), board_.QueuePlaces());
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/dataset_kind.h"
 #include "common/formats/dataset.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
@@ -75,7 +76,7 @@ absl::StatusOr<formats::Dataset> CollectionEvaluator::ReadRows(const std::string
   }
   ASSIGN_OR_RETURN(const auto format, ToFormat(record.format(), field));
   ASSIGN_OR_RETURN(const std::string bytes, parts_.blobs->ReadAll(record.dataset().sha256(), kMaxDatasetBytes));
-  return formats::ReadDataset(bytes, format);
+  return formats::ReadDataset(bytes, format, {}, RowKind(kind));
 }
 
 absl::StatusOr<v1::EvalResult> CollectionEvaluator::Run(

@@ -34,6 +34,7 @@ internal::v1::RevisionRecord MakeRevision(const NewRevision& from, const std::st
   revision.set_job(from.job);
   revision.mutable_labels()->Assign(from.labels.begin(), from.labels.end());
   revision.set_method(from.method);
+  if (from.text_template.has_value()) *revision.mutable_text_template() = *from.text_template;
   return record;
 }
 

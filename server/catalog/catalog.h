@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@ struct ResolvedModel {
   v1::Method method = v1::METHOD_UNSPECIFIED;
   std::vector<std::string> labels;  // in index order; empty without a classification head
   bool multi_label = false;
+  std::optional<v1::TextTemplate> text_template;  // of an adapter for TASK_SEQ2SEQ that has one
 };
 
 // A new revision of an adapter, made by a job or an import.
@@ -37,6 +39,7 @@ struct NewRevision {
   v1::Method method = v1::METHOD_UNSPECIFIED;
   std::vector<std::string> labels;
   bool multi_label = false;
+  std::optional<v1::TextTemplate> text_template;
   std::vector<v1::FileEntry> files;
   std::string job;     // empty when imported
   std::string digest;  // from RevisionDigest; empty: ManifestDigest of the files as they are

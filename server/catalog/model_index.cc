@@ -118,6 +118,7 @@ absl::StatusOr<ResolvedModel> ModelIndex::ResolveAdapter(const std::string& tena
     model.method = revision.method();
     model.labels.assign(revision.labels().begin(), revision.labels().end());
     model.multi_label = facts.multi_label;
+    if (revision.has_text_template()) model.text_template = revision.text_template();
     return model;
   }
   return TenonError(Reason::kNotFound, absl::StrCat("adapter '", parsed.id, "' has no revision ", parsed.revision),

@@ -26,8 +26,11 @@ int64_t ReplyCharge(const v1::GenerationConfig& generation) {
 }  // namespace
 
 int64_t ChargeOf(const InferenceCall& call) {
+  const size_t around = call.frame.has_value() ? call.frame->before().size() + call.frame->after().size() : 0;
   int64_t tokens = 0;
-  for (const std::string& text : call.texts) tokens += std::max<int64_t>(1, static_cast<int64_t>(text.size()) / 4);
+  for (const std::string& text : call.texts) {
+    tokens += std::max<int64_t>(1, static_cast<int64_t>(text.size() + around) / 4);
+  }
   if (Writes(call.kind)) tokens += ReplyCharge(call.generation) * static_cast<int64_t>(call.texts.size());
   return std::max<int64_t>(1, tokens);
 }

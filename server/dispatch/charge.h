@@ -13,9 +13,9 @@ namespace tenon::server {
 inline constexpr int64_t kDefaultReplyCharge = 64;
 inline constexpr int64_t kMaxReplyCharge = 128;
 
-// Before anybody counted: bytes / 4, at least one a text and one a call. GENERATE and SUMMARIZE add what may be
-// written: for each text and each of its lines (beams, or sampled sequences) the length asked for, within the bounds
-// above.
+// Before anybody counted: bytes / 4 of each text and what stands around it, at least one a text and one a call.
+// GENERATE and SUMMARIZE add what may be written: for each text and each of its lines (beams, or sampled sequences) the
+// length asked for, within the bounds above.
 int64_t ChargeOf(const InferenceCall& call);
 
 // What the worker counted: tokens read and written, a beam search's by the number of its beams. 0 for an answer that

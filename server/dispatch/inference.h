@@ -33,6 +33,7 @@ struct InferenceCall {
   // For SUMMARIZE.
   v1::ExtractiveOptions extractive;
   bool combine_chunks = false;
+  std::optional<internal::v1::TextFrame> frame;  // around each text, instead of the base's own prefix
   // For GENERATE of one text: what is written is shown while it is written. On the event loop, must be quick; never
   // after `done` or Cancel. Empty: not streamed.
   std::function<void(std::string text)> on_text;

@@ -4,6 +4,7 @@
 
 #include "common/formats/status.h"
 #include "common/ids.h"
+#include "server/jobs/seq2seq_request.h"
 
 namespace tenon::server {
 namespace {
@@ -66,8 +67,12 @@ absl::StatusOr<v1::EvalJob> NormalizeEval(const v1::EvalJob& requested) {
       *job.mutable_retrieval() = requested.retrieval();
       RETURN_IF_ERROR(CheckRetrieval(*job.mutable_retrieval()));
       return job;
+    case v1::EvalJob::kSeq2Seq:
+      *job.mutable_seq2seq() = requested.seq2seq();
+      RETURN_IF_ERROR(NormalizeSeq2SeqEval(*job.mutable_seq2seq()));
+      return job;
     default:
-      return TenonError(Reason::kFieldRequired, "classification or retrieval is required", "eval_job.subject");
+      return TenonError(Reason::kFieldRequired, "classification, retrieval or seq2seq is required", "eval_job.subject");
   }
 }
 

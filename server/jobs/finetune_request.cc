@@ -9,6 +9,7 @@
 #include "common/ids.h"
 #include "common/tuning_options.h"
 #include "server/jobs/method_options.h"
+#include "server/jobs/seq2seq_request.h"
 
 namespace tenon::server {
 namespace {
@@ -30,12 +31,13 @@ absl::Status SetName(const std::string& collection, const std::string& field, st
 absl::Status CheckKind(const v1::FinetuneJob& job) {
   switch (job.task()) {
     case v1::TASK_SEQUENCE_CLASSIFICATION:
+    case v1::TASK_SEQ2SEQ:
       break;
     case v1::TASK_UNSPECIFIED:
       return TenonError(Reason::kFieldRequired, "task is required", "finetune_job.task");
     case v1::TASK_FEATURE_EXTRACTION:
-    case v1::TASK_SEQ2SEQ:
-      return TenonError(Reason::kUnsupported, "fine-tuning serves TASK_SEQUENCE_CLASSIFICATION", "finetune_job.task");
+      return TenonError(Reason::kUnsupported, "fine-tuning serves TASK_SEQUENCE_CLASSIFICATION and TASK_SEQ2SEQ",
+                        "finetune_job.task");
     default:
       return TenonError(Reason::kFieldInvalid, "task " + std::to_string(job.task()) + " is not known",
                         "finetune_job.task");
@@ -55,7 +57,6 @@ void FillTraining(v1::TrainingOptions& t, v1::Method method, int64_t drawn_seed)
   if (!t.has_precision()) t.set_precision("fp32");
   if (!t.has_save_steps()) t.set_save_steps(50);
   if (!t.has_early_stopping_patience()) t.set_early_stopping_patience(0);
-  if (!t.has_metric_for_best()) t.set_metric_for_best("accuracy");
   if (!t.has_group_by_length()) t.set_group_by_length(true);
 }
 
@@ -72,6 +73,7 @@ absl::StatusOr<formats::TrainOptions> ToOptions(const v1::FinetuneJob& job) {
   options.weight_decay = t.weight_decay();
   options.max_grad_norm = t.max_grad_norm();
   options.max_input_tokens = t.max_input_tokens();
+  if (t.has_max_target_tokens()) options.max_target_tokens = t.max_target_tokens();
   options.eval_steps = t.eval_steps();
   options.save_steps = t.save_steps();
   options.early_stopping_patience = t.early_stopping_patience();
@@ -111,6 +113,59 @@ absl::Status CheckRows(const v1::Dataset& dataset, const std::string& field) {
   return TenonError(Reason::kFieldInvalid, dataset.name() + " has no rows", "finetune_job." + field);
 }
 
+// Labels come from the training rows; those of validation rows must be among them.
+absl::Status CompleteLabels(v1::FinetuneJob& job, const v1::Dataset& train,
+                            const std::optional<v1::Dataset>& validation, bool* unknown_labels) {
+  RETURN_IF_ERROR(CheckRows(train, "train_dataset"));
+  v1::TrainingOptions& t = *job.mutable_training();
+  if (t.has_multi_label() && !t.multi_label() && train.multi_label()) {
+    return WithPath(Refuse("multi_label", "is false, but rows of " + train.name() + " have lists of labels"), job);
+  }
+  if (!t.has_multi_label()) t.set_multi_label(train.multi_label());
+  const int least = t.multi_label() ? 1 : 2;
+  if (train.labels_size() < least) {
+    return TenonError(Reason::kFieldInvalid,
+                      train.name() + " has " + std::to_string(train.labels_size()) +
+                          " label(s); training needs at least " + std::to_string(least),
+                      "finetune_job.train_dataset");
+  }
+  *job.mutable_labels() = train.labels();
+  if (!validation.has_value()) return absl::OkStatus();
+
+  RETURN_IF_ERROR(CheckRows(*validation, "validation_dataset"));
+  if (validation->multi_label() && !t.multi_label()) {
+    return TenonError(Reason::kFieldInvalid,
+                      "rows of " + validation->name() + " have lists of labels, those of " + train.name() + " have not",
+                      "finetune_job.validation_dataset");
+  }
+  const std::set<std::string> known(train.labels().begin(), train.labels().end());
+  for (const std::string& label : validation->labels()) *unknown_labels |= !known.contains(label);
+  return absl::OkStatus();
+}
+
+// What depends on the number of rows.
+absl::Status CompleteSchedule(v1::FinetuneJob& job, int64_t rows, bool validates) {
+  v1::TrainingOptions& t = *job.mutable_training();
+  const auto options = ToOptions(job);
+  if (!options.ok()) return WithPath(options.status(), job);
+  const int64_t steps = formats::TotalSteps(*options, rows);
+  const auto warmup =
+      formats::ResolveWarmup(t.has_warmup_steps() ? std::optional<int64_t>(t.warmup_steps()) : std::nullopt,
+                             t.has_warmup_ratio() ? std::optional<double>(t.warmup_ratio()) : std::nullopt, steps);
+  if (!warmup.ok()) return WithPath(warmup.status(), job);
+  // Both stay unset or as they were given: exactly one may be set, and whoever reads the echo may send it again.
+  if (!t.has_warmup_ratio()) t.set_warmup_steps(*warmup);
+  if (!t.has_eval_steps()) {
+    t.set_eval_steps(validates ? std::max<int64_t>(1, steps / kEvaluationsByDefault) : 0);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTemplate(const v1::FinetuneJob& job, const v1::Dataset& dataset, const std::string& field) {
+  RETURN_IF_ERROR(CheckTemplateRows(dataset, "finetune_job." + field));
+  return CheckTemplateFields(job.text_template(), "finetune_job.text_template", dataset);
+}
+
 }  // namespace
 
 absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& requested, int64_t drawn_seed) {
@@ -131,8 +186,12 @@ absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& request
     RETURN_IF_ERROR(SetName("datasets", "validation_dataset", job.mutable_validation_dataset()));
   }
   RETURN_IF_ERROR(CheckKind(requested));
+  RETURN_IF_ERROR(NormalizeSeq2Seq(requested, job));
   FillTraining(*job.mutable_training(), job.method(), drawn_seed);
   FillMethodOptions(requested, job);
+  const auto metric = formats::ResolveMetric(job.training().metric_for_best(), job.task() == v1::TASK_SEQ2SEQ);
+  if (!metric.ok()) return WithPath(metric.status(), job);
+  job.mutable_training()->set_metric_for_best(*metric);
   RETURN_IF_ERROR(WithPath(CheckOptions(job), job));
   return job;
 }
@@ -140,44 +199,13 @@ absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& request
 absl::Status CompleteFinetune(v1::FinetuneJob& job, const v1::Dataset& train,
                               const std::optional<v1::Dataset>& validation, bool* unknown_labels) {
   *unknown_labels = false;
-  RETURN_IF_ERROR(CheckRows(train, "train_dataset"));
-  v1::TrainingOptions& t = *job.mutable_training();
-  if (t.has_multi_label() && !t.multi_label() && train.multi_label()) {
-    return WithPath(Refuse("multi_label", "is false, but rows of " + train.name() + " have lists of labels"), job);
+  if (job.task() == v1::TASK_SEQ2SEQ) {
+    RETURN_IF_ERROR(CheckTemplate(job, train, "train_dataset"));
+    if (validation.has_value()) RETURN_IF_ERROR(CheckTemplate(job, *validation, "validation_dataset"));
+  } else {
+    RETURN_IF_ERROR(CompleteLabels(job, train, validation, unknown_labels));
   }
-  if (!t.has_multi_label()) t.set_multi_label(train.multi_label());
-  const int least = t.multi_label() ? 1 : 2;
-  if (train.labels_size() < least) {
-    return TenonError(Reason::kFieldInvalid,
-                      train.name() + " has " + std::to_string(train.labels_size()) +
-                          " label(s); training needs at least " + std::to_string(least),
-                      "finetune_job.train_dataset");
-  }
-  *job.mutable_labels() = train.labels();
-
-  const auto options = ToOptions(job);
-  if (!options.ok()) return WithPath(options.status(), job);
-  const int64_t steps = formats::TotalSteps(*options, train.row_count());
-  const auto warmup =
-      formats::ResolveWarmup(t.has_warmup_steps() ? std::optional<int64_t>(t.warmup_steps()) : std::nullopt,
-                             t.has_warmup_ratio() ? std::optional<double>(t.warmup_ratio()) : std::nullopt, steps);
-  if (!warmup.ok()) return WithPath(warmup.status(), job);
-  // Both stay unset or as they were given: exactly one may be set, and whoever reads the echo may send it again.
-  if (!t.has_warmup_ratio()) t.set_warmup_steps(*warmup);
-  if (!t.has_eval_steps()) {
-    t.set_eval_steps(validation.has_value() ? std::max<int64_t>(1, steps / kEvaluationsByDefault) : 0);
-  }
-  if (!validation.has_value()) return absl::OkStatus();
-
-  RETURN_IF_ERROR(CheckRows(*validation, "validation_dataset"));
-  if (validation->multi_label() && !t.multi_label()) {
-    return TenonError(Reason::kFieldInvalid,
-                      "rows of " + validation->name() + " have lists of labels, those of " + train.name() + " have not",
-                      "finetune_job.validation_dataset");
-  }
-  const std::set<std::string> known(train.labels().begin(), train.labels().end());
-  for (const std::string& label : validation->labels()) *unknown_labels |= !known.contains(label);
-  return absl::OkStatus();
+  return CompleteSchedule(job, train.row_count(), validation.has_value());
 }
 
 }  // namespace tenon::server

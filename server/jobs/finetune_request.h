@@ -16,8 +16,9 @@ namespace tenon::server {
 absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& requested, int64_t drawn_seed);
 
 // Checks the job against its data sets and fills in what depends on them: labels, multi_label, warm-up, eval_steps.
-// FIELD_INVALID names the data set. Rows are not read here: `unknown_labels` tells whether validation rows have labels
-// that training rows lack, and the caller, who can read the rows, names the row.
+// FIELD_INVALID names the data set, or the side of the template that uses a field which a data set lacks. Rows are not
+// read here: `unknown_labels` tells whether validation rows have labels that training rows lack, and the caller, who
+// can read the rows, names the row.
 absl::Status CompleteFinetune(v1::FinetuneJob& job, const v1::Dataset& train,
                               const std::optional<v1::Dataset>& validation, bool* unknown_labels);
 

@@ -21,15 +21,14 @@ const google::protobuf::FieldDescriptor& Field(const OptionField& field) {
   return *v1::FinetuneJob::descriptor()->FindFieldByName(field.name);
 }
 
-void FillLora(v1::LoraOptions& lora) {
+void FillLora(v1::LoraOptions& lora, v1::Task task) {
   if (!lora.has_r()) lora.set_r(8);
   if (!lora.has_alpha()) lora.set_alpha(16);
   if (!lora.has_dropout()) lora.set_dropout(0);
   if (!lora.has_bias()) lora.set_bias("none");
   if (!lora.has_use_rslora()) lora.set_use_rslora(false);
   if (lora.target_modules().empty()) {
-    lora.add_target_modules("query");
-    lora.add_target_modules("value");
+    for (const std::string& module : DefaultLoraTargets(task)) lora.add_target_modules(module);
   }
 }
 
@@ -74,7 +73,7 @@ void FillMethodOptions(const v1::FinetuneJob& requested, v1::FinetuneJob& job) {
   switch (job.method()) {
     case v1::METHOD_LORA:
       *job.mutable_lora() = requested.lora();
-      FillLora(*job.mutable_lora());
+      FillLora(*job.mutable_lora(), job.task());
       break;
     case v1::METHOD_PROMPT_TUNING:
       *job.mutable_prompt_tuning() = requested.prompt_tuning();

@@ -142,6 +142,38 @@ TEST_F(CommandsTest, OptionsOfLoraDoNotFitAHead) {
   EXPECT_EQ(GetField(status), "r");
 }
 
+TEST_F(CommandsTest, APreviewIsOfTemplates) {
+  const absl::Status status = Run({"jobs", "finetune", "--base", "b", "--adapter", "a", "--task",
+                                   "sequence_classification", "--method", "lora", "--train", "t", "--preview"});
+  EXPECT_EQ(GetField(status), "--preview");
+}
+
+TEST_F(CommandsTest, WhatIsMeasuredIsNeeded) {
+  EXPECT_EQ(GetField(Run({"jobs", "evaluate", "--task", "seq2seq", "--data", "d"})), "--adapter");
+}
+
+class ForeignOption : public CommandsTest, public testing::WithParamInterface<std::vector<std::string>> {};
+
+TEST_P(ForeignOption, OfWrittenTextsIsNamedElsewhere) {
+  std::vector<std::string> words = {"jobs", "evaluate", "--adapter", "a", "--data", "d"};
+  words.insert(words.end(), GetParam().begin(), GetParam().end());
+  const absl::Status status = Run(words);
+  EXPECT_EQ(GetReason(status), Reason::kFieldInvalid);
+  EXPECT_NE(std::string(status.message()).find("--task seq2seq"), std::string::npos) << status;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ForeignOption,
+    testing::Values(std::vector<std::string>{"--num-beams", "4"}, std::vector<std::string>{"--labels", "a,b"},
+                    std::vector<std::string>{"--target-template", "{a}"}, std::vector<std::string>{"--max-rows", "3"},
+                    std::vector<std::string>{"--max-target-tokens", "3"}, std::vector<std::string>{"--no-stemmer"}));
+
+TEST_F(CommandsTest, ADataSetsKindIsAWord) {
+  test::TempFolder folder;
+  const auto file = folder.Write("a.jsonl", "{}");
+  EXPECT_EQ(GetField(Run({"datasets", "check", "--kind", "poems", file.string()})), "--kind");
+}
+
 TEST_F(CommandsTest, ATaskThatDoesNotExistListsThoseThatDo) {
   const absl::Status status = Run(
       {"jobs", "finetune", "--base", "b", "--adapter", "a", "--task", "poetry", "--method", "lora", "--train", "t"});
@@ -179,6 +211,9 @@ TEST_F(CommandsTest, CompletionOffersWhatFitsTheCommand) {
   EXPECT_EQ(Offered(script, "tenon summarize --method ''"), "mmr centroid lead");
   EXPECT_EQ(Offered(script, "tenon jobs finetune --method ''"), "lora prompt_tuning bottleneck head");
   EXPECT_EQ(Offered(script, "tenon generate --early-stopping ''"), "false true never");
+  EXPECT_EQ(Offered(script, "tenon jobs finetune --task ''"), "sequence_classification seq2seq");
+  EXPECT_EQ(Offered(script, "tenon jobs evaluate --task ''"), "sequence_classification seq2seq feature_extraction");
+  EXPECT_EQ(Offered(script, "tenon datasets add --kind ''"), "classification queries qrels records");
   EXPECT_EQ(Offered(script, "tenon generate --num"), "--num-beams --num-return-sequences");
   EXPECT_EQ(Offered(script, "tenon sum"), "summarize");
 }

@@ -116,6 +116,23 @@ TEST(EnsureDataset, TheSameBytesAreSentOnce) {
   EXPECT_EQ(datasets.uploads, 2);
 }
 
+TEST(EnsureDataset, TheSameBytesReadAsAnotherKindAreAnotherDataSet) {
+  MemoryDatasets datasets;
+  InProcessServer server({&datasets});
+  Client client({.server = server.address()});
+  test::TempFolder folder;
+  const auto file = folder.Write("a.jsonl", "{\"text\":\"a\",\"label\":\"b\"}\n");
+  const auto told = EnsureDataset(client, file);
+  EXPECT_EQ(datasets.header.kind(), v1::DATASET_KIND_UNSPECIFIED);
+  const auto records = EnsureDataset(client, file, v1::DATASET_KIND_RECORDS);
+  ASSERT_TRUE(told.ok() && records.ok()) << records.status();
+  EXPECT_EQ(datasets.header.kind(), v1::DATASET_KIND_RECORDS);
+  EXPECT_EQ(records->name().substr(0, 23), "datasets/records-jsonl-");
+  EXPECT_NE(told->name(), records->name());
+  ASSERT_TRUE(EnsureDataset(client, file, v1::DATASET_KIND_RECORDS).ok());
+  EXPECT_EQ(datasets.uploads, 2);
+}
+
 // A catalog that keeps what it is sent, and exports what a test puts there.
 class MemoryCatalog final : public v1::CatalogService::Service {
  public:

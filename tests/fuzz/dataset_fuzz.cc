@@ -17,6 +17,11 @@ void Check(const Dataset& set) {
   }
   for (const QueryRow& row : set.queries) ASSERT_TRUE(IsValidUtf8(row.id) && !row.id.empty());
   for (const QrelRow& row : set.qrels) ASSERT_FALSE(row.document_id.empty());
+  for (const std::vector<std::string>& row : set.records) {
+    ASSERT_EQ(row.size(), set.fields.size());
+    for (const std::string& text : row) ASSERT_TRUE(CheckText(text, 1 << 20, "text").ok());
+  }
+  if (!set.fields.empty()) ASSERT_EQ(set.RecordAt(set.row_count() - 1).size(), set.fields.size());
   ASSERT_TRUE(LabelIndices(set, set.labels).ok());
 }
 
@@ -45,7 +50,11 @@ void FuzzRows(DatasetFormat format, std::vector<std::string> seeds, uint64_t num
                         number);
   int accepted = 0;
   for (int i = 0; i < 60'000; ++i) {
-    const auto set = ReadDataset(mutator.Next(), format);
+    const std::string bytes = mutator.Next();
+    // Every third as records, whatever its columns are.
+    const auto kind = i % 3 == 0 ? std::optional(DatasetKind::kRecords) : std::nullopt;
+    const auto set = ReadDataset(bytes, format, {}, kind);
+    if (set.ok()) ASSERT_LE(ReadFirstRecords(bytes, format, set->kind, 2).size(), 2u);
     if (set.ok()) {
       ++accepted;
       Check(*set);
@@ -64,6 +73,27 @@ TEST(DatasetFuzz, JsonLines) {
             "{\"_id\":\"1\",\"text\":\"q\"}\n{\"_id\":2,\"text\":\"r\"}\n",
             "{\"query-id\":\"1\",\"corpus-id\":\"2\",\"score\":1}\n"},
            2);
+}
+
+// Whatever is accepted can be filled.
+TEST(TemplateFuzz, ParsesOrNamesThePlace) {
+  fuzz::Mutator mutator({"summarize: {dialogue}", "{{\"k\": {a}}} {b}"}, {"{", "}", "{{", "}}", "{a}", "{}", "é", " "},
+                        5);
+  int accepted = 0;
+  for (int i = 0; i < 60'000; ++i) {
+    const auto pattern = TextPattern::Parse(mutator.Next(), "text_template.input");
+    if (!pattern.ok()) {
+      ASSERT_EQ(GetReason(pattern.status()), Reason::kFieldInvalid) << pattern.status();
+      continue;
+    }
+    ++accepted;
+    Record record;
+    for (const std::string& field : pattern->fields()) record[field] = "x";
+    ASSERT_TRUE(pattern->Render(record).ok());
+    const auto frame = pattern->Around();
+    if (frame.ok()) ASSERT_EQ(*pattern->Render(record), frame->before + "x" + frame->after);
+  }
+  EXPECT_GT(accepted, 100);
 }
 
 TEST(DatasetFuzz, Csv) {

@@ -9,10 +9,12 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "common/dataset_kind.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
 #include "common/status_proto.h"
 #include "worker/link/convert.h"
+#include "worker/link/convert_seq2seq.h"
 #include "worker/link/retry.h"
 
 namespace tenon::link {
@@ -73,7 +75,33 @@ absl::StatusOr<formats::Dataset> AssignedJob::ReadData(const internal::v1::Datas
     ASSIGN_OR_RETURN(bytes, parts_.cache->Read(ref.sha256()));
     return absl::OkStatus();
   }));
-  return formats::ReadDataset(bytes, format);
+  return formats::ReadDataset(bytes, format, {}, RowKind(ref.kind()));
+}
+
+// The rows of both sets, as the task reads them.
+absl::Status AssignedJob::FillData(const formats::Dataset& train, engine::TrainData* data) {
+  const internal::v1::FinetuneWork& work = assignment_.finetune();
+  const bool writes = work.spec().task() == v1::TASK_SEQ2SEQ;
+  if (writes) {
+    ASSIGN_OR_RETURN(data->train_pairs, ToTextPairs(train, work.spec().text_template()));
+  } else {
+    labels_.assign(work.spec().labels().begin(), work.spec().labels().end());
+    if (labels_.empty()) labels_ = train.labels;
+    data->labels = labels_;
+    const v1::TrainingOptions& training = work.spec().training();
+    data->multi_label = training.has_multi_label() ? training.multi_label() : train.multi_label;
+    ASSIGN_OR_RETURN(data->train, ToRows(train, labels_));
+  }
+  if (!work.has_validation()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const formats::Dataset validation, ReadData(work.validation()));
+  if (writes) {
+    auto pairs = ToTextPairs(validation, work.spec().text_template());
+    if (!pairs.ok()) return Annotate(pairs.status(), "validation ");
+    data->validation_pairs = *std::move(pairs);
+  } else {
+    ASSIGN_OR_RETURN(data->validation, ToRows(validation, labels_));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status AssignedJob::StartFinetune() {
@@ -81,16 +109,7 @@ absl::Status AssignedJob::StartFinetune() {
   ASSIGN_OR_RETURN(const formats::Dataset train, ReadData(work.train()));
   runtime::TrainJob job{.id = runtime_id(), .name = name(), .base_digest = assignment_.base_digest()};
   ASSIGN_OR_RETURN(job.options, ToTrainOptions(work.spec(), train.row_count()));
-  labels_.assign(work.spec().labels().begin(), work.spec().labels().end());
-  if (labels_.empty()) labels_ = train.labels;
-  job.data.labels = labels_;
-  job.data.multi_label =
-      work.spec().training().has_multi_label() ? work.spec().training().multi_label() : train.multi_label;
-  ASSIGN_OR_RETURN(job.data.train, ToRows(train, labels_));
-  if (work.has_validation()) {
-    ASSIGN_OR_RETURN(const formats::Dataset validation, ReadData(work.validation()));
-    ASSIGN_OR_RETURN(job.data.validation, ToRows(validation, labels_));
-  }
+  RETURN_IF_ERROR(FillData(train, &job.data));
   if (work.has_resume()) {
     fs::path folder;
     RETURN_IF_ERROR(Restore(work.resume(), &folder));
@@ -108,35 +127,6 @@ absl::Status AssignedJob::StartFinetune() {
   callbacks.done = [self](const absl::StatusOr<fs::path>& folder) { self->OnTrained(folder); };
   RETURN_IF_ERROR(parts_.runtime->StartTraining(std::move(job), std::move(callbacks)));
   if (stopping_) parts_.runtime->CancelJob(runtime_id());  // it came while the runtime did not know the job
-  return absl::OkStatus();
-}
-
-absl::Status AssignedJob::StartEval() {
-  const internal::v1::EvalWork& work = assignment_.eval();
-  ASSIGN_OR_RETURN(const formats::Dataset dataset, ReadData(work.dataset()));
-  if (dataset.kind != formats::DatasetKind::kClassification) {
-    return TenonError(Reason::kDatasetInvalid, "the data set has no rows of text and label");
-  }
-  runtime::EvalJob job{.id = runtime_id(), .base_digest = assignment_.base_digest()};
-  job.max_input_tokens = work.max_input_tokens();
-  for (const internal::v1::AdapterRef& adapter : work.adapters()) {
-    parts_.adapters->Remember(adapter);
-    job.adapter_digests.push_back(adapter.digest());
-  }
-  for (const formats::ClassificationRow& row : dataset.classification) {
-    job.rows.push_back({row.text, {}});
-    job.row_labels.push_back(row.labels);
-  }
-  const auto self = shared_from_this();
-  runtime::EvalCallbacks callbacks;
-  callbacks.progress = [self](int64_t done, int64_t total) {
-    absl::MutexLock lock(&self->mutex_);
-    auto progress = self->meter_.AddRows(done, total, self->parts_.clock->Now());
-    if (progress.has_value()) self->reporter_.Progress(*std::move(progress));
-  };
-  callbacks.done = [self](const auto& scores) { self->OnEvaluated(scores); };
-  RETURN_IF_ERROR(parts_.runtime->StartEvaluation(std::move(job), std::move(callbacks)));
-  if (stopping_) parts_.runtime->CancelJob(runtime_id());
   return absl::OkStatus();
 }
 
@@ -230,6 +220,9 @@ absl::Status AssignedJob::PublishCheckpoint(int64_t step, const fs::path& folder
 absl::StatusOr<internal::v1::FinetuneOutcome> AssignedJob::PublishAdapter(const fs::path& folder) {
   Phase(v1::JOB_PHASE_PUBLISHING);
   internal::v1::FinetuneOutcome outcome;
+  const v1::FinetuneJob& spec = assignment_.finetune().spec();
+  const bool makes_adapter = spec.method() != v1::METHOD_FULL;
+  if (makes_adapter && spec.has_text_template()) RETURN_IF_ERROR(AddTemplate(folder, spec.text_template()));
   RETURN_IF_ERROR(PublishFiles(folder, outcome.mutable_files()));
   outcome.mutable_labels()->Add(labels_.begin(), labels_.end());
   absl::MutexLock lock(&mutex_);
@@ -254,19 +247,6 @@ void AssignedJob::OnTrained(const absl::StatusOr<fs::path>& folder) {
     if (outcome.ok()) *report.mutable_finetune_success() = *std::move(outcome);
   }
   End(status, std::move(report));
-}
-
-void AssignedJob::OnEvaluated(
-    const absl::StatusOr<std::vector<std::pair<formats::TenonConfig, engine::ClassificationScores>>>& scores) {
-  internal::v1::ReportJobRequest report;
-  if (scores.ok()) {
-    internal::v1::EvalOutcome& outcome = *report.mutable_eval_success();
-    for (size_t i = 0; i < scores->size(); ++i) {
-      *outcome.add_results() = ToEvalResult(assignment_.base_digest(), assignment_.eval().adapters(i).digest(),
-                                            (*scores)[i].first, (*scores)[i].second);
-    }
-  }
-  End(scores.status(), std::move(report));
 }
 
 void AssignedJob::End(const absl::Status& status, internal::v1::ReportJobRequest success) {

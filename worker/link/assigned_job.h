@@ -34,7 +34,12 @@ class AssignedJob : public std::enable_shared_from_this<AssignedJob> {
 
  private:
   absl::Status StartFinetune();
+  absl::Status FillData(const formats::Dataset& train, engine::TrainData* data);
+  // assigned_job_eval.cc
   absl::Status StartEval();
+  absl::Status StartClassification(const formats::Dataset& dataset);
+  absl::Status StartSeq2Seq(const formats::Dataset& dataset);
+  std::function<void(int64_t done, int64_t total)> RowProgress();
   absl::StatusOr<formats::Dataset> ReadData(const internal::v1::DatasetRef& ref);
   absl::Status Restore(const internal::v1::Checkpoint& checkpoint, std::filesystem::path* folder);
   void OnNotice(const std::string& message);
@@ -43,6 +48,7 @@ class AssignedJob : public std::enable_shared_from_this<AssignedJob> {
   void OnTrained(const absl::StatusOr<std::filesystem::path>& folder);
   void OnEvaluated(
       const absl::StatusOr<std::vector<std::pair<formats::TenonConfig, engine::ClassificationScores>>>& scores);
+  void OnMeasured(const absl::StatusOr<std::vector<engine::Seq2SeqScores>>& scores);
   absl::StatusOr<internal::v1::FinetuneOutcome> PublishAdapter(const std::filesystem::path& folder);
   absl::Status PublishFiles(const std::filesystem::path& folder,
                             google::protobuf::RepeatedPtrField<v1::FileEntry>* entries);

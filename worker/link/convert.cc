@@ -26,7 +26,7 @@ absl::StatusOr<formats::LoraConfig> ToLora(const v1::FinetuneJob& spec) {
   lora.dropout = options.dropout();
   lora.use_rslora = options.use_rslora();
   lora.target_modules.assign(options.target_modules().begin(), options.target_modules().end());
-  if (lora.target_modules.empty()) lora.target_modules = {"query", "value"};
+  if (lora.target_modules.empty()) lora.target_modules = DefaultLoraTargets(spec.task());
   if (lora.target_modules.size() == 1) {
     const std::string name = lora.target_modules.front();
     lora.all_linear = name == "all-linear";
@@ -36,7 +36,9 @@ absl::StatusOr<formats::LoraConfig> ToLora(const v1::FinetuneJob& spec) {
   for (const auto& [key, rank] : options.rank_pattern()) lora.rank_pattern[key] = rank;
   for (const auto& [key, alpha] : options.alpha_pattern()) lora.alpha_pattern[key] = alpha;
   lora.modules_to_save.assign(options.modules_to_save().begin(), options.modules_to_save().end());
-  lora.task_type = spec.task() == v1::TASK_FEATURE_EXTRACTION ? "FEATURE_EXTRACTION" : "SEQ_CLS";
+  lora.task_type = spec.task() == v1::TASK_FEATURE_EXTRACTION ? "FEATURE_EXTRACTION"
+                   : spec.task() == v1::TASK_SEQ2SEQ          ? "SEQ_2_SEQ_LM"
+                                                              : "SEQ_CLS";
   lora.base_model_name_or_path = spec.base();
   return lora;
 }
@@ -150,6 +152,10 @@ internal::v1::InferenceResult ToResult(uint64_t call_id, internal::v1::Inference
   if (check) {
     result.set_task(ToTask(reply->adapter.task));
     result.set_method(MethodOfName(reply->adapter.method));
+    if (const auto& own = reply->adapter.text_template; own.has_value()) {
+      result.mutable_text_template()->set_input(own->input);
+      result.mutable_text_template()->set_target(own->target);
+    }
   }
   return result;
 }
@@ -182,6 +188,7 @@ absl::StatusOr<engine::TrainOptions> ToTrainOptions(const v1::FinetuneJob& spec,
   if (from.has_weight_decay()) to.weight_decay = from.weight_decay();
   if (from.has_max_grad_norm()) to.max_grad_norm = from.max_grad_norm();
   if (from.has_max_input_tokens()) to.max_input_tokens = from.max_input_tokens();
+  if (from.has_max_target_tokens()) to.max_target_tokens = from.max_target_tokens();
   to.seed = static_cast<uint64_t>(from.seed());
   if (from.has_precision()) {
     if (from.precision() != "fp32" && from.precision() != "bf16") {

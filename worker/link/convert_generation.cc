@@ -152,6 +152,7 @@ absl::StatusOr<runtime::SummaryCall> ToSummaryCall(const internal::v1::Inference
   }
   call.max_input_tokens = request.max_input_tokens();
   call.combine_chunks = request.combine_chunks();
+  if (request.has_frame()) call.frame = {request.frame().before(), request.frame().after()};
   call.deadline = Deadline(request, now);
   return call;
 }

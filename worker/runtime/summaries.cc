@@ -177,8 +177,9 @@ void Summaries::AskAdapter(const CallPtr& call) {
 }
 
 void Summaries::BeginRounds(const CallPtr& call, int64_t max_tokens) {
-  const auto count = [base = call->base](const std::string& text) {
-    const engine::Encoding encoding = base->generative_tokenizer().Encode(absl::StrCat(base->summary_prefix(), text),
+  if (!call->in.frame.has_value()) call->in.frame = {call->base->summary_prefix(), ""};
+  const auto count = [base = call->base, frame = *call->in.frame](const std::string& text) {
+    const engine::Encoding encoding = base->generative_tokenizer().Encode(absl::StrCat(frame.before, text, frame.after),
                                                                           std::numeric_limits<int32_t>::max());
     return static_cast<int64_t>(encoding.ids.size());
   };
@@ -204,7 +205,9 @@ void Summaries::NextRound(const CallPtr& call) {
   for (SummaryRounds& one : call->rounds) {
     const std::vector<std::string> pieces = one.Next();
     call->asked.push_back(pieces.size());
-    for (const std::string& piece : pieces) part.texts.push_back(absl::StrCat(call->base->summary_prefix(), piece));
+    for (const std::string& piece : pieces) {
+      part.texts.push_back(absl::StrCat(call->in.frame->before, piece, call->in.frame->after));
+    }
   }
   if (part.texts.empty()) {
     for (size_t i = 0; i < call->rounds.size(); ++i) call->reply.rows[i].summary = call->rounds[i].summary();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "common/formats/text_template.h"
 #include "worker/engine/generate/options.h"
 
 namespace tenon::runtime {
@@ -29,6 +30,8 @@ struct SummaryCall {
   std::vector<std::string> bad_words;
   int64_t max_input_tokens = 0;  // 0: the adapter's or the base's own
   bool combine_chunks = false;   // summary_rounds.h
+  // What stands around each text, or each of its pieces, for a base that generates. Unset: the base's own prefix.
+  std::optional<formats::TextPattern::Frame> frame;
   // For a base that encodes. A text's first 4096 sentences are read.
   std::optional<ExtractiveChoice> extractive;
   absl::Time deadline = absl::InfiniteFuture();

@@ -118,6 +118,41 @@ TEST_F(GenerationTest, SummarizePassesItsOptionsOnAndKeepsTheKind) {
   EXPECT_TRUE(sent.combine_chunks());
 }
 
+TEST_F(GenerationTest, SummarizePutsTextsIntoTheAdaptersTemplate) {
+  const auto worker = Worker();
+  v1::SummarizeRequest request;
+  request.set_adapter("talks");
+  request.add_texts("one {dialogue}");
+  v1::SummarizeResponse response;
+  const absl::Status status = Summarize(request, &response);
+  ASSERT_TRUE(status.ok()) << status;
+  request.set_base("mini");
+  ASSERT_TRUE(Summarize(request, &response).ok());
+  const auto sent = worker->WaitForRequests(2);
+  EXPECT_EQ(sent[0].texts(0), "one {dialogue}") << "the worker cuts it between sentences first";
+  EXPECT_EQ(sent[0].frame().before(), "Short: ");
+  EXPECT_EQ(sent[0].frame().after(), " =>");
+  EXPECT_FALSE(sent[1].has_frame()) << "the base's own prefix";
+}
+
+TEST_F(GenerationTest, OneTextDoesNotFillATemplateOfTwoFields) {
+  const auto worker = Worker();
+  v1::SummarizeRequest request;
+  request.set_adapter("answers");
+  request.add_texts("one");
+  v1::SummarizeResponse response;
+  const absl::Status status = Summarize(request, &response);
+  EXPECT_EQ(GetReason(status), Reason::kTemplateFields) << status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(GetField(status), "adapter");
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("{question} of {text}"));
+  v1::GenerateRequest generate;
+  generate.set_adapter("answers");
+  generate.add_texts("one");
+  v1::GenerateResponse generated;
+  EXPECT_TRUE(Generate(generate, &generated).ok()) << "texts of Generate are taken as they are";
+}
+
 TEST_F(GenerationTest, BadRequestsNeverReachAWorker) {
   const auto worker = Worker();
   v1::GenerateRequest request;

@@ -37,7 +37,17 @@ absl::Status FillCatalog(const std::filesystem::path& folder) {
     file.set_size_bytes(10);
     file.set_sha256(std::string(64, 'f'));
     revision.files = {file};
-    return PutRevision(transaction, "default", revision, now).status();
+    RETURN_IF_ERROR(PutRevision(transaction, "default", revision, now).status());
+    for (const char* input : {"Short: {dialogue} =>", "{question} of {text}"}) {
+      revision.adapter_id = input[0] == 'S' ? "talks" : "answers";
+      revision.task = v1::TASK_SEQ2SEQ;
+      revision.labels.clear();
+      revision.text_template.emplace().set_input(input);
+      revision.text_template->set_target("{summary}");
+      revision.files[0].set_sha256(std::string(64, input[0] == 'S' ? 'd' : 'e'));
+      RETURN_IF_ERROR(PutRevision(transaction, "default", revision, now).status());
+    }
+    return absl::OkStatus();
   });
 }
 

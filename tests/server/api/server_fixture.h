@@ -16,7 +16,8 @@ namespace tenon::server {
 
 class ServerFixture : public ::testing::Test {
  protected:
-  // `bases/mini` without a head, `adapters/topics` on it with labels business, sports, world.
+  // `bases/mini` without a head, `adapters/topics` on it with labels business, sports, world; `adapters/talks` and
+  // `adapters/answers`, which write, with templates of one field and of two.
   void SetUp() override;
   void TearDown() override;
 

@@ -3,11 +3,13 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/formats/adapter_config.h"
+#include "common/formats/safetensors.h"
 #include "common/formats/status.h"
 #include "server/app/catalog_adapters.h"
 #include "server/app/catalog_bases.h"
@@ -69,6 +71,7 @@ class AdaptersTest : public CatalogFixture {
     header.set_base(base);
     header.set_request_id(request_id);
     header.mutable_labels()->Assign(labels.begin(), labels.end());
+    if (template_.has_value()) *header.mutable_text_template() = *template_;
     for (const auto& [name, bytes] : files) {
       for (size_t at = 0; at == 0 || at < bytes.size(); at += 1000) {
         auto& file = *messages.emplace_back().mutable_file();
@@ -77,6 +80,30 @@ class AdaptersTest : public CatalogFixture {
       }
     }
     return adapters_.Import(Scope(), Source(std::move(messages)));
+  }
+  // An adapter of a model that writes, as PEFT leaves it.
+  Files Writer() {
+    const auto folder = folder_.path() / "writer";
+    std::filesystem::create_directories(folder);
+    formats::LoraConfig config;
+    config.target_modules = {"q", "v"};
+    config.task_type = "SEQ_2_SEQ_LM";
+    std::ofstream(folder / "adapter_config.json") << formats::WriteLoraConfig(config);
+    const std::vector<float> numbers(4, 0.5f);
+    const formats::TensorView view{
+        .shape = {2, 2}, .data = reinterpret_cast<const uint8_t*>(numbers.data()), .size_bytes = 16};
+    const std::string name = "base_model.model.encoder.block.0.layer.0.SelfAttention.q.lora_A.weight";
+    EXPECT_TRUE(formats::WriteSafetensors(folder / "adapter_model.safetensors", {{name, view}}, {}).ok());
+    return ReadFolder(folder);
+  }
+  absl::StatusOr<v1::Adapter> ImportWithTemplate(const Files& files, const std::string& input,
+                                                 const std::string& target) {
+    template_.emplace();
+    template_->set_input(input);
+    template_->set_target(target);
+    auto adapter = Import(files, "writer");
+    template_.reset();
+    return adapter;
   }
   Files Export(const std::string& name) {
     Files files;
@@ -97,6 +124,7 @@ class AdaptersTest : public CatalogFixture {
   Adapters adapters_;
   std::string base_digest_;
   int blobs_before_ = 0;
+  std::optional<v1::TextTemplate> template_;  // of the next imports
 };
 
 TEST_F(AdaptersTest, ImportsAndExportsTheSameFiles) {
@@ -223,6 +251,40 @@ TEST_F(AdaptersTest, AFolderFromPeftGetsItsTenonConfig) {
   EXPECT_REASON(Import(files, "x", {"same", "same"}).status(), Reason::kFieldInvalid, "header.labels[1]");
   EXPECT_REASON(Import(files, "x", {"", "b"}).status(), Reason::kFieldInvalid, "header.labels[0]");
   EXPECT_REASON(Import(Lora(), "x", {"not", "its own"}).status(), Reason::kFieldInvalid, "header.labels");
+}
+
+TEST_F(AdaptersTest, AFolderFromPeftThatWritesTakesATemplate) {
+  router_.SetLabels({});
+  EXPECT_REASON(ImportWithTemplate(Writer(), "{a", "").status(), Reason::kFieldInvalid, "header.text_template.input");
+  EXPECT_REASON(ImportWithTemplate(Writer(), "{a}", "b").status(), Reason::kFieldInvalid,
+                "header.text_template.target");
+  EXPECT_REASON(ImportWithTemplate(Writer(), "summarize: {text}", "{summary}").status(), Reason::kAdapterInvalid,
+                "tenon.json");  // the worker has not read it
+  ExpectNothingPublished();
+
+  router_.SetTemplate("summarize: {text}", "{summary}");
+  const auto adapter = ImportWithTemplate(Writer(), "summarize: {text}", "{summary}");
+  ASSERT_TRUE(adapter.ok()) << adapter.status();
+  EXPECT_EQ(adapter->task(), v1::TASK_SEQ2SEQ);
+  EXPECT_EQ(adapters_.Get(kTenant, "writer")->revisions(0).text_template().input(), "summarize: {text}");
+  EXPECT_EQ(models_.ResolveAdapter(kTenant, "writer", "")->text_template->target(), "{summary}");
+
+  const Files exported = Export("writer");
+  const auto config = formats::ParseTenonConfig(exported.at("tenon.json"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->text_template, (formats::TextTemplate{"summarize: {text}", "{summary}"}));
+  // Its own template comes with its tenon.json; another beside it is a mistake.
+  EXPECT_EQ(Import(exported, "writer")->revisions_size(), 1);
+  EXPECT_REASON(ImportWithTemplate(exported, "{text}", "{summary}").status(), Reason::kFieldInvalid,
+                "header.text_template");
+}
+
+TEST_F(AdaptersTest, OnlyWhatWritesTakesATemplate) {
+  EXPECT_REASON(ImportWithTemplate(Lora(), "{text}", "{label}").status(), Reason::kFieldInvalid,
+                "header.text_template");
+  Files peft = Lora();
+  peft.erase("tenon.json");
+  EXPECT_REASON(ImportWithTemplate(peft, "{text}", "{label}").status(), Reason::kFieldInvalid, "header.text_template");
 }
 
 TEST_F(AdaptersTest, BrokenFilesAreRefusedAndNothingIsPublished) {

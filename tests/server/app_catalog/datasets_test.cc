@@ -59,6 +59,31 @@ TEST_F(DatasetsTest, DescribesWhatWasUploaded) {
   EXPECT_EQ(datasets_.Get(kTenant, "films")->SerializeAsString(), dataset.SerializeAsString());
 }
 
+TEST_F(DatasetsTest, RecordsHaveFieldsAndMayBeAskedFor) {
+  const auto told = Upload(Messages("talks", "{\"dialogue\":\"a\",\"summary\":\"b\",\"tags\":[1]}\n"));
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_EQ(told->dataset().kind(), v1::DATASET_KIND_RECORDS);
+  ASSERT_EQ(told->dataset().fields_size(), 2);
+  EXPECT_EQ(told->dataset().fields(1), "summary");
+  EXPECT_EQ(told->dataset().warnings(0), "ignored columns: tags (row 1: is a list)");
+
+  auto forced = Messages("films-as-records", kRows);
+  forced[0].mutable_header()->set_kind(v1::DATASET_KIND_RECORDS);
+  const auto records = Upload(forced);
+  ASSERT_TRUE(records.ok()) << records.status();
+  EXPECT_EQ(records->dataset().kind(), v1::DATASET_KIND_RECORDS);
+  EXPECT_EQ(records->dataset().labels_size(), 0);
+  EXPECT_EQ(Upload(forced)->SerializeAsString(), records->SerializeAsString());
+  // The same bytes, read as what their columns say, are something else.
+  EXPECT_REASON(Upload(Messages("films-as-records", kRows)).status(), Reason::kAlreadyExists, "header.dataset_id");
+  EXPECT_EQ(Upload(Messages("films", kRows))->dataset().fields_size(), 2) << "a template may use text and label";
+
+  forced[0].mutable_header()->set_kind(v1::DATASET_KIND_QUERIES);
+  EXPECT_EQ(GetReason(Upload(forced).status()), Reason::kDatasetInvalid);
+  forced[0].mutable_header()->set_kind(static_cast<v1::DatasetKind>(99));
+  EXPECT_REASON(Upload(forced).status(), Reason::kFieldInvalid, "header.kind");
+}
+
 TEST_F(DatasetsTest, ABrokenRowIsNamedAndNothingIsStored) {
   const absl::Status status = Upload(Messages("films", absl::StrCat(kRows, "{\"text\":\"no label\"}\n"))).status();
   EXPECT_EQ(GetReason(status), Reason::kDatasetInvalid);

@@ -46,6 +46,7 @@ absl::StatusOr<internal::v1::InferenceResult> WordRouter::Answer(const Inference
   internal::v1::InferenceResult result;
   if (call.kind == internal::v1::INFERENCE_KIND_CHECK_ADAPTER) {
     result.mutable_labels()->Assign(labels_.begin(), labels_.end());
+    if (!text_template_.input().empty()) *result.mutable_text_template() = text_template_;
     return result;
   }
   for (const std::string& text : call.texts) {
@@ -76,6 +77,12 @@ void WordRouter::Hold(bool hold) {
 void WordRouter::SetLabels(std::vector<std::string> labels) {
   absl::MutexLock lock(&mutex_);
   labels_ = std::move(labels);
+}
+
+void WordRouter::SetTemplate(const std::string& input, const std::string& target) {
+  absl::MutexLock lock(&mutex_);
+  text_template_.set_input(input);
+  text_template_.set_target(target);
 }
 
 int WordRouter::calls() const {

@@ -41,6 +41,8 @@ class WordRouter final : public InferenceRouter {
   void Hold(bool hold);
   // Labels that a check of an adapter reports.
   void SetLabels(std::vector<std::string> labels);
+  // The template that it reports.
+  void SetTemplate(const std::string& input, const std::string& target);
 
   int calls() const;
   int cancelled() const;
@@ -57,6 +59,7 @@ class WordRouter final : public InferenceRouter {
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   bool hold_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::string> labels_ ABSL_GUARDED_BY(mutex_);
+  v1::TextTemplate text_template_ ABSL_GUARDED_BY(mutex_);
   int cancelled_ ABSL_GUARDED_BY(mutex_) = 0;
   EventLoop loop_;
 };

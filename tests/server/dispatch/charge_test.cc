@@ -37,6 +37,14 @@ TEST(ChargeOf, AddsWhatMayBeWrittenForEveryText) {
   EXPECT_EQ(ChargeOf(call), 2) << "nothing is written";
 }
 
+TEST(ChargeOf, AnAdaptersTemplateIsReadWithEveryText) {
+  InferenceCall call = Call(INFERENCE_KIND_SUMMARIZE, {"a", "b"});
+  call.generation.set_max_new_tokens(10);
+  call.frame.emplace().set_before(std::string(300, 'x'));
+  call.frame->set_after(std::string(99, 'x'));
+  EXPECT_EQ(ChargeOf(call), 2 * 100 + 2 * 10);
+}
+
 TEST(ChargeOf, CountsEveryLineOfAText) {
   InferenceCall call = Call(INFERENCE_KIND_GENERATE, {"a"});
   call.generation.set_max_new_tokens(10);

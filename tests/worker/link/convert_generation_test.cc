@@ -120,12 +120,16 @@ TEST(ToSummaryCall, TakesTheRequest) {
   EXPECT_FALSE(plain->options.has_value());
   EXPECT_FALSE(plain->extractive.has_value());
   EXPECT_FALSE(plain->combine_chunks);
+  EXPECT_FALSE(plain->frame.has_value());
   request.mutable_generation()->set_max_new_tokens(40);
   request.set_combine_chunks(true);
   request.set_max_input_tokens(300);
   request.mutable_extractive();
+  request.mutable_frame()->set_before("short: ");
   auto call = ToSummaryCall(request, kNow);
   ASSERT_TRUE(call.ok());
+  EXPECT_EQ(call->frame->before, "short: ");
+  EXPECT_EQ(call->frame->after, "");
   EXPECT_EQ(call->options->max_new_tokens, 40);
   EXPECT_TRUE(call->combine_chunks);
   EXPECT_EQ(call->max_input_tokens, 300);

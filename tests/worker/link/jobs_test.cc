@@ -351,5 +351,87 @@ TEST_F(JobsTest, EvaluatesAdaptersInOrder) {
   EXPECT_EQ(result.examples(), 10);
 }
 
+TEST_F(JobsTest, GivesTheRuntimePairsAndPublishesTheTemplate) {
+  Connect();
+  pb::LinkResponse message = FinetuneAssignment();
+  pb::FinetuneWork& work = *message.mutable_assign()->mutable_finetune();
+  work.mutable_spec()->set_task(v1::TASK_SEQ2SEQ);
+  work.mutable_spec()->mutable_text_template()->set_input("class of {text}");
+  work.mutable_spec()->mutable_text_template()->set_target("{label}");
+  // Read as records because the reference says so, and by the columns when it does not.
+  *work.mutable_validation() = work.train();
+  work.mutable_train()->set_kind(v1::DATASET_KIND_RECORDS);
+  server_.SendLink(message);
+  const auto training = runtime_.WaitForTraining(kId);
+  ASSERT_EQ(training.job.data.train_pairs.size(), 10u);
+  EXPECT_EQ(training.job.data.train_pairs[3].input, "class of row 3");
+  EXPECT_EQ(training.job.data.train_pairs[3].target, "yes");
+  EXPECT_EQ(training.job.data.validation_pairs.size(), 10u);
+  EXPECT_TRUE(training.job.data.train.empty());
+  EXPECT_TRUE(training.job.data.labels.empty());
+
+  formats::TenonConfig config{.task = "seq2seq", .method = "lora"};
+  Finish(training, MakeFolder("export", {{"tenon.json", formats::WriteTenonConfig(config, true)}}));
+  const auto success = server_.WaitForReport([](const auto& report) { return report.has_finetune_success(); });
+  EXPECT_EQ(success.finetune_success().labels_size(), 0);
+  const auto published = formats::ParseTenonConfig(server_.published()[success.finetune_success().files(0).sha256()]);
+  ASSERT_TRUE(published.ok()) << published.status();
+  EXPECT_EQ(published->text_template, (formats::TextTemplate{"class of {text}", "{label}"}));
+}
+
+TEST_F(JobsTest, ATemplateThatTheRowsDoNotFillFailsTheJob) {
+  Connect();
+  pb::LinkResponse message = FinetuneAssignment();
+  v1::FinetuneJob& spec = *message.mutable_assign()->mutable_finetune()->mutable_spec();
+  spec.set_task(v1::TASK_SEQ2SEQ);
+  spec.mutable_text_template()->set_input("{dialogue}");
+  spec.mutable_text_template()->set_target("{label}");
+  server_.SendLink(message);
+  const auto failure = WaitForFailure().failure();
+  EXPECT_EQ(failure.reason(), "DATASET_INVALID");
+  EXPECT_EQ(failure.field(), "row 1");
+}
+
+TEST_F(JobsTest, EvaluatesWrittenTextsOfABaseAndItsAdapters) {
+  Connect();
+  pb::LinkResponse message;
+  pb::JobAssignment& assign = *message.mutable_assign();
+  assign.set_job("evalJobs/s");
+  assign.set_term(2);
+  assign.set_base_digest("base");
+  pb::EvalWork& work = *assign.mutable_eval();
+  work.add_adapters();
+  pb::AdapterRef& adapter = *work.add_adapters();
+  adapter.set_digest(Sha256Hex("one"));
+  *adapter.mutable_files() = server_.AddFiles({{"tenon.json", "one"}});
+  work.mutable_dataset()->set_sha256(server_.AddBlob("q\ta\n1\t2\n3\t4\n"));
+  work.mutable_dataset()->set_format(v1::DATASET_FORMAT_TSV);
+  work.mutable_dataset()->set_kind(v1::DATASET_KIND_RECORDS);
+  work.mutable_seq2seq()->add_labels("2");
+  work.mutable_seq2seq()->add_labels("4");
+  server_.SendLink(message);
+  const auto evaluation = runtime_.WaitForSeq2SeqEvaluation("evalJobs/s#2");
+  EXPECT_EQ(evaluation.job.base_digest, "base");
+  EXPECT_THAT(evaluation.job.adapter_digests, ElementsAre("", Sha256Hex("one")));
+  ASSERT_EQ(evaluation.job.rows.size(), 2u);
+  EXPECT_EQ(evaluation.job.rows[1].at("a"), "4");
+  EXPECT_TRUE(adapters_->Fetch(Sha256Hex("one")).ok());
+
+  engine::Seq2SeqScores scores;
+  scores.metrics = {{"exact_match", 0.5}};
+  scores.intervals = {{"exact_match", 0.0, 1.0}};
+  scores.classes.resize(2);
+  scores.examples = 2;
+  evaluation.callbacks.progress(1, 4);
+  std::thread([&] { evaluation.callbacks.done({{scores, scores}}); }).join();
+  const auto report = server_.WaitForReport([](const auto& report) { return report.has_eval_success(); });
+  ASSERT_EQ(report.eval_success().results_size(), 2);
+  EXPECT_EQ(report.eval_success().results(0).model().revision(), "");
+  const v1::EvalResult& result = report.eval_success().results(1);
+  EXPECT_EQ(result.model().revision(), Sha256Hex("one"));
+  EXPECT_EQ(result.intervals(0).high(), 1.0);
+  EXPECT_EQ(result.classes(1).label(), "4");
+}
+
 }  // namespace
 }  // namespace tenon::link

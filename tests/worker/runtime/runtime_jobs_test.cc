@@ -88,7 +88,7 @@ TEST_F(RuntimeJobsTest, AScorerIsTrainedOnTheSentencesOfItsTexts) {
   ASSERT_TRUE(expected.ok() && got.ok()) << got.status();
   EXPECT_EQ(*got, *expected);
   TrainJob blank = Job("blank", 10);
-  texts.train[1].text = "\n";
+  texts.train[1].input = "\n";
   blank.scorer = texts;
   EXPECT_EQ(GetField(Train(std::move(blank)).status()), "train row 2");
 }

@@ -66,6 +66,27 @@ TEST_F(SummariesTest, AWriterWritesThemWithItsPrefixAndItsDefaults) {
   EXPECT_EQ(other->rows[1].summary, "903");
 }
 
+TEST_F(SummariesTest, AnAdaptersTemplateStandsAroundEveryPiece) {
+  std::set<std::pair<int32_t, int32_t>> ends;
+  FakeEngine::Get().on_step = [&](const std::vector<FakeLine>& lines) {
+    for (const FakeLine& line : lines) {
+      EXPECT_LE(line.ids.size(), 20u);
+      ends.insert({line.ids.front(), line.ids[line.ids.size() - 2]});  // the last is the end's
+    }
+    return absl::OkStatus();
+  };
+  StartWriter();
+  SummaryCall call = Of("writer", {Sentences(9)});
+  call.frame = {"70 ", " 72"};
+  call.max_input_tokens = 20;
+  call.combine_chunks = true;
+  const auto reply = Summarize(call);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_FALSE(reply->rows[0].truncated);
+  using tenon::testing::FakeToken;
+  EXPECT_THAT(ends, ElementsAre(std::make_pair(FakeToken(70), FakeToken(72))));
+}
+
 TEST_F(SummariesTest, WithoutChunksALongTextIsCutAndTheReplySaysSo) {
   StartWriter();
   SummaryCall call = Of("writer", {Sentences(20), "5"});

@@ -1,5 +1,6 @@
 #include "worker/engine/kernels/activation.h"
 
+#include "worker/engine/kernels/dropout_draws.h"
 #include "worker/engine/kernels/vector.h"
 
 namespace tenon::engine::kernels {
@@ -68,6 +69,34 @@ void RunBiasActivationGradient(Curve curve, const float* x, const float* bias, c
       x, bias, columns, begin, end, [&](int64_t at, int64_t count, Floats value) __attribute__((always_inline)) {
         StoreFirst(x_grad + at, LoadFirst(y_grad + at, count) * At(curve, value).slope, count);
       });
+}
+
+TENON_CPU_CLONES
+void RunGate(const DropoutMask& mask, const float* x, float* y, int64_t columns, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    const float *a = x + row * 2 * columns, *b = a + columns;
+    ForColumns(
+        mask, row, columns, [&](int64_t c, int64_t count, Floats keep) __attribute__((always_inline)) {
+          const Floats value = GeluTanh(LoadFirst(a + c, count)).value * LoadFirst(b + c, count);
+          StoreFirst(y + row * columns + c, value * keep, count);
+        });
+  }
+}
+
+TENON_CPU_CLONES
+void RunGateGradient(const DropoutMask& mask, const float* x, const float* y_grad, float* x_grad, int64_t columns,
+                     int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    const float *a = x + row * 2 * columns, *b = a + columns;
+    float *a_grad = x_grad + row * 2 * columns, *b_grad = a_grad + columns;
+    ForColumns(
+        mask, row, columns, [&](int64_t c, int64_t count, Floats keep) __attribute__((always_inline)) {
+          const ValueAndSlope at = GeluTanh(LoadFirst(a + c, count));
+          const Floats grad = LoadFirst(y_grad + row * columns + c, count) * keep;
+          StoreFirst(a_grad + c, grad * LoadFirst(b + c, count) * at.slope, count);
+          StoreFirst(b_grad + c, grad * at.value, count);
+        });
+  }
 }
 
 }  // namespace tenon::engine::kernels

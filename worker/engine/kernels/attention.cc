@@ -35,28 +35,36 @@ class Scratch {
   float* next_;
 };
 
+// A row's queries, or its keys.
+struct Run {
+  int64_t first, length, side;
+
+  Run(const int64_t* offsets, int64_t row)
+      : first(offsets[row]), length(offsets[row + 1] - first), side(RoundUp(length)) {}
+};
+
 // Where one row and head lies.
 struct Piece {
-  int64_t first, length, side, head, column, size, width;
+  Run queries, keys;
+  int64_t head, column, size, width;
 
   Piece(const Attention& attention, int64_t index)
-      : first(attention.offsets[index / attention.heads]),
-        length(attention.offsets[index / attention.heads + 1] - first),
-        side(RoundUp(length)),
+      : queries(attention.offsets, index / attention.heads),
+        keys(attention.key_offsets != nullptr ? attention.key_offsets : attention.offsets, index / attention.heads),
         head(index % attention.heads),
         column(head * attention.head_size),
         size(attention.head_size),
         width(RoundUp(size)) {}
 };
 
-// to[side, width] = (from + bias) * scale, zeros beyond; `from` is the row's first token.
-TENON_INLINE void Gather(const Piece& piece, const float* from, int64_t stride, const float* bias, float scale,
-                         float* to) {
-  from += piece.first * stride + piece.column;
-  for (int64_t i = 0; i < piece.side; ++i) {
+// to[side, width] = (from + bias) * scale, zeros beyond; `from` is token 0.
+TENON_INLINE void Gather(const Piece& piece, const Run& run, const float* from, int64_t stride, const float* bias,
+                         float scale, float* to) {
+  from += run.first * stride + piece.column;
+  for (int64_t i = 0; i < run.side; ++i) {
     for (int64_t c = 0; c < piece.width; c += kLanes) {
       Floats value{};
-      if (i < piece.length) {
+      if (i < run.length) {
         value = LoadFirst(from + i * stride + c, piece.size - c);
         if (bias != nullptr) value += LoadFirst(bias + piece.column + c, piece.size - c);
         value *= scale;
@@ -67,16 +75,17 @@ TENON_INLINE void Gather(const Piece& piece, const float* from, int64_t stride, 
 }
 
 // to[width, side] = from[side, width] transposed.
-TENON_INLINE void Transpose(const Piece& piece, const float* from, float* to) {
-  for (int64_t i = 0; i < piece.side; ++i) {
-    for (int64_t c = 0; c < piece.width; ++c) to[c * piece.side + i] = from[i * piece.width + c];
+TENON_INLINE void Transpose(const Piece& piece, const Run& run, const float* from, float* to) {
+  for (int64_t i = 0; i < run.side; ++i) {
+    for (int64_t c = 0; c < piece.width; ++c) to[c * run.side + i] = from[i * piece.width + c];
   }
 }
 
-// The first `length` lines of from[side, width] to where the row's tokens lie.
-TENON_INLINE void Scatter(const Piece& piece, const float* from, float scale, float* to, int64_t stride) {
-  to += piece.first * stride + piece.column;
-  for (int64_t i = 0; i < piece.length; ++i) {
+// The first `length` lines of from[side, width] to where the run's tokens lie.
+TENON_INLINE void Scatter(const Piece& piece, const Run& run, const float* from, float scale, float* to,
+                          int64_t stride) {
+  to += run.first * stride + piece.column;
+  for (int64_t i = 0; i < run.length; ++i) {
     for (int64_t c = 0; c < piece.width; c += kLanes) {
       StoreFirst(to + i * stride + c, Load(from + i * piece.width + c) * scale, piece.size - c);
     }
@@ -91,31 +100,43 @@ struct Inputs {
       : q(scratch.Matrix()), keys(scratch.Matrix()), v(scratch.Matrix()), turned(scratch.Matrix()) {}
 };
 
-// Gathers a piece's q, keys and v; scores[side, side] = scale q keys^T.
+// Gathers a piece's q, keys and v; scores[queries' side, keys' side] = scale q keys^T, distances added.
 TENON_INLINE void Score(const Attention& attention, const Piece& piece, const Inputs& inputs, float* scores) {
-  Gather(piece, attention.q, attention.stride, attention.q_bias, attention.scale, inputs.q);
-  Gather(piece, attention.k, attention.stride, attention.k_bias, 1, inputs.keys);
-  Gather(piece, attention.v, attention.stride, attention.v_bias, 1, inputs.v);
-  Transpose(piece, inputs.keys, inputs.turned);
-  Product({inputs.q, piece.width, 1}, inputs.turned, piece.side, scores, piece.side, piece.side, piece.side,
+  const Run &queries = piece.queries, &keys = piece.keys;
+  Gather(piece, queries, attention.q, attention.stride, attention.q_bias, attention.scale, inputs.q);
+  Gather(piece, keys, attention.k, attention.key_stride, attention.k_bias, 1, inputs.keys);
+  Gather(piece, keys, attention.v, attention.key_stride, attention.v_bias, 1, inputs.v);
+  Transpose(piece, keys, inputs.keys, inputs.turned);
+  Product({inputs.q, piece.width, 1}, inputs.turned, keys.side, scores, keys.side, queries.side, keys.side,
           piece.width);
+  if (attention.distances == nullptr) return;
+  const float* zero = attention.distances + piece.head * attention.distance_stride;
+  for (int64_t i = 0; i < queries.length; ++i) {
+    float* line = scores + i * keys.side;
+    for (int64_t j = 0; j < keys.side; j += kLanes) Store(line + j, Load(line + j) + Load(zero + j - i));
+  }
+}
+
+// Keys that query i sees, from the first on.
+TENON_INLINE int64_t Seen(const Attention& attention, const Piece& piece, int64_t i) {
+  return attention.causal && i < piece.keys.length ? i + 1 : piece.keys.length;
 }
 
 // Place of query i's draws: every token and head has a line of them as wide as the longest row.
 TENON_INLINE int64_t DrawLine(const Attention& attention, const Piece& piece, int64_t i) {
-  return (piece.first + i) * attention.heads + piece.head;
+  return (piece.queries.first + i) * attention.heads + piece.head;
 }
 
-// Scores of one query become probabilities, zero beyond the row's end; returns the log of their sum.
-TENON_INLINE float Softmax(const Piece& piece, float* scores) {
-  const int64_t last = piece.side - kLanes;
+// Scores of one query become probabilities, zero beyond the keys it sees; returns the log of their sum.
+TENON_INLINE float Softmax(const Piece& piece, int64_t seen, float* scores) {
+  const int64_t last = piece.keys.side - kLanes;
   const Floats nothing = Splat(-std::numeric_limits<float>::infinity());
   Floats top = nothing;
-  for (int64_t j = 0; j <= last; j += kLanes) top = Max(top, KeepFirst(Load(scores + j), piece.length - j, nothing));
+  for (int64_t j = 0; j <= last; j += kLanes) top = Max(top, KeepFirst(Load(scores + j), seen - j, nothing));
   const float largest = Largest(top);
   Floats sum{};
   for (int64_t j = 0; j <= last; j += kLanes) {
-    const Floats value = KeepFirst(Exp(Load(scores + j) - largest), piece.length - j);
+    const Floats value = KeepFirst(Exp(Load(scores + j) - largest), seen - j);
     sum += value;
     Store(scores + j, value);
   }
@@ -128,10 +149,10 @@ TENON_INLINE float Softmax(const Piece& piece, float* scores) {
 // Drops and scales one query's line in place.
 TENON_INLINE void Drop(const Attention& attention, const Piece& piece, int64_t i, float* line) {
   const int64_t chunks = DropoutChunks(attention.longest);
-  for (int64_t j = 0; j < piece.side; j += kDrawsAtOnce) {
+  for (int64_t j = 0; j < piece.keys.side; j += kDrawsAtOnce) {
     const KeepScales keep = Draw(attention.mask, DrawLine(attention, piece, i), chunks, j / kDrawsAtOnce);
     Store(line + j, Load(line + j) * keep.low);
-    if (j + kLanes < piece.side) Store(line + j + kLanes, Load(line + j + kLanes) * keep.high);
+    if (j + kLanes < piece.keys.side) Store(line + j + kLanes, Load(line + j + kLanes) * keep.high);
   }
 }
 
@@ -144,14 +165,15 @@ void RunAttention(const Attention& attention, float* context, float* log_sum, in
   float* scores = scratch.Square();
   for (int64_t index = begin; index < end; ++index) {
     const Piece piece(attention, index);
-    const int64_t side = piece.side, width = piece.width;
+    const Run &queries = piece.queries, &keys = piece.keys;
+    const int64_t side = keys.side, width = piece.width;
     Score(attention, piece, inputs, scores);
-    for (int64_t i = 0; i < piece.length; ++i) {
-      log_sum[DrawLine(attention, piece, i)] = Softmax(piece, scores + i * side);
+    for (int64_t i = 0; i < queries.length; ++i) {
+      log_sum[DrawLine(attention, piece, i)] = Softmax(piece, Seen(attention, piece, i), scores + i * side);
       if (attention.mask.active()) Drop(attention, piece, i, scores + i * side);
     }
-    Product({scores, side, 1}, inputs.v, width, inputs.q, width, side, width, piece.length);
-    Scatter(piece, inputs.q, 1, context, attention.heads * piece.size);
+    Product({scores, side, 1}, inputs.v, width, inputs.q, width, queries.side, width, keys.length);
+    Scatter(piece, queries, inputs.q, 1, context, attention.heads * piece.size);
   }
 }
 
@@ -163,17 +185,19 @@ void RunAttentionGradient(const Attention& attention, const AttentionGradient& g
   float *kept = scratch.Square(), *grads = scratch.Square(), *probabilities = scratch.Square();
   for (int64_t index = begin; index < end; ++index) {
     const Piece piece(attention, index);
-    const int64_t side = piece.side, width = piece.width;
+    const Run &queries = piece.queries, &keys = piece.keys;
+    const int64_t side = keys.side, width = piece.width;
     Score(attention, piece, inputs, probabilities);
-    Gather(piece, gradient.context_grad, attention.heads * piece.size, nullptr, 1, out);
-    Transpose(piece, inputs.v, inputs.turned);
-    Product({out, width, 1}, inputs.turned, side, grads, side, side, side, width);
-    for (int64_t i = 0; i < piece.side; ++i) {
+    Gather(piece, queries, gradient.context_grad, attention.heads * piece.size, nullptr, 1, out);
+    Transpose(piece, keys, inputs.v, inputs.turned);
+    Product({out, width, 1}, inputs.turned, side, grads, side, queries.side, side, width);
+    for (int64_t i = 0; i < queries.side; ++i) {
       float *p = probabilities + i * side, *d = kept + i * side, *g = grads + i * side;
-      const bool real = i < piece.length;
+      const bool real = i < queries.length;
       const float log_sum = real ? gradient.log_sum[DrawLine(attention, piece, i)] : 0;
+      const int64_t seen = Seen(attention, piece, i);
       for (int64_t j = 0; j < side; j += kLanes) {
-        const Floats value = real ? KeepFirst(Exp(Load(p + j) - log_sum), piece.length - j) : Floats{};
+        const Floats value = real ? KeepFirst(Exp(Load(p + j) - log_sum), seen - j) : Floats{};
         Store(p + j, value);
         Store(d + j, value);
       }
@@ -187,12 +211,12 @@ void RunAttentionGradient(const Attention& attention, const AttentionGradient& g
       const float mean = Sum(sum);
       for (int64_t j = 0; j < side; j += kLanes) Store(g + j, Load(p + j) * (Load(g + j) - mean));
     }
-    Product({kept, 1, side}, out, width, made, width, side, width, piece.length);
-    Scatter(piece, made, 1, gradient.v_grad, attention.stride);
-    Product({grads, side, 1}, inputs.keys, width, made, width, side, width, piece.length);
-    Scatter(piece, made, attention.scale, gradient.q_grad, attention.stride);
-    Product({grads, 1, side}, inputs.q, width, made, width, side, width, piece.length);
-    Scatter(piece, made, 1, gradient.k_grad, attention.stride);
+    Product({kept, 1, side}, out, width, made, width, side, width, queries.length);
+    Scatter(piece, keys, made, 1, gradient.v_grad, attention.key_stride);
+    Product({grads, side, 1}, inputs.keys, width, made, width, queries.side, width, keys.length);
+    Scatter(piece, queries, made, attention.scale, gradient.q_grad, attention.stride);
+    Product({grads, 1, side}, inputs.q, width, made, width, side, width, queries.length);
+    Scatter(piece, keys, made, 1, gradient.k_grad, attention.key_stride);
   }
 }
 

@@ -28,4 +28,17 @@ TENON_INLINE KeepScales Draw(const DropoutMask& mask, int64_t row, int64_t chunk
   return {low >= threshold ? kept : Floats{}, high >= threshold ? kept : Floats{}};
 }
 
+// Calls visit(column, elements from there on, scale of what dropout keeps) for each sixteen columns of a row.
+template <typename Visit>
+TENON_INLINE void ForColumns(const DropoutMask& mask, int64_t row, int64_t columns, const Visit& visit) {
+  const int64_t chunks = DropoutChunks(columns);
+  KeepScales keep{Splat(1), Splat(1)};
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    if (mask.active()) keep = Draw(mask, row, chunks, chunk);
+    const int64_t column = chunk * kDrawsAtOnce;
+    visit(column, columns - column, keep.low);
+    if (columns - column > kLanes) visit(column + kLanes, columns - column - kLanes, keep.high);
+  }
+}
+
 }  // namespace tenon::engine::kernels

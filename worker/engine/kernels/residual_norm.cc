@@ -6,23 +6,6 @@
 #include "worker/engine/kernels/vector.h"
 
 namespace tenon::engine::kernels {
-namespace {
-
-// Calls visit(column, lanes in use, scale of what dropout keeps) for each sixteen columns.
-template <typename Visit>
-TENON_INLINE void ForColumns(const DropoutMask& mask, int64_t row, int64_t columns, const Visit& visit) {
-  const int64_t chunks = DropoutChunks(columns);
-  KeepScales keep{Splat(1), Splat(1)};
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    if (mask.active()) keep = Draw(mask, row, chunks, chunk);
-    const int64_t column = chunk * kDrawsAtOnce;
-    visit(column, columns - column, keep.low);
-    if (columns - column > kLanes) visit(column + kLanes, columns - column - kLanes, keep.high);
-  }
-}
-
-}  // namespace
-
 TENON_CPU_CLONES
 void RunResidualNorm(const ResidualNorm& norm, int64_t begin, int64_t end) {
   const int64_t columns = norm.columns;

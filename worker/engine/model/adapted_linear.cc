@@ -47,22 +47,6 @@ std::vector<Stack> MakeStacks(const std::vector<LowRank>& adapters) {
   return stacks;
 }
 
-// x W^T, or with `turned` x W.
-at::Tensor FrozenProduct(const at::Tensor& x, const at::Tensor& weight, bool turned) {
-  const at::Tensor factor = turned ? weight : weight.t();
-  if (weight.scalar_type() == at::kFloat) return at::mm(x, factor);
-  switch (HowBf16Multiplies()) {
-    case Bf16Product::kPanels:
-      return PanelProduct(x.stride(1) == 1 ? x : x.contiguous(), weight, turned);
-    case Bf16Product::kLibrary:
-      return at::mm(x.to(weight.scalar_type()), factor).to(at::kFloat);
-    case Bf16Product::kWidened:
-      break;
-  }
-  const at::Tensor wide = weight.to(at::kFloat);
-  return at::mm(x, turned ? wide : wide.t());
-}
-
 struct AdaptedFunction : torch::autograd::Function<AdaptedFunction> {
   struct Saved {
     at::Tensor x, weight;
@@ -147,6 +131,21 @@ Bf16Product AskCpu() { return Bf16Product::kWidened; }
 Bf16Product HowBf16Multiplies() {
   static const Bf16Product answer = AskCpu();
   return answer;
+}
+
+at::Tensor FrozenProduct(const at::Tensor& x, const at::Tensor& weight, bool turned) {
+  const at::Tensor factor = turned ? weight : weight.t();
+  if (weight.scalar_type() == at::kFloat) return at::mm(x, factor);
+  switch (HowBf16Multiplies()) {
+    case Bf16Product::kPanels:
+      return PanelProduct(x.stride(1) == 1 ? x : x.contiguous(), weight, turned);
+    case Bf16Product::kLibrary:
+      return at::mm(x.to(weight.scalar_type()), factor).to(at::kFloat);
+    case Bf16Product::kWidened:
+      break;
+  }
+  const at::Tensor wide = weight.to(at::kFloat);
+  return at::mm(x, turned ? wide : wide.t());
 }
 
 at::Tensor AdaptedLinear(const at::Tensor& x, const at::Tensor& weight, const std::vector<LowRank>& adapters) {

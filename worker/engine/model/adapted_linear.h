@@ -23,6 +23,9 @@ struct LowRank {
 // [T, out] fp32. Gradients go to x and to every a and b.
 at::Tensor AdaptedLinear(const at::Tensor& x, const at::Tensor& weight, const std::vector<LowRank>& adapters);
 
+// x W^T, or with `turned` x W, by the same rule: no adapters, no gradients.
+at::Tensor FrozenProduct(const at::Tensor& x, const at::Tensor& weight, bool turned);
+
 // How products with a bf16 weight are computed. A fixed property of the CPU's kind, so that a resumed job repeats
 // itself.
 enum class Bf16Product {

@@ -4,13 +4,11 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
-#include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "worker/engine/kernels/activation.h"
-#include "worker/engine/kernels/attention.h"
 #include "worker/engine/kernels/residual_norm.h"
+#include "worker/engine/model/floats.h"
 #include "worker/engine/model/kept.h"
 #include "worker/engine/model/parallel.h"
 
@@ -20,20 +18,12 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Lines that are worth a thread.
-constexpr int64_t kLines = 16;
-
-const float* Read(const at::Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr; }
-float* Write(at::Tensor& tensor) { return tensor.mutable_data_ptr<float>(); }
-// Frozen vectors may be stored in another precision.
-at::Tensor Wide(const at::Tensor& vector) { return vector.defined() ? vector.to(at::kFloat) : vector; }
-
 struct DropoutFunction : torch::autograd::Function<DropoutFunction> {
   static at::Tensor Apply(const at::Tensor& x, const DropoutMask& mask) {
     const at::Tensor from = x.contiguous();
     at::Tensor to = at::empty_like(from);
     const int64_t columns = x.size(-1);
-    ParallelFor(x.numel() / columns, kLines, [&, in = Read(from), out = Write(to)](int64_t begin, int64_t end) {
+    ParallelFor(x.numel() / columns, kThreadLines, [&, in = Read(from), out = Write(to)](int64_t begin, int64_t end) {
       kernels::ApplyDropout(mask, in, out, columns, begin, end);
     });
     return to;
@@ -68,7 +58,8 @@ struct NormFunction : torch::autograd::Function<NormFunction> {
                                      .y = Write(y),
                                      .normalized = Write(saved.normalized),
                                      .inverse_deviation = Write(saved.inverse_deviation)};
-    ParallelFor(x.size(0), kLines, [&](int64_t begin, int64_t end) { kernels::RunResidualNorm(norm, begin, end); });
+    ParallelFor(x.size(0), kThreadLines,
+                [&](int64_t begin, int64_t end) { kernels::RunResidualNorm(norm, begin, end); });
     Keep(context, std::move(saved));
     return y;
   }
@@ -84,7 +75,7 @@ struct NormFunction : torch::autograd::Function<NormFunction> {
                                              .mask = saved.mask,
                                              .residual_grad = Write(residual_grad),
                                              .x_grad = Write(x_grad)};
-    ParallelFor(y_grad.size(0), kLines,
+    ParallelFor(y_grad.size(0), kThreadLines,
                 [&](int64_t begin, int64_t end) { kernels::RunResidualNormGradient(norm, begin, end); });
     return {x_grad, residual_grad, at::Tensor(), at::Tensor()};
   }
@@ -102,7 +93,7 @@ struct ActivationFunction : torch::autograd::Function<ActivationFunction> {
                                                                    : kernels::Curve::kGeluTanh;
     const Saved saved{x, Wide(how.first), curve};
     at::Tensor y = at::empty_like(x);
-    ParallelFor(x.size(0), kLines, [&, to = Write(y)](int64_t begin, int64_t end) {
+    ParallelFor(x.size(0), kThreadLines, [&, to = Write(y)](int64_t begin, int64_t end) {
       kernels::RunBiasActivation(curve, Read(saved.x), Read(saved.bias), to, x.size(1), begin, end);
     });
     Keep(context, saved);
@@ -112,69 +103,11 @@ struct ActivationFunction : torch::autograd::Function<ActivationFunction> {
     const Saved& saved = Kept<Saved>(context);
     const at::Tensor y_grad = grads[0].contiguous();
     at::Tensor x_grad = at::empty_like(y_grad);
-    ParallelFor(y_grad.size(0), kLines, [&, to = Write(x_grad)](int64_t begin, int64_t end) {
+    ParallelFor(y_grad.size(0), kThreadLines, [&, to = Write(x_grad)](int64_t begin, int64_t end) {
       kernels::RunBiasActivationGradient(saved.curve, Read(saved.x), Read(saved.bias), Read(y_grad), to, y_grad.size(1),
                                          begin, end);
     });
     return {x_grad, at::Tensor()};
-  }
-};
-
-struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
-  struct Saved {
-    at::Tensor qkv, bias, log_sum;
-    std::vector<int64_t> offsets;
-    int64_t heads = 0;
-    DropoutMask mask;
-
-    kernels::Attention Kernel() const {
-      kernels::Attention kernel;
-      const int64_t hidden = qkv.size(1) / 3;
-      kernel.rows = static_cast<int64_t>(offsets.size()) - 1;
-      kernel.heads = heads;
-      kernel.head_size = hidden / heads;
-      kernel.offsets = offsets.data();
-      for (int64_t row = 0; row < kernel.rows; ++row) {
-        kernel.longest = std::max(kernel.longest, offsets[row + 1] - offsets[row]);
-      }
-      kernel.q = Read(qkv);
-      kernel.k = kernel.q + hidden;
-      kernel.v = kernel.k + hidden;
-      kernel.stride = qkv.size(1);
-      if (bias.defined()) {
-        kernel.q_bias = Read(bias);
-        kernel.k_bias = kernel.q_bias + hidden;
-        kernel.v_bias = kernel.k_bias + hidden;
-      }
-      kernel.scale = 1 / std::sqrt(static_cast<float>(kernel.head_size));
-      kernel.mask = mask;
-      return kernel;
-    }
-  };
-
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& qkv, const Saved& given) {
-    Saved saved = given;
-    saved.log_sum = at::empty({qkv.size(0), saved.heads}, qkv.options());
-    at::Tensor y = at::empty({qkv.size(0), qkv.size(1) / 3}, qkv.options());
-    const kernels::Attention kernel = saved.Kernel();
-    ParallelFor(kernels::AttentionPieces(kernel), 1,
-                [&, to = Write(y), sums = Write(saved.log_sum)](int64_t begin, int64_t end) {
-                  kernels::RunAttention(kernel, to, sums, begin, end);
-                });
-    Keep(context, std::move(saved));
-    return y;
-  }
-  static variable_list backward(AutogradContext* context, const variable_list& grads) {
-    const Saved& saved = Kept<Saved>(context);
-    const at::Tensor y_grad = grads[0].contiguous();
-    at::Tensor qkv_grad = at::empty_like(saved.qkv);
-    const int64_t hidden = y_grad.size(1);
-    float* to = Write(qkv_grad);
-    const kernels::Attention kernel = saved.Kernel();
-    const kernels::AttentionGradient gradient{Read(y_grad), Read(saved.log_sum), to, to + hidden, to + 2 * hidden};
-    ParallelFor(kernels::AttentionPieces(kernel), 1,
-                [&](int64_t begin, int64_t end) { kernels::RunAttentionGradient(kernel, gradient, begin, end); });
-    return {qkv_grad, at::Tensor()};
   }
 };
 
@@ -192,12 +125,6 @@ at::Tensor DropoutAddNorm(const at::Tensor& x, const at::Tensor& bias, const at:
 at::Tensor BiasActivation(const at::Tensor& x, const at::Tensor& bias, Activation activation) {
   if (activation == Activation::kNone) return bias.defined() ? x + Wide(bias) : x;
   return ActivationFunction::apply(x.contiguous(), std::make_pair(bias, activation));
-}
-
-at::Tensor RaggedAttention(const at::Tensor& qkv, const at::Tensor& bias, const std::vector<int64_t>& offsets,
-                           int64_t heads, const DropoutMask& mask) {
-  const at::Tensor x = qkv.contiguous();
-  return AttentionFunction::apply(x, AttentionFunction::Saved{x, Wide(bias), {}, offsets, heads, mask});
 }
 
 }  // namespace tenon::engine

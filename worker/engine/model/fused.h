@@ -4,9 +4,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
-#include <vector>
-
 #include "worker/engine/kernels/dropout.h"
 #include "worker/engine/model/activation.h"
 
@@ -28,11 +25,5 @@ at::Tensor DropoutAddNorm(const at::Tensor& x, const at::Tensor& bias, const at:
 
 // activation(x + bias): [T, wide]. `bias` may be undefined and is frozen.
 at::Tensor BiasActivation(const at::Tensor& x, const at::Tensor& bias, Activation activation);
-
-// Multi-head self-attention of ragged rows: queries, keys and values side by side [T, 3 * hidden] -> [T, hidden].
-// `offsets` [R + 1] are the rows' borders. `bias` [3 * hidden], added to qkv, may be undefined and is frozen. `mask` is
-// for the probabilities, which are scaled by 1 / sqrt(head size) before the softmax.
-at::Tensor RaggedAttention(const at::Tensor& qkv, const at::Tensor& bias, const std::vector<int64_t>& offsets,
-                           int64_t heads, const DropoutMask& mask);
 
 }  // namespace tenon::engine

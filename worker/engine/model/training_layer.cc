@@ -8,6 +8,7 @@
 
 #include "worker/engine/model/adapted_linear.h"
 #include "worker/engine/model/fused.h"
+#include "worker/engine/model/fused_attention.h"
 
 namespace tenon::engine {
 namespace {

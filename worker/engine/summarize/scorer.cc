@@ -14,20 +14,20 @@ namespace {
 constexpr int64_t kOracleSentences = 3;  // as many as a summary has unless it is asked for others
 constexpr char kPart[] = " [SEP] ";      // a special token of BERT's, also inside a text
 
-absl::Status AddRows(absl::Span<const SummarizedText> texts, const std::string& name, const SentenceSplitter& splitter,
+absl::Status AddRows(absl::Span<const TextPair> texts, const std::string& name, const SentenceSplitter& splitter,
                      const formats::SentenceScorer& scorer, const std::function<bool()>& cancelled,
                      std::vector<LabelledText>& rows) {
   for (size_t i = 0; i < texts.size(); ++i) {
     if (cancelled()) return TenonError(Reason::kCancelled, "the job was cancelled");
     std::vector<std::string> sentences;
-    for (const Sentence& one : splitter.Split(texts[i].text)) {
-      sentences.push_back(texts[i].text.substr(one.begin, one.end - one.begin));
+    for (const Sentence& one : splitter.Split(texts[i].input)) {
+      sentences.push_back(texts[i].input.substr(one.begin, one.end - one.begin));
     }
     if (sentences.empty()) {
       const std::string where = absl::StrCat(name, " row ", i + 1);
       return TenonError(Reason::kDatasetInvalid, absl::StrCat(where, ": the text has no sentence"), where);
     }
-    const std::vector<size_t> chosen = OracleSentences(sentences, texts[i].reference, kOracleSentences);
+    const std::vector<size_t> chosen = OracleSentences(sentences, texts[i].target, kOracleSentences);
     if (chosen.empty()) continue;
     std::vector<std::string> inputs = ScorerRows(sentences, scorer);
     for (size_t s = 0; s < inputs.size(); ++s) {

@@ -24,14 +24,10 @@ inline constexpr int64_t kExtractLabel = 1;
 // The sentence comes first, so that a limit of tokens cuts the context before it.
 std::vector<std::string> ScorerRows(const std::vector<std::string>& sentences, const formats::SentenceScorer& scorer);
 
-struct SummarizedText {
-  std::string text, reference;
-};
-
-// What a scorer is trained on.
+// What a scorer is trained on: texts, and their summaries as targets.
 struct ScorerData {
-  std::vector<SummarizedText> train;
-  std::vector<SummarizedText> validation;  // may be empty
+  std::vector<TextPair> train;
+  std::vector<TextPair> validation;  // may be empty
   formats::SentenceScorer scorer;
 };
 

@@ -5,17 +5,9 @@
 #include "common/formats/status.h"
 
 namespace tenon::engine {
-AdapterLearner::AdapterLearner(std::shared_ptr<const Encoder> encoder, const TrainOptions& options,
-                               std::shared_ptr<const TokenData> data, TrainableAdapter adapter)
-    : encoder_(std::move(encoder)),
-      data_(std::move(data)),
-      adapter_(std::move(adapter)),
-      dropout_(options.seed, encoder_->device()),
-      training_(*encoder_, adapter_, ResolveDropout(encoder_->config(), options.base_dropout), &dropout_),
-      evaluating_(*encoder_, adapter_, {}, nullptr),
-      plan_(options, data_->train.lengths()),
-      validation_batches_(
-          EvaluationBatches(data_->validation, encoder_->device().is_cpu(), adapter_.adapter().virtual_tokens())) {}
+
+AdapterLearner::AdapterLearner(const TrainOptions& options, std::unique_ptr<AdapterTask> task)
+    : task_(std::move(task)), lengths_(task_->lengths()), plan_(options, lengths_) {}
 
 absl::StatusOr<std::optional<StepResult>> AdapterLearner::TrainSlice(int64_t step) {
   if (step_.empty()) StartStep(step);
@@ -33,29 +25,21 @@ void AdapterLearner::StartStep(int64_t step) {
   step_ = plan_.Step(step);
   first_micro_batch_ = plan_.MicroBatchesBefore(step);
   micro_ = 0;
+  terms_ = 0;
   result_ = {};
   for (const MicroBatch& rows : step_) {
+    terms_ += task_->Terms(rows);
     result_.examples += static_cast<int64_t>(rows.size());
-    result_.tokens += data_->train.Tokens(rows);
+    for (const int64_t row : rows) result_.tokens += lengths_[static_cast<size_t>(row)];
   }
-  for (Parameter& parameter : adapter_.parameters()) parameter.grad = at::Tensor();
+  for (Parameter& parameter : task_->adapter().parameters()) parameter.grad = at::Tensor();
 }
 
 void AdapterLearner::StartMicroBatch() {
-  const MicroBatch& rows = step_[micro_];
-  // Every example of the step counts the same, whichever micro-batch it is in.
-  const double scale = 1 / static_cast<double>(result_.examples);
-  pass_ = std::make_unique<SegmentedPass>(training_, adapter_, dropout_, Packed(data_->train, rows),
-                                          PickLabels(data_->train, rows), data_->multi_label, scale,
+  // Every term of the step's loss counts the same, whichever micro-batch it is in.
+  const double scale = 1 / static_cast<double>(terms_);
+  pass_ = std::make_unique<SegmentedPass>(task_->Pass(step_[micro_]), task_->adapter(), task_->dropout(), scale,
                                           first_micro_batch_ + static_cast<int64_t>(micro_));
-}
-
-PackedBatch AdapterLearner::Packed(const TokenRows& data, const MicroBatch& rows) const {
-  return PackRows(data, rows, encoder_->device(), adapter_.adapter().virtual_tokens());
-}
-
-at::Tensor AdapterLearner::ValidationLogits(const std::vector<int64_t>& rows) {
-  return evaluating_.Logits(Packed(data_->validation, rows));
 }
 
 }  // namespace tenon::engine

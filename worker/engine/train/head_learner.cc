@@ -30,14 +30,14 @@ HeadLearner::HeadLearner(std::shared_ptr<const Encoder> encoder, const TrainOpti
       data_(std::move(data)),
       adapter_(std::move(adapter)),
       plan_(ProbeOptions(options), std::vector<int64_t>(data_->train.size(), 1)),
-      validation_batches_(
-          BatchesByTokens(std::vector<int64_t>(data_->validation.size(), 1), kProbeSliceRows, kProbeSliceRows)),
+      evaluation_(data_,
+                  BatchesByTokens(std::vector<int64_t>(data_->validation.size(), 1), kProbeSliceRows, kProbeSliceRows)),
       train_(MakeFeatures(data_->train)),
       validation_(MakeFeatures(data_->validation)) {}
 
 HeadLearner::Features HeadLearner::MakeFeatures(const TokenRows& rows) const {
   const auto options = at::TensorOptions().dtype(at::kFloat).device(encoder_->device());
-  return {&rows, EvaluationBatches(rows, encoder_->device().is_cpu()), 0,
+  return {&rows, EvaluationBatches(rows.lengths(), encoder_->device().is_cpu()), 0,
           at::empty({rows.size(), encoder_->config().hidden_size}, options)};
 }
 
@@ -86,9 +86,10 @@ absl::StatusOr<std::optional<StepResult>> HeadLearner::TrainSlice(int64_t step) 
   return StepResult{loss, examples, data_->train.Tokens(rows)};
 }
 
-at::Tensor HeadLearner::ValidationLogits(const std::vector<int64_t>& rows) {
-  const at::NoGradGuard no_grad;
-  return at::linear(Vectors(validation_, rows), adapter_.head().weight, adapter_.head().bias);
+std::optional<Metrics> HeadLearner::EvaluationSlice() {
+  return evaluation_.Slice([this](const MicroBatch& rows) {
+    return at::linear(Vectors(validation_, rows), adapter_.head().weight, adapter_.head().bias);
+  });
 }
 
 }  // namespace tenon::engine

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "worker/engine/train/evaluation.h"
 #include "worker/engine/train/learner.h"
 #include "worker/engine/train/network.h"
 #include "worker/engine/train/rows.h"
@@ -20,8 +21,8 @@ class HeadLearner final : public Learner {
 
   absl::StatusOr<bool> Prepare() override;
   absl::StatusOr<std::optional<StepResult>> TrainSlice(int64_t step) override;
-  at::Tensor ValidationLogits(const std::vector<int64_t>& rows) override;
-  const std::vector<MicroBatch>& validation_batches() const override { return validation_batches_; }
+  bool evaluates() const override { return evaluation_.any(); }
+  std::optional<Metrics> EvaluationSlice() override;
   TrainableAdapter& adapter() override { return adapter_; }
   int64_t total_steps() const override { return plan_.total_steps(); }
 
@@ -41,7 +42,7 @@ class HeadLearner final : public Learner {
   std::shared_ptr<const TokenData> data_;
   TrainableAdapter adapter_;
   BatchPlan plan_;
-  std::vector<MicroBatch> validation_batches_;
+  ClassifierEvaluation evaluation_;
   Features train_, validation_;
 };
 

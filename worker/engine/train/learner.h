@@ -1,12 +1,12 @@
-// What is trained, apart from how a run goes: the loop asks for gradients and logits, and never knows of layers.
+// What is trained, apart from how a run goes: the loop asks for gradients and metrics, and never knows of layers or
+// tasks.
 // Engine-internal, torch inside.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
+#include <map>
 #include <optional>
-#include <vector>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "worker/engine/train/trainable.h"
@@ -15,10 +15,13 @@ namespace tenon::engine {
 
 // One optimizer step's forward and backward work, finished.
 struct StepResult {
-  double loss = 0;  // mean over the examples
+  double loss = 0;  // mean over what the task counts: examples, or target tokens
   int64_t examples = 0;
   int64_t tokens = 0;
 };
+
+// What an evaluation found, by name; `loss` is always there.
+using Metrics = std::map<std::string, double>;
 
 // Each method does one slice of device work.
 class Learner {
@@ -30,10 +33,11 @@ class Learner {
   // A part of step `step`, counted from 1; the step's result with its last part, when every parameter's gradient is
   // complete.
   virtual absl::StatusOr<std::optional<StepResult>> TrainSlice(int64_t step) = 0;
-  // Logits [R, labels] of validation rows as the weights are now; fp32. Draws from no random stream.
-  virtual at::Tensor ValidationLogits(const std::vector<int64_t>& rows) = 0;
-  // Validation rows, cut to what one slice takes.
-  virtual const std::vector<std::vector<int64_t>>& validation_batches() const = 0;
+  // Whether there are validation rows.
+  virtual bool evaluates() const = 0;
+  // A part of an evaluation of the weights as they are now; the metrics with its last part. Draws from no random
+  // stream.
+  virtual std::optional<Metrics> EvaluationSlice() = 0;
 
   virtual TrainableAdapter& adapter() = 0;
   virtual int64_t total_steps() const = 0;

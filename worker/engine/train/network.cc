@@ -3,7 +3,32 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/linear.h>
 
+#include <utility>
+
 namespace tenon::engine {
+namespace {
+
+class ClassifierSegments final : public Segments {
+ public:
+  ClassifierSegments(const Network& network, PackedBatch batch, RowLabels labels, bool multi_label)
+      : network_(network), batch_(std::move(batch)), labels_(std::move(labels)), multi_label_(multi_label) {}
+
+  int64_t layers() const override { return network_.layers(); }
+  at::Tensor Layer(int64_t index, const at::Tensor& x, const at::Tensor& /*source*/) const override {
+    return network_.Layer(index, index == 0 ? network_.Embed(batch_) : x, batch_);
+  }
+  at::Tensor Loss(int64_t /*part*/, const at::Tensor& x) const override {
+    return SumLoss(network_.Head(x, batch_), labels_, multi_label_);
+  }
+
+ private:
+  const Network& network_;
+  const PackedBatch batch_;
+  const RowLabels labels_;
+  const bool multi_label_;
+};
+
+}  // namespace
 
 PackedBatch PackRows(const TokenRows& data, const MicroBatch& rows, const at::Device& device, int64_t virtual_tokens) {
   std::vector<const std::vector<int32_t>*> ids;
@@ -25,17 +50,14 @@ DropoutRates ResolveDropout(const formats::BertConfig& config, double base_dropo
 
 Network::Network(const Encoder& encoder, const TrainableAdapter& adapter, const DropoutRates& rates,
                  JobDropout* dropout)
-    : encoder_(encoder), adapter_(adapter), rates_(rates), dropout_(dropout) {
-  hooks_.linear = adapter.Hook(dropout);
-  hooks_.prompts = adapter.Prompts();
-  hooks_.blocks = adapter.Blocks(dropout);
-  hooks_.has_block = [&adapter](const std::string& module) { return adapter.HasBlock(module); };
-  if (encoder.device().is_cpu()) hooks_.fused = std::make_shared<FusedHooks>(adapter.Fused(dropout));
-  if (dropout != nullptr) {
-    hooks_.dropout = [dropout](const at::Tensor& x, double p) { return (*dropout)(x, p); };
-    hooks_.hidden_dropout = rates.hidden;
-    hooks_.attention_dropout = rates.attention;
-  }
+    : encoder_(encoder),
+      adapter_(adapter),
+      rates_(rates),
+      dropout_(dropout),
+      hooks_(adapter.Hooks(dropout, encoder.device())) {
+  if (dropout == nullptr) return;
+  hooks_.hidden_dropout = rates.hidden;
+  hooks_.attention_dropout = rates.attention;
 }
 
 at::Tensor Network::Embed(const PackedBatch& batch) const {
@@ -48,6 +70,10 @@ at::Tensor Network::Head(const at::Tensor& x, const PackedBatch& batch) const {
   if (dropout_ != nullptr) pooled = (*dropout_)(pooled, rates_.classifier);
   const SavedModule& head = adapter_.head();
   return at::linear(pooled, head.weight, head.bias);
+}
+
+std::unique_ptr<const Segments> Network::Pass(PackedBatch batch, RowLabels labels, bool multi_label) const {
+  return std::make_unique<ClassifierSegments>(*this, std::move(batch), std::move(labels), multi_label);
 }
 
 at::Tensor Network::Logits(const PackedBatch& batch) const {

@@ -10,6 +10,7 @@
 #include "worker/engine/model/encoder.h"
 #include "worker/engine/train/loss.h"
 #include "worker/engine/train/rows.h"
+#include "worker/engine/train/segments.h"
 #include "worker/engine/train/trainable.h"
 
 namespace tenon::engine {
@@ -45,6 +46,8 @@ class Network {
   at::Tensor Head(const at::Tensor& x, const PackedBatch& batch) const;
   // All of it, without gradients.
   at::Tensor Logits(const PackedBatch& batch) const;
+  // The way of a micro-batch, whose loss is SumLoss of these labels; the network must outlive it.
+  std::unique_ptr<const Segments> Pass(PackedBatch batch, RowLabels labels, bool multi_label) const;
 
  private:
   const Encoder& encoder_;

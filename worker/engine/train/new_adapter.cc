@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 #include "worker/engine/adapter/write.h"
@@ -20,8 +21,8 @@
 namespace tenon::engine {
 namespace {
 
-constexpr char kTaskPrefix[] = "bert.";  // of a classifier's encoder
 constexpr char kClassifier[] = "classifier";
+constexpr char kOutputLayer[] = "lm_head";
 // PEFT adds both names to every SEQ_CLS adapter; BERT has the first.
 constexpr const char* kHeadNames[] = {kClassifier, "score"};
 // The stream that draws a prompt's words; Initializer counts from 0.
@@ -58,14 +59,24 @@ SavedModule NewClassifier(Initializer& init, int64_t labels, int64_t features, d
 }
 
 // The head, which is always trained whole, and what the job names beside it: linear layers alone.
-absl::StatusOr<std::vector<std::string>> ModulesToSave(const Encoder& encoder, const formats::LoraConfig& lora) {
-  std::vector<std::string> names(std::begin(kHeadNames), std::end(kHeadNames));
+absl::StatusOr<std::vector<std::string>> ModulesToSave(const TrainingSite& site, const formats::LoraConfig& lora) {
+  std::vector<std::string> names;
+  if (site.classifies) names.assign(std::begin(kHeadNames), std::end(kHeadNames));
   for (const std::string& name : lora.modules_to_save) {
     if (std::find(names.begin(), names.end(), name) != names.end()) continue;
-    const auto& layers = encoder.linear_layers();
-    const bool known = std::any_of(layers.begin(), layers.end(), [&](const auto& layer) {
-      return formats::SavesModule(name, kTaskPrefix + layer.first);
-    });
+    bool known = false;
+    for (const auto& [module, shape] : site.linear_layers) {
+      const std::string hf_name = site.prefix + module;
+      if (formats::SavesModule(name, hf_name)) {
+        known = true;
+      } else if (absl::EndsWith(hf_name, name)) {
+        // PEFT compares letters, not whole names: it would train this one too.
+        return TenonError(
+            Reason::kUnsupported,
+            absl::StrCat("modules_to_save \"", name, "\" is also the end of ", module, "; name the modules in full"),
+            "modules_to_save");
+      }
+    }
     if (!known) {
       return TenonError(Reason::kUnsupported,
                         absl::StrCat("modules_to_save \"", name, "\" names no linear layer of the base"),
@@ -76,18 +87,25 @@ absl::StatusOr<std::vector<std::string>> ModulesToSave(const Encoder& encoder, c
   return names;
 }
 
-absl::StatusOr<AdapterTensors> NewLora(const Encoder& encoder, const formats::LoraConfig& lora, Initializer& init) {
+absl::StatusOr<AdapterTensors> NewLora(const TrainingSite& site, const formats::LoraConfig& lora, Initializer& init) {
   AdapterTensors adapter;
   adapter.lora = lora;
-  adapter.lora.task_type = "SEQ_CLS";
-  ASSIGN_OR_RETURN(adapter.lora.modules_to_save, ModulesToSave(encoder, lora));
-  for (const auto& [module, shape] : encoder.linear_layers()) {
-    const std::string hf_name = kTaskPrefix + module;
+  adapter.lora.task_type = site.task_type;
+  ASSIGN_OR_RETURN(adapter.lora.modules_to_save, ModulesToSave(site, lora));
+  // One that is the embedding, too, is none of the linear layers.
+  if (!site.classifies && site.linear_layers.count(kOutputLayer) == 0 && !lora.all_linear &&
+      formats::MatchLora(adapter.lora, kOutputLayer).has_value()) {
+    return TenonError(Reason::kUnsupported, "target_modules name lm_head, which is the base's embedding, too",
+                      "target_modules");
+  }
+  for (const auto& [module, shape] : site.linear_layers) {
+    const std::string hf_name = site.prefix + module;
     if (formats::SavesModule(adapter.lora, hf_name)) {
-      auto [weight, bias] = encoder.CopyLinear(module);
-      adapter.modules[module] = {std::move(weight), std::move(bias)};
+      adapter.modules[module] = site.copy_linear(module);
       continue;
     }
+    // PEFT's `all-linear` leaves the output layer out.
+    if (lora.all_linear && module == kOutputLayer) continue;
     const auto target = formats::MatchLora(adapter.lora, hf_name);
     if (!target.has_value()) continue;
     adapter.pairs[module] = {init.Uniform(target->r, shape.second), init.Zeros({shape.first, target->r}),
@@ -99,18 +117,17 @@ absl::StatusOr<AdapterTensors> NewLora(const Encoder& encoder, const formats::Lo
   return adapter;
 }
 
-AdapterTensors NewPrompt(const Encoder& encoder, const TrainOptions& options, absl::Span<const int32_t> init_tokens,
+AdapterTensors NewPrompt(const TrainingSite& site, const TrainOptions& options, absl::Span<const int32_t> init_tokens,
                          Initializer& init) {
-  const formats::BertConfig& base = encoder.config();
   AdapterTensors adapter;
   adapter.prompt = options.prompt;
-  adapter.prompt.task_type = "SEQ_CLS";
-  adapter.prompt.token_dim = base.hidden_size;
-  adapter.prompt.num_layers = base.num_hidden_layers;
-  adapter.prompt.num_attention_heads = base.num_attention_heads;
+  adapter.prompt.task_type = site.task_type;
+  adapter.prompt.token_dim = site.hidden_size;
+  adapter.prompt.num_layers = site.layers;
+  adapter.prompt.num_attention_heads = site.heads;
   const int64_t count = options.prompt.num_virtual_tokens;
   if (options.prompt.init == formats::PromptInit::kRandom) {
-    adapter.prompt_embeddings = init.Normal(count, base.hidden_size, 1);
+    adapter.prompt_embeddings = init.Normal(count, site.hidden_size, 1);
     return adapter;
   }
   std::vector<int64_t> ids;
@@ -118,20 +135,19 @@ AdapterTensors NewPrompt(const Encoder& encoder, const TrainOptions& options, ab
   for (int64_t i = 0; i < count; ++i) {
     ids.push_back(options.prompt.init == formats::PromptInit::kText
                       ? init_tokens[static_cast<size_t>(i) % init_tokens.size()]
-                      : static_cast<int64_t>(random.Below(static_cast<uint64_t>(base.vocab_size))));
+                      : static_cast<int64_t>(random.Below(static_cast<uint64_t>(site.vocab_size))));
   }
-  adapter.prompt_embeddings = encoder.CopyWords(ids);
+  adapter.prompt_embeddings = site.copy_words(ids);
   return adapter;
 }
 
-AdapterTensors NewBottleneck(const Encoder& encoder, const formats::BottleneckConfig& config, Initializer& init) {
+AdapterTensors NewBottleneck(const TrainingSite& site, const formats::BottleneckConfig& config, Initializer& init) {
   constexpr double kDeviation = 0.02;
-  const formats::BertConfig& base = encoder.config();
-  const int64_t hidden = base.hidden_size, width = formats::BottleneckWidth(config, hidden);
+  const int64_t hidden = site.hidden_size, width = formats::BottleneckWidth(config, hidden);
   AdapterTensors adapter;
   adapter.bottleneck = config;
   adapter.bottleneck.hidden_size = hidden;
-  for (const std::string& module : BottleneckModules(config, base.num_hidden_layers)) {
+  for (const std::string& module : BottleneckModules(config, site.layers)) {
     Bottleneck& block = adapter.bottlenecks[module];
     block.down = {config.parallel ? init.Uniform(width, hidden) : init.Normal(width, hidden, kDeviation),
                   init.Zeros({width})};
@@ -144,21 +160,22 @@ AdapterTensors NewBottleneck(const Encoder& encoder, const formats::BottleneckCo
 
 }  // namespace
 
-absl::StatusOr<AdapterTensors> NewAdapter(const Encoder& encoder, const TrainOptions& options,
+absl::StatusOr<AdapterTensors> NewAdapter(const TrainingSite& site, const TrainOptions& options,
                                           const formats::TenonConfig& config, absl::Span<const int32_t> init_tokens) {
-  Initializer init(options.seed, encoder.device());
+  Initializer init(options.seed, site.device);
   AdapterTensors adapter;
   if (options.method == Method::kPromptTuning) {
-    adapter = NewPrompt(encoder, options, init_tokens, init);
+    adapter = NewPrompt(site, options, init_tokens, init);
   } else if (options.method == Method::kBottleneck) {
-    adapter = NewBottleneck(encoder, options.bottleneck, init);
+    adapter = NewBottleneck(site, options.bottleneck, init);
   } else {
-    ASSIGN_OR_RETURN(adapter, NewLora(encoder, options.lora, init));
+    ASSIGN_OR_RETURN(adapter, NewLora(site, options.lora, init));
   }
   adapter.config = config;
-  const formats::BertConfig& base = encoder.config();
-  adapter.modules[kClassifier] =
-      NewClassifier(init, static_cast<int64_t>(config.labels.size()), base.hidden_size, base.initializer_range);
+  if (site.classifies) {
+    adapter.modules[kClassifier] =
+        NewClassifier(init, static_cast<int64_t>(config.labels.size()), site.hidden_size, site.initializer_range);
+  }
   return adapter;
 }
 

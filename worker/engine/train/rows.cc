@@ -79,8 +79,7 @@ absl::StatusOr<std::shared_ptr<const TokenData>> TokenizeData(const TrainData& d
   return std::shared_ptr<const TokenData>(std::move(result));
 }
 
-std::vector<MicroBatch> EvaluationBatches(const TokenRows& rows, bool cpu, int64_t virtual_tokens) {
-  std::vector<int64_t> lengths = rows.lengths();
+std::vector<MicroBatch> EvaluationBatches(std::vector<int64_t> lengths, bool cpu, int64_t virtual_tokens) {
   for (int64_t& length : lengths) length += virtual_tokens;
   return BatchesByTokens(lengths, cpu ? kCpuSliceTokens : kGpuSliceTokens, kSliceRows);
 }

@@ -35,7 +35,8 @@ struct TokenData {
 absl::StatusOr<std::shared_ptr<const TokenData>> TokenizeData(const TrainData& data, const Tokenizer& tokenizer,
                                                               int64_t max_tokens);
 
-// All rows, each with so many virtual tokens in front of it, cut into batches that one slice without gradients takes.
-std::vector<MicroBatch> EvaluationBatches(const TokenRows& rows, bool cpu, int64_t virtual_tokens = 0);
+// All rows, of so many tokens each and with so many virtual ones in front, cut into batches that one slice without
+// gradients takes.
+std::vector<MicroBatch> EvaluationBatches(std::vector<int64_t> lengths, bool cpu, int64_t virtual_tokens = 0);
 
 }  // namespace tenon::engine

@@ -1,7 +1,5 @@
 #include "worker/engine/train/train_loop.h"
 
-#include <ATen/core/grad_mode.h>
-
 #include <cmath>
 #include <utility>
 
@@ -9,15 +7,12 @@
 #include "common/formats/status.h"
 #include "worker/engine/adapter/write.h"
 #include "worker/engine/model/torch_util.h"
-#include "worker/engine/train/loss.h"
 #include "worker/engine/train/schedule.h"
 
 namespace tenon::engine {
 
-TrainLoop::TrainLoop(const TrainOptions& options, std::shared_ptr<const TokenData> data,
-                     std::unique_ptr<Learner> learner, std::unique_ptr<TrainLoop> baseline)
+TrainLoop::TrainLoop(const TrainOptions& options, std::unique_ptr<Learner> learner, std::unique_ptr<TrainLoop> baseline)
     : options_(options),
-      data_(std::move(data)),
       learner_(std::move(learner)),
       baseline_(std::move(baseline)),
       optimizer_(learner_->adapter().parameters(), {.weight_decay = options.weight_decay}),
@@ -59,7 +54,7 @@ TrainLoop::Update TrainLoop::Prepare() {
     phase_ = evaluated_step_ == step_ ? AfterEvaluation() : AfterStep();
     if (phase_ == Phase::kSave) phase_ = Phase::kStep;  // this is the checkpoint that we came from
   } else {
-    phase_ = evaluates() ? Phase::kUntrained : Phase::kStep;
+    phase_ = learner_->evaluates() ? Phase::kUntrained : Phase::kStep;
   }
   return std::nullopt;
 }
@@ -97,7 +92,7 @@ TrainUpdate TrainLoop::OptimizerStep() {
 
 TrainLoop::Phase TrainLoop::AfterStep() const {
   const bool due = step_ == total_steps() || (options_.eval_steps > 0 && step_ % options_.eval_steps == 0);
-  return evaluates() && due ? Phase::kEvaluate : AfterEvaluation();
+  return learner_->evaluates() && due ? Phase::kEvaluate : AfterEvaluation();
 }
 
 TrainLoop::Phase TrainLoop::AfterEvaluation() const {
@@ -105,34 +100,8 @@ TrainLoop::Phase TrainLoop::AfterEvaluation() const {
   return step_ % options_.save_steps == 0 ? Phase::kSave : Phase::kStep;
 }
 
-std::optional<std::map<std::string, double>> TrainLoop::EvaluationSlice() {
-  const auto labels = static_cast<int64_t>(data_->labels.size());
-  if (evaluator_ == nullptr) {
-    evaluator_ = std::make_unique<ClassificationEvaluator>(labels, data_->multi_label);
-    next_batch_ = 0;
-    loss_sum_ = 0;
-  }
-  const at::NoGradGuard no_grad;
-  const MicroBatch& rows = learner_->validation_batches()[next_batch_++];
-  RowLabels truth;
-  for (const int64_t row : rows) truth.push_back(data_->validation.labels[row]);
-  const at::Tensor logits = learner_->ValidationLogits(rows);
-  loss_sum_ += SumLoss(logits, truth, data_->multi_label).item<double>();
-  const at::Tensor probabilities = Probabilities(logits, data_->multi_label).cpu().contiguous();
-  const float* values = probabilities.const_data_ptr<float>();
-  for (size_t i = 0; i < rows.size(); ++i, values += labels) {
-    evaluator_->Add(truth[i], std::vector<float>(values, values + labels));
-  }
-  if (next_batch_ < learner_->validation_batches().size()) return std::nullopt;
-  const ClassificationScores scores = evaluator_->Finish();
-  evaluator_.reset();
-  return std::map<std::string, double>{{"accuracy", scores.accuracy},
-                                       {"macro_f1", scores.macro_f1},
-                                       {"loss", loss_sum_ / static_cast<double>(scores.rows)}};
-}
-
 TrainLoop::Update TrainLoop::Evaluate() {
-  auto metrics = EvaluationSlice();
+  std::optional<Metrics> metrics = learner_->EvaluationSlice();
   if (!metrics.has_value()) return std::nullopt;
   if (const double loss = metrics->at("loss"); !std::isfinite(loss)) {
     return TenonError(Reason::kLossNotFinite, absl::StrCat("step ", step_, ": the validation loss became ", loss));

@@ -8,19 +8,17 @@
 #include <string>
 
 #include "worker/engine/base.h"
-#include "worker/engine/evaluate/classification.h"
 #include "worker/engine/train/adamw.h"
 #include "worker/engine/train/best.h"
 #include "worker/engine/train/learner.h"
-#include "worker/engine/train/rows.h"
+#include "worker/engine/train/trainer.h"
 
 namespace tenon::engine {
 
 class TrainLoop final : public Trainer {
  public:
   // `baseline` may be nullptr; it runs before the first step and its best evaluation is reported as `head_baseline`.
-  TrainLoop(const TrainOptions& options, std::shared_ptr<const TokenData> data, std::unique_ptr<Learner> learner,
-            std::unique_ptr<TrainLoop> baseline);
+  TrainLoop(const TrainOptions& options, std::unique_ptr<Learner> learner, std::unique_ptr<TrainLoop> baseline);
 
   // Puts back what SaveCheckpoint wrote. ADAPTER_INVALID when the folder is not a checkpoint of this run.
   absl::Status Restore(const std::filesystem::path& folder);
@@ -46,12 +44,8 @@ class TrainLoop final : public Trainer {
   // Where to go on from the end of step `step_`, before or after its evaluation.
   Phase AfterStep() const;
   Phase AfterEvaluation() const;
-  bool evaluates() const { return data_->validation.size() > 0; }
-  // One batch of validation rows; the metrics with the last one.
-  std::optional<std::map<std::string, double>> EvaluationSlice();
 
   TrainOptions options_;
-  std::shared_ptr<const TokenData> data_;
   std::unique_ptr<Learner> learner_;
   std::unique_ptr<TrainLoop> baseline_;
   AdamW optimizer_;
@@ -65,10 +59,6 @@ class TrainLoop final : public Trainer {
   StepResult result_;  // of the step that waits for its update
   std::optional<TrainEvaluation> baseline_best_;
   std::string notice_;
-
-  std::unique_ptr<ClassificationEvaluator> evaluator_;  // of the evaluation at hand
-  size_t next_batch_ = 0;
-  double loss_sum_ = 0;
 };
 
 }  // namespace tenon::engine

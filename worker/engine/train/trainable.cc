@@ -8,29 +8,13 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "common/formats/status.h"
 #include "worker/engine/adapter/bottleneck.h"
 #include "worker/engine/train/new_adapter.h"
 
 namespace tenon::engine {
 namespace {
-
-constexpr char kLayerPrefix[] = "encoder.layer.";
-constexpr char kEmbeddings[] = "embeddings";  // where a prompt is put in
-
-// Segment that reads a module: the layer it belongs to, the first for what comes before the layers, `head_segment` for
-// what comes behind them.
-int64_t SegmentOf(const std::string& module, int64_t head_segment) {
-  if (module == kEmbeddings) return 0;
-  if (!absl::StartsWith(module, kLayerPrefix)) return head_segment;
-  const std::vector<std::string> parts = absl::StrSplit(module, '.');
-  int64_t layer = head_segment;
-  return absl::SimpleAtoi(parts[2], &layer) ? layer : head_segment;
-}
 
 // Takes the weights that `initial` has under the same names; both must have the same shapes.
 absl::Status TakeInitial(const AdapterTensors& initial, const at::Device& device, AdapterTensors& adapter) {
@@ -98,14 +82,14 @@ void VisitTensors(AdapterTensors& adapter, Visit visit) {
 
 }  // namespace
 
-absl::StatusOr<TrainableAdapter> TrainableAdapter::Make(const Encoder& encoder, const TrainOptions& options,
+absl::StatusOr<TrainableAdapter> TrainableAdapter::Make(const TrainingSite& site, const TrainOptions& options,
                                                         const formats::TenonConfig& config,
                                                         const AdapterTensors* initial,
                                                         absl::Span<const int32_t> init_tokens) {
   TrainableAdapter made;
-  ASSIGN_OR_RETURN(made.adapter_, NewAdapter(encoder, options, config, init_tokens));
-  if (initial != nullptr) RETURN_IF_ERROR(TakeInitial(*initial, encoder.device(), made.adapter_));
-  made.Register(encoder.config().num_hidden_layers);
+  ASSIGN_OR_RETURN(made.adapter_, NewAdapter(site, options, config, init_tokens));
+  if (initial != nullptr) RETURN_IF_ERROR(TakeInitial(*initial, site.device, made.adapter_));
+  made.Register([&site](const std::string& module) { return site.SegmentOf(module); });
   return made;
 }
 
@@ -116,7 +100,7 @@ absl::StatusOr<TrainableAdapter> TrainableAdapter::MakeHead(int64_t features, do
   TrainableAdapter made;
   made.adapter_ = NewHead(features, initializer_range, seed, device, config);
   if (initial != nullptr) RETURN_IF_ERROR(TakeInitial(*initial, device, made.adapter_));
-  made.Register(0);
+  made.Register([](const std::string&) { return 0; });
   return made;
 }
 
@@ -181,6 +165,18 @@ PromptHook TrainableAdapter::Prompts() const {
   };
 }
 
+ForwardHooks TrainableAdapter::Hooks(JobDropout* dropout, const at::Device& device) const {
+  ForwardHooks hooks;
+  hooks.linear = Hook(dropout);
+  hooks.adapts = [this](const std::string& module) { return Adapts(module); };
+  hooks.prompts = Prompts();
+  hooks.blocks = Blocks(dropout);
+  hooks.has_block = [this](const std::string& module) { return HasBlock(module); };
+  if (device.is_cpu()) hooks.fused = std::make_shared<FusedHooks>(Fused(dropout));
+  if (dropout != nullptr) hooks.dropout = [dropout](const at::Tensor& x, double p) { return (*dropout)(x, p); };
+  return hooks;
+}
+
 AdapterTensors TrainableAdapter::Snapshot(const std::map<std::string, at::Tensor>& values) const {
   AdapterTensors copy = adapter_;
   VisitTensors(copy, [&](const std::string& name, const std::string&, at::Tensor& tensor, bool) {
@@ -190,10 +186,10 @@ AdapterTensors TrainableAdapter::Snapshot(const std::map<std::string, at::Tensor
   return copy;
 }
 
-void TrainableAdapter::Register(int64_t head_segment) {
+void TrainableAdapter::Register(const std::function<int64_t(const std::string& module)>& segment_of) {
   VisitTensors(adapter_, [&](const std::string& name, const std::string& module, at::Tensor& tensor, bool matrix) {
     tensor = tensor.contiguous().set_requires_grad(true);
-    parameters_.push_back({name, tensor, at::Tensor(), SegmentOf(module, head_segment), matrix});
+    parameters_.push_back({name, tensor, at::Tensor(), segment_of(module), matrix});
   });
 }
 

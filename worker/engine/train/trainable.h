@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -11,9 +12,9 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "worker/engine/adapter/tensors.h"
-#include "worker/engine/model/encoder.h"
 #include "worker/engine/train/dropout.h"
 #include "worker/engine/train/trainer.h"
+#include "worker/engine/train/training_site.h"
 
 namespace tenon::engine {
 
@@ -21,7 +22,7 @@ struct Parameter {
   std::string name;     // `encoder.layer.0.attention.self.query.lora_A`, `classifier.bias`
   at::Tensor value;     // fp32 leaf
   at::Tensor grad;      // like value; undefined until the first backward of a step
-  int64_t segment = 0;  // the encoder layer that reads it; the number of layers for the head
+  int64_t segment = 0;  // of the network that reads it (train/segments.h)
   bool decay = true;    // weight decay is for matrices
 };
 
@@ -30,7 +31,7 @@ struct Parameter {
 class TrainableAdapter {
  public:
   // What NewAdapter makes, with `initial`'s weights where there is one: ADAPTER_INVALID when it is of another shape.
-  static absl::StatusOr<TrainableAdapter> Make(const Encoder& encoder, const TrainOptions& options,
+  static absl::StatusOr<TrainableAdapter> Make(const TrainingSite& site, const TrainOptions& options,
                                                const formats::TenonConfig& config, const AdapterTensors* initial,
                                                absl::Span<const int32_t> init_tokens = {});
   // A head alone: [labels, features].
@@ -49,6 +50,10 @@ class TrainableAdapter {
 
   // Adds the adapter's part to each layer; `dropout` may be nullptr (evaluation). Both must outlive the hook.
   LinearHook Hook(JobDropout* dropout) const;
+  // Whether it changes this linear layer's output.
+  bool Adapts(const std::string& module) const {
+    return adapter_.pairs.count(module) > 0 || adapter_.modules.count(module) > 0;
+  }
   // Adds the adapter's bottlenecks, and whether it has one behind a module; empty without any.
   BlockHook Blocks(JobDropout* dropout) const;
   bool HasBlock(const std::string& module) const { return adapter_.bottlenecks.count(module) > 0; }
@@ -56,10 +61,12 @@ class TrainableAdapter {
   PromptHook Prompts() const;
   // Hook's work for the CPU's fused functions.
   FusedHooks Fused(JobDropout* dropout) const;
+  // All of them together, as a network on this device wants them; the rates of the base's own dropout are the caller's.
+  ForwardHooks Hooks(JobDropout* dropout, const at::Device& device) const;
 
  private:
   // Registers everything in adapter_ as parameters, in a fixed order.
-  void Register(int64_t head_segment);
+  void Register(const std::function<int64_t(const std::string& module)>& segment_of);
 
   AdapterTensors adapter_;
   std::vector<Parameter> parameters_;

@@ -8,8 +8,11 @@
 #include "worker/engine/adapter/adapter.h"
 #include "worker/engine/model/torch_util.h"
 #include "worker/engine/train/adapter_learner.h"
+#include "worker/engine/train/classification_task.h"
 #include "worker/engine/train/head_learner.h"
+#include "worker/engine/train/pairs.h"
 #include "worker/engine/train/random.h"
+#include "worker/engine/train/seq2seq_task.h"
 #include "worker/engine/train/train_loop.h"
 
 namespace tenon::engine {
@@ -49,7 +52,7 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeHeadLoop(const Site& site, const 
                    TrainableAdapter::MakeHead(base.hidden_size, base.initializer_range, options.seed,
                                               site.encoder->device(), config, initial));
   auto learner = std::make_unique<HeadLearner>(site.encoder, options, site.data, std::move(adapter));
-  return std::make_unique<TrainLoop>(options, site.data, std::move(learner), nullptr);
+  return std::make_unique<TrainLoop>(options, std::move(learner), nullptr);
 }
 
 absl::StatusOr<std::unique_ptr<TrainLoop>> MakeBaseline(Site site, const TrainOptions& options) {
@@ -81,8 +84,9 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeAdapterLoop(const Site& site, con
   ASSIGN_OR_RETURN(TrainableAdapter adapter, TrainableAdapter::Make(*site.encoder, options, site.config, initial,
                                                                     InitTokens(*site.base, options)));
   ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> baseline, MakeBaseline(site, options));
-  auto learner = std::make_unique<AdapterLearner>(site.encoder, options, site.data, std::move(adapter));
-  return std::make_unique<TrainLoop>(options, site.data, std::move(learner), std::move(baseline));
+  auto task = std::make_unique<ClassificationTask>(site.encoder, options, site.data, std::move(adapter));
+  return std::make_unique<TrainLoop>(options, std::make_unique<AdapterLearner>(options, std::move(task)),
+                                     std::move(baseline));
 }
 
 // Tokens that a text is cut to: virtual ones need positions too, and leave three at least.
@@ -115,36 +119,66 @@ const char* MethodName(Method method) {
   return "";
 }
 
+absl::StatusOr<std::unique_ptr<TrainLoop>> MakeClassifierLoop(std::shared_ptr<const Base> base,
+                                                              const TrainOptions& options, const TrainData& data,
+                                                              const AdapterTensors* initial) {
+  ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(*base, options));
+  Site site{.base = base};
+  ASSIGN_OR_RETURN(site.data, TokenizeData(data, base->tokenizer(), max_tokens));
+  ASSIGN_OR_RETURN(site.encoder, base->encoder(options.precision));
+  site.config.task = "sequence_classification";
+  site.config.method = MethodName(options.method);
+  site.config.labels = data.labels;
+  site.config.multi_label = data.multi_label;
+  site.config.sentence_scorer = data.sentence_scorer;
+  site.config.base_digest = base->digest();
+  site.config.pooling = base->config().sentence.pooling;
+  site.config.normalize = base->config().sentence.normalize;
+  site.config.max_input_tokens = max_tokens;
+  return options.method == Method::kHead ? MakeHeadLoop(site, options, initial)
+                                         : MakeAdapterLoop(site, options, initial);
+}
+
+absl::StatusOr<std::unique_ptr<TrainLoop>> MakeSeq2SeqLoop(const Base& base, const TrainOptions& options,
+                                                           const TrainData& data, const AdapterTensors* initial) {
+  if (options.method != Method::kLora) {
+    return TenonError(Reason::kUnsupported,
+                      absl::StrCat("method ", MethodName(options.method), " on a base that writes texts"), "method");
+  }
+  // Positions are relative: nothing limits them.
+  const int64_t max_tokens = options.max_input_tokens > 0 ? options.max_input_tokens : base.default_max_tokens();
+  ASSIGN_OR_RETURN(std::shared_ptr<const PairData> pairs,
+                   TokenizePairs(data, base.tokenizer(), max_tokens, options.max_target_tokens));
+  ASSIGN_OR_RETURN(std::shared_ptr<const T5Model> model, base.t5(options.precision));
+  formats::TenonConfig config;
+  config.task = "seq2seq";
+  config.method = MethodName(options.method);
+  config.base_digest = base.digest();
+  config.max_input_tokens = max_tokens;
+  ASSIGN_OR_RETURN(TrainableAdapter adapter,
+                   TrainableAdapter::Make(*model, options, config, initial, InitTokens(base, options)));
+  auto task = std::make_unique<Seq2SeqTask>(std::move(model), options, std::move(pairs), std::move(adapter));
+  return std::make_unique<TrainLoop>(options, std::make_unique<AdapterLearner>(options, std::move(task)), nullptr);
+}
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const Base> base, const TrainOptions& options,
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const Base> base, const TrainOptions& asked,
                                                          TrainData data,
                                                          const std::optional<std::filesystem::path>& checkpoint,
                                                          const std::optional<std::filesystem::path>& initial) {
   return Guarded([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
-    RETURN_IF_ERROR(formats::CheckTrainOptions(options));
-    if (base->generates()) return TenonError(Reason::kUnsupported, "a base that writes texts is not trained here");
-    ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(*base, options));
-    Site site{.base = base};
-    ASSIGN_OR_RETURN(site.data, TokenizeData(data, base->tokenizer(), max_tokens));
-    ASSIGN_OR_RETURN(site.encoder, base->encoder(options.precision));
-    site.config.task = "sequence_classification";
-    site.config.method = MethodName(options.method);
-    site.config.labels = data.labels;
-    site.config.multi_label = data.multi_label;
-    site.config.sentence_scorer = data.sentence_scorer;
-    site.config.base_digest = base->digest();
-    site.config.pooling = base->config().sentence.pooling;
-    site.config.normalize = base->config().sentence.normalize;
-    site.config.max_input_tokens = max_tokens;
+    RETURN_IF_ERROR(formats::CheckTrainOptions(asked));
+    TrainOptions options = asked;
+    ASSIGN_OR_RETURN(options.metric_for_best, formats::ResolveMetric(asked.metric_for_best, base->generates()));
     std::shared_ptr<const HostAdapter> start;
     if (initial.has_value()) {
       ASSIGN_OR_RETURN(start, HostAdapter::Load(*initial, *base));
     }
     const AdapterTensors* tensors = start != nullptr ? &start->tensors() : nullptr;
-    ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> loop, options.method == Method::kHead
-                                                          ? MakeHeadLoop(site, options, tensors)
-                                                          : MakeAdapterLoop(site, options, tensors));
+    ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> loop, base->generates()
+                                                          ? MakeSeq2SeqLoop(*base, options, data, tensors)
+                                                          : MakeClassifierLoop(base, options, data, tensors));
     if (checkpoint.has_value()) RETURN_IF_ERROR(loop->Restore(*checkpoint));
     return std::unique_ptr<Trainer>(std::move(loop));
   });

@@ -34,26 +34,35 @@ struct LabelledText {
   std::vector<int64_t> labels;
 };
 
+// A row of a base that writes: what it reads and what it shall write.
+struct TextPair {
+  std::string input;
+  std::string target;
+};
+
+// Labelled texts, or, for a base that writes (Base::generates), pairs and no labels.
 struct TrainData {
   std::vector<LabelledText> train;
   std::vector<LabelledText> validation;  // may be empty
   std::vector<std::string> labels;       // in index order
   bool multi_label = false;
   std::optional<formats::SentenceScorer> sentence_scorer;  // of rows made by summarize/scorer.h; goes to tenon.json
+  std::vector<TextPair> train_pairs;
+  std::vector<TextPair> validation_pairs;  // may be empty
 };
 
 // What a slice may have to say.
 struct TrainProgress {  // after each optimizer step
   int64_t step = 0, total_steps = 0;
-  double loss = 0;  // mean over the examples of this step
+  double loss = 0;  // mean over the examples of this step, or over its target tokens
   double learning_rate = 0;
   int64_t examples = 0;  // of this step
-  int64_t tokens = 0;
+  int64_t tokens = 0;    // inputs' and targets'
 };
 struct TrainEvaluation {
   int64_t step = 0;
   std::string kind;                       // `untrained`, `validation`, `head_baseline`
-  std::map<std::string, double> metrics;  // accuracy, macro_f1, loss
+  std::map<std::string, double> metrics;  // accuracy, macro_f1, loss; or loss, token_accuracy
   bool best = false;
 };
 struct CheckpointDue {  // call SaveCheckpoint before the next RunSlice

@@ -7,6 +7,8 @@
 #include "worker/engine/kernels/attention.h"
 #include "worker/engine/kernels/dropout.h"
 #include "worker/engine/kernels/residual_norm.h"
+#include "worker/engine/kernels/residual_rms.h"
+#include "worker/engine/kernels/token_loss.h"
 
 namespace tenon::engine::kernels {
 namespace {
@@ -128,10 +130,67 @@ TEST(AttentionTest, ARowOfOneTokenIsItsValue) {
   attention.q = q.data();
   attention.k = k.data();
   attention.v = v.data();
-  attention.stride = 8;
+  attention.stride = attention.key_stride = 8;
   RunAttention(attention, context.data(), log_sum.data(), 0, AttentionPieces(attention));
   EXPECT_EQ(context, v);
   EXPECT_FLOAT_EQ(log_sum[0], 4 * 30 * -40);
+}
+
+// A causal row's first token sees itself alone, and distances change nothing for it.
+TEST(AttentionTest, TheFirstTokenOfACausalRowIsItsValue) {
+  constexpr int64_t kLength = 3;
+  const std::vector<int64_t> offsets = {0, kLength};
+  std::vector<float> qkv(kLength * 12), distances(2 * kLength + kSpareDistances, 5), context(kLength * 4), log_sum(3);
+  for (size_t i = 0; i < qkv.size(); ++i) qkv[i] = static_cast<float>(i % 7) - 3;
+  Attention attention;
+  attention.rows = attention.heads = 1;
+  attention.head_size = 4;
+  attention.offsets = offsets.data();
+  attention.longest = kLength;
+  attention.q = qkv.data();
+  attention.k = qkv.data() + 4;
+  attention.v = qkv.data() + 8;
+  attention.stride = attention.key_stride = 12;
+  attention.distances = distances.data() + kLength;
+  attention.distance_stride = static_cast<int64_t>(distances.size());
+  attention.causal = true;
+  RunAttention(attention, context.data(), log_sum.data(), 0, 1);
+  for (size_t i = 0; i < 4; ++i) EXPECT_FLOAT_EQ(context[i], qkv[8 + i]);
+  // Its score is its log of the sum.
+  EXPECT_NEAR(log_sum[0], qkv[0] * qkv[4] + qkv[1] * qkv[5] + qkv[2] * qkv[6] + qkv[3] * qkv[7] + 5, 1e-5);
+}
+
+TEST(ResidualRmsTest, WithoutASumItReadsTheResidual) {
+  const std::vector<float> residual = {3, -4, 0, 0}, weight = {1, 2, 3, 4};
+  std::vector<float> y(4), inverse(1);
+  ResidualRms norm;
+  norm.columns = 4;
+  norm.residual = residual.data();
+  norm.weight = weight.data();
+  norm.y = y.data();
+  norm.inverse = inverse.data();
+  RunResidualRms(norm, 0, 1);
+  EXPECT_FLOAT_EQ(inverse[0], 0.4F);  // the mean of squares is 25 / 4
+  EXPECT_EQ(y, (std::vector<float>{1.2F, -3.2F, 0, 0}));
+}
+
+TEST(TokenLossTest, TheGradientSumsToNothing) {
+  std::vector<float> logits = {1, 2, 3, 0.5F, -1, 0, 4, 4, 4, 4, 4, 4};
+  const std::vector<int64_t> targets = {2, 0};
+  float loss[2];
+  bool right[2];
+  TokenLoss tokens{.columns = 6, .targets = targets.data(), .logits = logits.data(), .loss = loss, .right = right};
+  tokens.gradient = true;
+  RunTokenLoss(tokens, 0, 2);
+  EXPECT_TRUE(right[0]);
+  EXPECT_TRUE(right[1]);  // as likely as the others
+  EXPECT_NEAR(loss[1], std::log(6.0), 1e-5);
+  for (size_t row = 0; row < 2; ++row) {
+    float sum = 0;
+    for (size_t c = 0; c < 6; ++c) sum += logits[row * 6 + c];
+    EXPECT_NEAR(sum, 0, 1e-6);
+  }
+  EXPECT_NEAR(logits[6], 1.0 / 6 - 1, 1e-6);
 }
 
 }  // namespace

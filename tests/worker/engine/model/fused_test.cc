@@ -18,34 +18,18 @@
 #include <cmath>
 #include <functional>
 
+#include "tests/worker/engine/model/fused_check.h"
 #include "worker/engine/model/adapted_linear.h"
+#include "worker/engine/model/fused_attention.h"
 #include "worker/engine/model/parallel.h"
 
 namespace tenon::engine {
 namespace {
 
-using Function = std::function<at::Tensor(const std::vector<at::Tensor>&)>;
-
-at::Tensor Random(at::IntArrayRef shape, uint64_t seed) {
-  return at::randn(shape, at::detail::createCPUGenerator(seed), at::TensorOptions().dtype(at::kFloat));
-}
-
-double Distance(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
-
-// Values and all gradients of sum(f(inputs) * random).
-std::vector<at::Tensor> ValuesAndGradients(const Function& function, const std::vector<at::Tensor>& values) {
-  std::vector<at::Tensor> inputs;
-  for (const at::Tensor& value : values) inputs.push_back(value.detach().clone().set_requires_grad(true));
-  const at::Tensor y = function(inputs);
-  std::vector<at::Tensor> all = torch::autograd::grad({(y * Random(y.sizes(), 99)).sum()}, inputs);
-  all.insert(all.begin(), y.detach());
-  return all;
-}
-
-void ExpectSame(const Function& fused, const Function& plain, const std::vector<at::Tensor>& inputs) {
-  const std::vector<at::Tensor> a = ValuesAndGradients(fused, inputs), b = ValuesAndGradients(plain, inputs);
-  for (size_t i = 0; i < a.size(); ++i) EXPECT_LT(Distance(a[i], b[i]), 2e-5) << i;
-}
+using testing::Distance;
+using testing::ExpectSame;
+using testing::Random;
+using Function = testing::FusedFunction;
 
 TEST(FusedTest, DropoutAddNormWithAndWithoutBiasAndMask) {
   for (const int64_t hidden : {384, 40, 7}) {

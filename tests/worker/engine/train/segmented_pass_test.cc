@@ -84,7 +84,7 @@ class PassTest : public ::testing::Test {
     return PackRows(rows_, rows, encoder_->device(), adapter_->adapter().virtual_tokens());
   }
   SegmentedPass Pass(const MicroBatch& rows, double scale, int64_t micro_batch) {
-    return SegmentedPass(*network_, *adapter_, *dropout_, Packed(rows), PickLabels(rows_, rows), false, scale,
+    return SegmentedPass(network_->Pass(Packed(rows), PickLabels(rows_, rows), false), *adapter_, *dropout_, scale,
                          micro_batch);
   }
   void ClearGradients() {

@@ -5,10 +5,12 @@
 
 #include <atomic>
 #include <fstream>
+#include <random>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include "tests/worker/engine/tiny_base.h"
+#include "tests/worker/engine/tiny_t5.h"
 
 namespace tenon::testing {
 
@@ -72,6 +74,42 @@ engine::TrainOptions ToyOptions() {
   options.eval_steps = 4;
   options.seed = 42;
   options.head_baseline = false;
+  return options;
+}
+
+std::shared_ptr<const engine::Base> MakeToyT5(bool flan) {
+  engine::SetThreads(1);
+  const std::filesystem::path folder = FreshFolder("t5");
+  TinyT5 tiny;
+  tiny.flan = flan;
+  WriteTinyT5(folder, tiny);
+  engine::Base::Options options;
+  options.digest = std::string(64, 'c');
+  auto base = engine::Base::Load(folder, options);
+  EXPECT_TRUE(base.ok()) << base.status();
+  return base.ok() ? *base : nullptr;
+}
+
+engine::TrainData ToyPairs(int64_t train_rows, int64_t validation_rows) {
+  const auto rows = [](int64_t count, uint64_t seed) {
+    std::mt19937_64 random(seed);
+    std::vector<engine::TextPair> pairs;
+    for (int64_t i = 0; i < count; ++i) {
+      std::string input(1, i % 2 == 0 ? 'q' : 'z');
+      for (int64_t k = 0; k < 2 + i % 9; ++k) input += static_cast<char>('a' + random() % 10);
+      pairs.push_back({input, i % 2 == 0 ? "up" : "down"});
+    }
+    return pairs;
+  };
+  engine::TrainData data;
+  data.train_pairs = rows(train_rows, 1);
+  data.validation_pairs = rows(validation_rows, 2);
+  return data;
+}
+
+engine::TrainOptions ToyT5Options() {
+  engine::TrainOptions options = ToyOptions();
+  options.lora.target_modules = {"q", "v"};
   return options;
 }
 

@@ -23,6 +23,12 @@ std::vector<engine::LabelledText> ToyRows(int64_t rows, uint64_t seed, int64_t l
 engine::TrainData ToyData(int64_t train_rows, int64_t validation_rows, int64_t labels = 2);
 engine::TrainOptions ToyOptions();
 
+// The same for a base that writes, of T5's form or FLAN's. Its task: of a few letters the first decides what word
+// is to be written.
+std::shared_ptr<const engine::Base> MakeToyT5(bool flan = true);
+engine::TrainData ToyPairs(int64_t train_rows, int64_t validation_rows);
+engine::TrainOptions ToyT5Options();
+
 struct ToyRun {
   std::vector<engine::TrainProgress> progress;
   std::vector<engine::TrainEvaluation> evaluations;

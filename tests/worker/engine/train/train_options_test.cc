@@ -41,6 +41,8 @@ TEST(TrainOptionsTest, EveryBadOptionIsNamed) {
       {"max_grad_norm", [](TrainOptions& o) { o.max_grad_norm = -1; }},
       {"max_input_tokens", [](TrainOptions& o) { o.max_input_tokens = 2; }},
       {"max_input_tokens", [](TrainOptions& o) { o.max_input_tokens = -1; }},
+      {"max_target_tokens", [](TrainOptions& o) { o.max_target_tokens = 1; }},
+      {"max_target_tokens", [](TrainOptions& o) { o.max_target_tokens = (1 << 20) + 1; }},
       {"eval_steps", [](TrainOptions& o) { o.eval_steps = -1; }},
       {"save_steps", [](TrainOptions& o) { o.save_steps = 0; }},
       {"early_stopping_patience", [](TrainOptions& o) { o.early_stopping_patience = -1; }},
@@ -69,6 +71,20 @@ TEST(TrainOptionsTest, HeadIgnoresLora) {
   TrainOptions options;
   options.method = Method::kHead;
   options.lora.r = 0;
+  EXPECT_TRUE(CheckTrainOptions(options).ok());
+}
+
+TEST(TrainOptionsTest, AMetricBelongsToItsTask) {
+  EXPECT_EQ(*ResolveMetric("", false), "accuracy");
+  EXPECT_EQ(*ResolveMetric("", true), "loss");
+  for (const char* metric : {"accuracy", "macro_f1", "loss"}) EXPECT_EQ(*ResolveMetric(metric, false), metric);
+  for (const char* metric : {"token_accuracy", "loss"}) EXPECT_EQ(*ResolveMetric(metric, true), metric);
+  for (const char* metric : {"accuracy", "macro_f1", "rouge1"}) {
+    EXPECT_EQ(GetReason(ResolveMetric(metric, true).status()), Reason::kOptionInvalid) << metric;
+  }
+  EXPECT_EQ(GetField(ResolveMetric("token_accuracy", false).status()), "metric_for_best");
+  TrainOptions options = Good();
+  options.metric_for_best = "token_accuracy";  // the trainer knows whether it fits
   EXPECT_TRUE(CheckTrainOptions(options).ok());
 }
 

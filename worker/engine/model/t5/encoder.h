@@ -28,6 +28,9 @@ class T5Encoder {
   at::Tensor operator()(at::Tensor x, const PackedBatch& batch, const ForwardHooks& hooks, bool own_kernels) const;
 
   std::vector<T5EncoderLayer>& layers() { return layers_; }
+  const std::vector<T5EncoderLayer>& layers() const { return layers_; }
+  const RelativeBias& bias() const { return bias_; }
+  const RmsNorm& final_norm() const { return final_norm_; }
   int64_t Bytes() const;
 
  private:

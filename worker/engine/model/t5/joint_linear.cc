@@ -30,4 +30,11 @@ at::Tensor JointLinear::operator()(const at::Tensor& x, const ForwardHooks& hook
   return Activate(y, activation);
 }
 
+at::Tensor JointLinear::Copy(const std::string& module) const {
+  const auto found = std::find(modules_.begin(), modules_.end(), module);
+  if (found == modules_.end()) return {};
+  const int64_t out = linear_.out() / static_cast<int64_t>(modules_.size());
+  return linear_.Copy((found - modules_.begin()) * out, out).first;
+}
+
 }  // namespace tenon::engine

@@ -24,7 +24,11 @@ class JointLinear {
   at::Tensor operator()(const at::Tensor& x, const ForwardHooks& hooks, Lines lines,
                         Activation activation = Activation::kNone) const;
 
-  // The product of a module alone, for its own use.
+  const std::vector<std::string>& modules() const { return modules_; }
+  // An fp32 copy of a module's weight [out, in]; undefined where it is none of these.
+  at::Tensor Copy(const std::string& module) const;
+
+  // The product of all modules, for its own use.
   const Linear& linear() const { return linear_; }
   Linear& linear() { return linear_; }
   int64_t Bytes() const { return linear_.Bytes(); }

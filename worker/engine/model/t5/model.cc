@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/embedding.h>
+#include <ATen/ops/tensor.h>
 
 #include <cmath>
 #include <optional>
@@ -89,6 +90,26 @@ at::Tensor T5Model::Step(const at::Tensor& ids, StepAttention& attention, const 
 
 at::Tensor T5Model::Output(const at::Tensor& states, const ForwardHooks& hooks) const {
   return output_(states, hooks, Lines::kRows).to(at::kFloat);
+}
+
+at::Tensor T5Model::CopyWords(const std::vector<int64_t>& ids) const {
+  return embedding_.index_select(0, at::tensor(ids, at::kLong).to(device_)).to(at::kFloat);
+}
+
+at::Tensor T5Model::CopyLinear(const std::string& module) const {
+  std::vector<const JointLinear*> all = {&output_};
+  const auto add = [&](const SelfAttentionWeights& attention, const FeedForward& feed_forward) {
+    all.insert(all.end(), {&attention.qkv, &attention.o, &feed_forward.wi, &feed_forward.wo});
+  };
+  for (const T5EncoderLayer& layer : encoder_.layers()) add(layer.attention, layer.feed_forward);
+  for (const T5DecoderLayer& layer : decoder_) {
+    add(layer.attention, layer.feed_forward);
+    all.insert(all.end(), {&layer.source.q, &layer.source.kv, &layer.source.o});
+  }
+  for (const JointLinear* joint : all) {
+    if (at::Tensor copy = joint->Copy(module); copy.defined()) return copy;
+  }
+  return {};
 }
 
 void T5Model::PrepareInference() {

@@ -47,6 +47,18 @@ class T5Model {
   // Logits [lines, vocab] of what Step gave, in any order of lines.
   at::Tensor Output(const at::Tensor& states, const ForwardHooks& hooks) const;
 
+  // The parts, for training's paths through them (t5/training.h).
+  const at::Tensor& embedding() const { return embedding_; }
+  const T5Encoder& encoder() const { return encoder_; }
+  const std::vector<T5DecoderLayer>& decoder() const { return decoder_; }
+  const RelativeBias& decoder_bias() const { return decoder_bias_; }
+  const RmsNorm& decoder_norm() const { return decoder_norm_; }
+  const JointLinear& output() const { return output_; }
+  // fp32 copies of the embeddings of these tokens, [ids, d_model].
+  at::Tensor CopyWords(const std::vector<int64_t>& ids) const;
+  // An fp32 copy of a linear layer's weight [out, in], for an adapter that replaces it whole.
+  at::Tensor CopyLinear(const std::string& module) const;
+
   const formats::T5Config& config() const { return config_; }
   at::Device device() const { return device_; }
   // Whether states are fp32 on the CPU and our own kernels take them, row by row; Pack needs no groups then.

@@ -64,7 +64,10 @@ at::Tensor FastNorm(const at::Tensor& x, const float* delta, const at::Tensor& w
 }  // namespace
 
 at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
-  if (HasLines(x)) return FastNorm(x, nullptr, wide_, eps_);
+  return HasLines(x) ? FastNorm(x, nullptr, wide_, eps_) : Plain(x);
+}
+
+at::Tensor RmsNorm::Plain(const at::Tensor& x) const {
   const at::Tensor wide = x.to(at::kFloat);
   return weight_ * (wide * at::rsqrt((wide * wide).mean(-1, /*keepdim=*/true) + eps_)).to(x.scalar_type());
 }

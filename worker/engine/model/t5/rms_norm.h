@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include "worker/engine/model/fused_rms.h"
+
 namespace tenon::engine {
 
 class RmsNorm {
@@ -18,6 +20,11 @@ class RmsNorm {
   at::Tensor operator()(const at::Tensor& x) const;
   // x <- x + delta in x's memory, then its norm: what stands between two sub-layers.
   at::Tensor AddAndNorm(const at::Tensor& x, const at::Tensor& delta) const;
+
+  // The same by plain operators, which autograd follows.
+  at::Tensor Plain(const at::Tensor& x) const;
+  // For fused functions.
+  FrozenRms frozen() const { return {wide_, eps_}; }
 
   int64_t Bytes() const;
 

@@ -1,0 +1,53 @@
+#include "client/cli/job_submit.h"
+
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/output.h"
+#include "client/uploads.h"
+#include "common/formats/status.h"
+#include "common/ids.h"
+
+namespace tenon::cli {
+
+absl::StatusOr<std::string> DatasetName(Cli& cli, const std::string& given, const std::string& option,
+                                        v1::DatasetKind kind) {
+  std::error_code unreadable;  // what cannot be looked at is no file of ours
+  if (std::filesystem::is_regular_file(given, unreadable)) {
+    ASSIGN_OR_RETURN(const v1::Dataset dataset, client::EnsureDataset(cli.client(), given, kind));
+    PrintNote(absl::StrCat(given, ": ", dataset.row_count(), " rows, ", dataset.name()));
+    for (const std::string& warning : dataset.warnings()) PrintNote(absl::StrCat("  warning: ", warning));
+    return dataset.name();
+  }
+  if (ParseName("datasets", given, option).ok()) return given;
+  return TenonError(Reason::kNotFound, absl::StrCat("'", given, "' is neither a file nor the id of a data set."),
+                    option);
+}
+
+absl::Status FinishJob(Cli& cli, const AnyJob& created, bool wait) {
+  if (!wait) {
+    if (!cli.json()) PrintNote(absl::StrCat("Follow it with: tenon jobs watch ", ShortName(created.name())));
+    return PrintJob(cli, created);
+  }
+  PrintNote(created.name());
+  absl::StatusOr<AnyJob> ended = FollowJob(cli, created.name(), created.is_eval, WatchOutput::kProgress);
+  if (!ended.ok()) {
+    PrintNote(absl::StrCat("The job goes on: tenon jobs watch ", ShortName(created.name())));
+    return ended.status();
+  }
+  return PrintJob(cli, *ended);
+}
+
+v1::DatasetKind RowsOf(v1::Task task) {
+  return task == v1::TASK_SEQ2SEQ ? v1::DATASET_KIND_RECORDS : v1::DATASET_KIND_UNSPECIFIED;
+}
+
+void TemplateFlags::AddTo(CLI::App* command, const std::string& group) {
+  command
+      ->add_option("--input-template", input,
+                   "What the model reads: a row's fields in braces, as 'summarize: {dialogue}'; {{ is a brace")
+      ->group(group);
+  command->add_option("--target-template", target, "What it shall write, as '{summary}'")->group(group);
+}
+
+}  // namespace tenon::cli

@@ -1,0 +1,34 @@
+#include "common/dataset_kind.h"
+
+namespace tenon {
+
+std::optional<formats::DatasetKind> RowKind(v1::DatasetKind kind) {
+  switch (kind) {
+    case v1::DATASET_KIND_CLASSIFICATION:
+      return formats::DatasetKind::kClassification;
+    case v1::DATASET_KIND_QUERIES:
+      return formats::DatasetKind::kQueries;
+    case v1::DATASET_KIND_QRELS:
+      return formats::DatasetKind::kQrels;
+    case v1::DATASET_KIND_RECORDS:
+      return formats::DatasetKind::kRecords;
+    default:
+      return std::nullopt;
+  }
+}
+
+v1::DatasetKind ToKind(formats::DatasetKind kind) {
+  switch (kind) {
+    case formats::DatasetKind::kClassification:
+      return v1::DATASET_KIND_CLASSIFICATION;
+    case formats::DatasetKind::kQueries:
+      return v1::DATASET_KIND_QUERIES;
+    case formats::DatasetKind::kQrels:
+      return v1::DATASET_KIND_QRELS;
+    case formats::DatasetKind::kRecords:
+      return v1::DATASET_KIND_RECORDS;
+  }
+  return v1::DATASET_KIND_UNSPECIFIED;
+}
+
+}  // namespace tenon

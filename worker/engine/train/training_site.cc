@@ -1,0 +1,55 @@
+#include "worker/engine/train/training_site.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+
+namespace tenon::engine {
+
+TrainingSite::TrainingSite(const Encoder& encoder)
+    : device(encoder.device()),
+      task_type("SEQ_CLS"),
+      prefix("bert."),
+      classifies(true),
+      hidden_size(encoder.config().hidden_size),
+      vocab_size(encoder.config().vocab_size),
+      layers(encoder.config().num_hidden_layers),
+      heads(encoder.config().num_attention_heads),
+      initializer_range(encoder.config().initializer_range),
+      linear_layers(encoder.linear_layers()),
+      copy_linear([&encoder](const std::string& module) {
+        auto [weight, bias] = encoder.CopyLinear(module);
+        return SavedModule{std::move(weight), std::move(bias)};
+      }),
+      copy_words([&encoder](const std::vector<int64_t>& ids) { return encoder.CopyWords(ids); }),
+      segments(encoder.config().num_hidden_layers),
+      stacks({{"encoder.layer.", 0}}) {}
+
+TrainingSite::TrainingSite(const T5Model& model)
+    : device(model.device()),
+      task_type("SEQ_2_SEQ_LM"),
+      hidden_size(model.config().d_model),
+      vocab_size(model.config().vocab_size),
+      layers(model.config().num_layers),
+      heads(model.config().num_heads),
+      linear_layers(model.linear_layers()),
+      copy_linear([&model](const std::string& module) {
+        return SavedModule{model.CopyLinear(module), at::Tensor()};
+      }),
+      copy_words([&model](const std::vector<int64_t>& ids) { return model.CopyWords(ids); }),
+      segments(model.config().num_layers + model.config().num_decoder_layers),
+      stacks({{"encoder.block.", 0}, {"decoder.block.", model.config().num_layers}}) {}
+
+int64_t TrainingSite::SegmentOf(const std::string& module) const {
+  if (module == kEmbeddings) return 0;
+  for (const auto& [name, first] : stacks) {
+    if (!absl::StartsWith(module, name)) continue;
+    int64_t layer = 0;
+    const std::string number = module.substr(name.size(), module.find('.', name.size()) - name.size());
+    if (absl::SimpleAtoi(number, &layer)) return first + layer;
+  }
+  return segments;
+}
+
+}  // namespace tenon::engine

@@ -1,0 +1,50 @@
+// What a base offers to an adapter that is to be trained in it. Engine-internal, torch inside.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "worker/engine/adapter/tensors.h"
+#include "worker/engine/model/encoder.h"
+#include "worker/engine/model/t5/model.h"
+
+namespace tenon::engine {
+
+struct TrainingSite {
+  // Both are sites as they are. The network must outlive the site.
+  TrainingSite(const Encoder& encoder);  // NOLINT(google-explicit-constructor)
+  TrainingSite(const T5Model& model);    // NOLINT(google-explicit-constructor)
+
+  at::Device device;
+  // PEFT's names: of the task, and what stands before a module's name in the model that does it.
+  std::string task_type, prefix;
+  // Whether an adapter has a new classification head; a base that writes has an output layer instead.
+  bool classifies = false;
+  int64_t hidden_size = 0, vocab_size = 0;
+  int64_t layers = 0, heads = 0;  // as PEFT counts them for a prompt
+  double initializer_range = 0;   // of a new head
+
+  // Names without prefix, and [out, in].
+  const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers;
+  // fp32 copies of such a layer, whose bias is undefined where it has none, and of tokens' embeddings.
+  std::function<SavedModule(const std::string& module)> copy_linear;
+  std::function<at::Tensor(const std::vector<int64_t>& ids)> copy_words;
+
+  // Segments of the network (train/segments.h) but its loss, and the one that reads a module: the first for what stands
+  // before the layers (kEmbeddings), the loss for what stands behind them.
+  int64_t segments = 0;
+  int64_t SegmentOf(const std::string& module) const;
+  // Name prefixes of numbered layers, and the segment of their layer 0.
+  std::vector<std::pair<std::string, int64_t>> stacks;
+};
+
+// Where a prompt is put in.
+inline constexpr char kEmbeddings[] = "embeddings";
+
+}  // namespace tenon::engine
