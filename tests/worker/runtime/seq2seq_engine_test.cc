@@ -2,11 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "tests/worker/engine/tiny_t5.h"
+#include "worker/engine/train/trainer.h"
 #include "worker/runtime/runtime.h"
 
 namespace tenon::runtime {
@@ -31,7 +34,7 @@ class Seq2SeqEngineTest : public ::testing::Test, protected AdapterSource {
     runtime_.reset();
     fs::remove_all(root_);
   }
-  absl::StatusOr<fs::path> Fetch(const std::string&) override { return absl::UnimplementedError("no adapters"); }
+  absl::StatusOr<fs::path> Fetch(const std::string& digest) override { return root_ / digest; }
 
   std::vector<std::string> Generate(const std::vector<std::string>& texts, const engine::GenerationOptions& options) {
     absl::Notification done;
@@ -123,6 +126,46 @@ TEST_F(Seq2SeqEngineTest, ReadsTargetsTheSameInAnyCompany) {
   }
   EXPECT_GT(loss, 0);
   EXPECT_NEAR(Metric((*together)[0], "loss"), loss / tokens, 1e-5);
+}
+
+TEST_F(Seq2SeqEngineTest, AgreesWithTheTrainersOwnReadingOfItsRows) {
+  const std::vector<std::string> inputs = Letters(20), targets = Letters(40);
+  engine::TrainData data;
+  for (size_t i = 0; i < inputs.size(); ++i) data.train_pairs.push_back({inputs[i], targets[20 + i]});
+  data.validation_pairs = data.train_pairs;
+  const auto base = engine::Base::Load(root_ / "base", {.digest = kDigest});
+  ASSERT_TRUE(base.ok()) << base.status();
+  engine::TrainOptions options;
+  options.lora.target_modules = {"q", "v"};
+  options.learning_rate = 1e-2;
+  options.max_steps = 6;
+  options.save_steps = 100;
+  options.base_dropout = 0;
+  options.metric_for_best = "loss";
+  auto trainer = engine::Trainer::Create(*base, options, data, std::nullopt, std::nullopt);
+  ASSERT_TRUE(trainer.ok()) << trainer.status();
+  std::map<std::string, std::map<std::string, double>> read;  // by kind of evaluation
+  for (bool done = false; !done;) {
+    const auto update = (*trainer)->RunSlice();
+    ASSERT_TRUE(update.ok()) << update.status();
+    if (!update->has_value()) continue;
+    if (const auto* evaluation = std::get_if<engine::TrainEvaluation>(&**update)) {
+      read[evaluation->kind] = evaluation->metrics;
+    }
+    done = std::holds_alternative<engine::TrainDone>(**update);
+  }
+  fs::create_directories(root_ / "trained");
+  ASSERT_TRUE((*trainer)->Export(root_ / "trained", "finetuneJobs/1").ok());
+  ASSERT_LT(read["validation"]["loss"], read["untrained"]["loss"] - 0.01);
+
+  Seq2SeqEvalJob job = Job(inputs, {targets.begin() + 20, targets.end()});
+  job.adapter_digests = {"", "trained"};
+  const auto scores = Evaluate(std::move(job));
+  ASSERT_TRUE(scores.ok()) << scores.status();
+  EXPECT_NEAR(Metric((*scores)[0], "loss"), read["untrained"]["loss"], 1e-4);
+  EXPECT_NEAR(Metric((*scores)[1], "loss"), read["validation"]["loss"], 1e-4);
+  EXPECT_NEAR(Metric((*scores)[0], "token_accuracy"), read["untrained"]["token_accuracy"], 1e-9);
+  EXPECT_NEAR(Metric((*scores)[1], "token_accuracy"), read["validation"]["token_accuracy"], 1e-9);
 }
 
 }  // namespace
