@@ -1,9 +1,10 @@
 // Sentences and extracts for bench/extractive.py.
 //
 //   tenon-extractive-tool split    "T" a line in, ["sentence", ...] a line out
-//   tenon-extractive-tool scores   {"sentences": [T...], "embeddings": [[x...]...], "references": [T...]} a line in; at
-//   the
-//                                  end a line for each way and number of sentences: ROUGE F1, mean and 95 % interval
+//   tenon-extractive-tool oracle   {"sentences": [T...], "reference": T, "max_sentences": n} a line in, [place, ...]
+//   out tenon-extractive-tool scores   {"sentences": [T...], "references": [T...], "embeddings"?: [[x...]...],
+//                                  "scores"?: [x...]} a line in, with what a trained scorer gives; at the end a line
+//                                  for each way and number of sentences: ROUGE F1, mean and 95 % interval
 #include <array>
 #include <iostream>
 #include <map>
@@ -43,13 +44,16 @@ bool ScoreRow(const json& row, Table& table) {
   const auto references = row["references"].get<std::vector<std::string>>();
   std::vector<float> embeddings;
   std::vector<int64_t> words;
-  for (const auto& one : row["embeddings"].get<std::vector<std::vector<float>>>())
+  for (const auto& one : row.value("embeddings", std::vector<std::vector<float>>()))
     embeddings.insert(embeddings.end(), one.begin(), one.end());
   for (const std::string& sentence : sentences) words.push_back(tenon::engine::CountWords(sentence));
   for (int64_t k = 1; k <= kMostSentences; ++k) {
     std::map<std::string, absl::StatusOr<std::vector<size_t>>> ways;
     ways["lead"] = tenon::engine::LeadSentences(words, {.max_sentences = k});
+    if (row.contains("scores"))
+      ways["trained"] = tenon::engine::ScoredSentences(row["scores"], words, {.max_sentences = k});
     for (const double lambda : {1.0, 0.8, 0.7, 0.6, 0.5, 0.3}) {
+      if (embeddings.empty()) break;
       const std::string name = lambda == 1 ? "centroid" : absl::StrFormat("mmr %.1f", lambda);
       ways[name] = tenon::engine::ExtractSentences(embeddings, words, {.max_sentences = k, .lambda = lambda});
     }
@@ -70,6 +74,17 @@ bool ScoreRow(const json& row, Table& table) {
     }
   }
   return true;
+}
+
+// Places of the greedy oracle's sentences.
+int Oracle() {
+  std::string line;
+  while (std::getline(std::cin, line)) {
+    const json row = json::parse(line);
+    std::cout << json(tenon::engine::OracleSentences(row["sentences"], row["reference"], row["max_sentences"])).dump()
+              << '\n';
+  }
+  return 0;
 }
 
 int Scores() {
@@ -95,7 +110,8 @@ int main(int argc, char** argv) {
   const std::string mode = argc == 2 ? argv[1] : "";
   std::ios::sync_with_stdio(false);
   if (mode == "split") return Split();
+  if (mode == "oracle") return Oracle();
   if (mode == "scores") return Scores();
-  std::cerr << "usage: tenon-extractive-tool split | scores\n";
+  std::cerr << "usage: tenon-extractive-tool split | oracle | scores\n";
   return 2;
 }

@@ -60,6 +60,14 @@ bool SavesModule(const LoraConfig& config, const std::string& module);
 // The same for one name of `modules_to_save`.
 bool SavesModule(const std::string& name, const std::string& module);
 
+// How a classifier reads a text's sentences when it scores them for a summary.
+struct SentenceScorer {
+  static constexpr int64_t kMostNeighbours = 64;
+  int64_t neighbours = 3;  // sentences before and behind the one that is scored, each
+
+  friend bool operator==(const SentenceScorer&, const SentenceScorer&) = default;
+};
+
 // tenon.json: what PEFT's file cannot say.
 struct TenonConfig {
   std::string task;                 // `sequence_classification`, `feature_extraction` or `seq2seq`
@@ -73,6 +81,8 @@ struct TenonConfig {
   int64_t max_input_tokens = 0;
   // Of a seq2seq adapter that was trained on rows of named fields.
   std::optional<TextTemplate> text_template;
+  // Of a sequence_classification adapter of two labels that was trained to choose a summary's sentences.
+  std::optional<SentenceScorer> sentence_scorer;
   std::string job;  // `finetuneJobs/{id}`; left out of the digest
 };
 absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& json);

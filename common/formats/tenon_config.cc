@@ -66,6 +66,27 @@ std::optional<TextTemplate> ReadTemplate(const nlohmann::json& file, JsonFields&
   return text_template;
 }
 
+std::optional<SentenceScorer> ReadScorer(const nlohmann::json& file, const TenonConfig& config, JsonFields& fields) {
+  constexpr char kKey[] = "sentence_scorer";
+  const auto it = file.find(kKey);
+  if (it == file.end() || it->is_null()) return std::nullopt;
+  if (!it->is_object()) {
+    fields.Fail(kKey, "must be an object");
+    return std::nullopt;
+  }
+  if (config.task != "sequence_classification" || config.labels.size() != 2 || config.multi_label) {
+    fields.Fail(kKey, "is for task sequence_classification with two labels, of which a text has one");
+  }
+  JsonFields own(*it, absl::StrCat(kFile, ": ", kKey), Reason::kAdapterInvalid);
+  for (const auto& [key, value] : it->items()) {
+    if (key != "neighbours") own.Unsupported(key, "is not a key of a scorer");
+  }
+  SentenceScorer scorer;
+  scorer.neighbours = own.Int("neighbours", 0, 0, SentenceScorer::kMostNeighbours);
+  if (!own.status().ok()) fields.Fail(kKey, absl::StrCat("is wrong: ", std::string(own.status().message())));
+  return scorer;
+}
+
 bool IsSha256(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
@@ -79,9 +100,9 @@ absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
     return TenonError(Reason::kAdapterInvalid, absl::StrCat(kFile, ": ", what), kFile);
   }
   JsonFields fields(*json, kFile, Reason::kAdapterInvalid);
-  static const auto* known =
-      new std::set<std::string>{"base_digest", "job",     "labels", "max_input_tokens", "method", "multi_label",
-                                "normalize",   "pooling", "task",   "text_template"};
+  static const auto* known = new std::set<std::string>{
+      "base_digest",     "job",  "labels",       "max_input_tokens", "method", "multi_label", "normalize", "pooling",
+      "sentence_scorer", "task", "text_template"};
   for (const auto& [key, value] : json->items()) {
     if (!known->contains(key)) fields.Unsupported(key, "is not a key of this file");
   }
@@ -110,6 +131,7 @@ absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
   config.max_input_tokens = fields.Int("max_input_tokens", 0, 0, kMaxTokens);
   config.text_template = ReadTemplate(*json, fields);
   if (config.text_template.has_value() && config.task != "seq2seq") fields.Fail("text_template", "is for task seq2seq");
+  config.sentence_scorer = ReadScorer(*json, config, fields);
   config.job = fields.String("job", "");
   RETURN_IF_ERROR(fields.status());
   return config;
@@ -130,6 +152,8 @@ std::string WriteTenonConfig(const TenonConfig& config, bool with_job) {
   if (config.text_template.has_value()) {
     json["text_template"] = {{"input", config.text_template->input}, {"target", config.text_template->target}};
   }
+  if (config.sentence_scorer.has_value())
+    json["sentence_scorer"] = {{"neighbours", config.sentence_scorer->neighbours}};
   if (with_job && !config.job.empty()) json["job"] = config.job;
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }

@@ -213,6 +213,42 @@ def test_a_tied_file_with_an_output_layer_of_its_own(tmp_path):
     tool.close()
 
 
+def loss_of(model, row):
+    """Loss per target token, as transformers has it, and how many target tokens are the likeliest."""
+    labels = torch.tensor([row["target"]])
+    with torch.no_grad():
+        out = model(input_ids=torch.tensor([row["source"]]), labels=labels)
+    return out.loss.item(), int((out.logits.argmax(-1) == labels).sum())
+
+
+def targets(seed, count=40):
+    draw = random.Random(seed)
+    return [{"source": source, "target": [draw.randrange(2, VOCAB) for _ in range(draw.choice([0, 1, 4, 30]))] + [EOS]}
+            for source in prompts(seed, count, lengths=(1, 2, 5, 12, 60))]
+
+
+def assert_losses(replies, rows, models):
+    for row, reply, model in zip(rows, replies, models):
+        loss, foreseen = loss_of(model, row)
+        assert len(reply["log_probs"]) == len(row["target"])
+        assert abs(-np.mean(reply["log_probs"]) - loss) <= TOLERANCE, row
+        assert reply["foreseen"] == foreseen, row
+
+
+def test_losses_of_targets(pair):
+    """Rows whose targets end at different steps, in one batch."""
+    rows = targets(3)
+    assert_losses(pair.tool("targets", rows=rows)["rows"], rows, [pair.model] * len(rows))
+
+
+def test_a_written_text_is_foreseen(pair):
+    sources = prompts(count=12)
+    written = [tokens_of(reply)[0] for reply in ours(pair.tool, [(source, {"max_new_tokens": 8}) for source in sources])]
+    rows = [{"source": source, "target": target} for source, target in zip(sources, written)]
+    for row, reply in zip(rows, pair.tool("targets", rows=rows)["rows"]):
+        assert reply["foreseen"] == len(row["target"])
+
+
 def ours(tool, requests, **fields):
     """`requests` are (source, options) or (source, options, adapter)."""
     wanted = []
@@ -297,6 +333,13 @@ def adapters(pair, tmp_path_factory):
         assert info["config"]["task"] == "seq2seq"
         assert info["parameters"] == sum(p.numel() for n, p in models[name].named_parameters() if "lora_" in n)
     return folder, models
+
+
+def test_losses_of_targets_with_many_adapters_in_one_batch(pair, adapters):
+    _, models = adapters
+    names = ["", *LORAS]
+    rows = [{**row, "adapter": names[i % len(names)]} for i, row in enumerate(targets(5))]
+    assert_losses(pair.tool("targets", rows=rows)["rows"], rows, [models.get(row["adapter"], pair.model) for row in rows])
 
 
 def test_one_batch_of_adapters_and_base_rows(pair, adapters):

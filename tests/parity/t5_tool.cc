@@ -6,6 +6,8 @@
 //   {"cmd": "logits", "rows": [{"source", "tokens", "adapter"}]}  tokens of each row are given to the decoder one by
 //   one
 //                                                         -> {"rows": [[[logit]]]}, of each token those behind it
+//   {"cmd": "targets", "rows": [{"source", "target", "adapter"}]}  each target is read, all rows in one batch
+//                                                         -> {"rows": [{"log_probs": [..], "foreseen": n}]}
 //   {"cmd": "generate", ...}                              RunGenerations() of generation_json.h
 //   {"cmd": "time", "rows": [{"source", "adapter"}], "steps": n}  -> {"join": seconds, "steps": seconds}, greedy
 // An error gives {"error": message, "reason": REASON, "field": FIELD}.
@@ -24,6 +26,8 @@
 #include "tests/parity/generation_json.h"
 #include "worker/engine/adapter/tensors.h"
 #include "worker/engine/adapter/write.h"
+#include "worker/engine/generate/generation_batch.h"
+#include "worker/engine/generate/target_search.h"
 #include "worker/engine/model/t5/model.h"
 
 namespace tenon::engine {
@@ -43,6 +47,7 @@ class Tool {
       return Json::object();
     }
     if (name == "logits") return Logits(command);
+    if (name == "targets") return ReadTargets(command);
     if (name == "generate") {
       return RunGenerations({.decoder = [this] { return base_->NewDecoder(); },
                              .vocab_size = base_->generation_limits().vocab_size,
@@ -115,6 +120,34 @@ class Tool {
       }
     }
     return Json{{"rows", logits}};
+  }
+
+  absl::StatusOr<Json> ReadTargets(const Json& command) {
+    const Json& rows = command.at("rows");
+    ASSIGN_OR_RETURN(const auto batch, GenerationBatch::Open(*base_, {.max_lines = 1 << 20, .max_tokens = 1 << 30}));
+    std::vector<GenerationRequest> requests;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      GenerationRequest& request = requests.emplace_back();
+      request.id = i;
+      request.source = rows[i].at("source").get<std::vector<int32_t>>();
+      request.prefix = {*base_->generation_defaults().decoder_start_token_id};
+      request.target = rows[i].at("target").get<std::vector<int32_t>>();
+      request.plan = ReadingPlan(static_cast<int64_t>(request.target.size()));
+      const std::string adapter = rows[i].value("adapter", "");
+      if (!adapter.empty()) request.adapter = adapters_.at(adapter);
+    }
+    RETURN_IF_ERROR(batch->Join(std::move(requests)));
+    Json read = Json::array();
+    for (size_t i = 0; i < rows.size(); ++i) read.push_back(nullptr);
+    while (batch->requests() > 0) {
+      ASSIGN_OR_RETURN(const auto events, batch->Step());
+      for (const GenerationEvent& event : events) {
+        if (!event.finished) continue;
+        const GeneratedSequence& one = event.sequences.at(0);
+        read[event.id] = {{"log_probs", one.log_probs}, {"foreseen", one.foreseen_tokens}};
+      }
+    }
+    return Json{{"rows", read}};
   }
 
   absl::StatusOr<Json> Time(const Json& command) {

@@ -6,10 +6,12 @@
 // JOB.json: {"base": FOLDER, "data": FILE, "out": FOLDER, "initial"?: FOLDER, "checkpoint"?: FOLDER, "threads"?: n,
 // "logits"?: bool,
 //            "options": {...}}
-// FILE: {"labels": [...], "multi_label": bool, "train": [{"text", "labels": [i]}], "validation": [...]}, or, for a base
-// that writes, {"train": [{"input", "target"}], "validation": [...]}
-// Options have the names of the proto's fields, lora's among them. With "logits" the exported adapter or base is loaded
-// as a worker would and asked for the validation rows.
+// FILE: {"labels": [...], "multi_label": bool, "train": [{"text", "labels": [i]}], "validation": [...]}; or, for a base
+// that writes, {"train": [{"input", "target"}], "validation": [...]}; or, for a scorer of sentences,
+// {"scorer": {"neighbours": n}, "train": [{"text", "reference"}], "validation"?: likewise, "score"?: [text]}: with
+// "out", the logit of extracting each sentence of `score` is printed. Options have the names of the proto's fields,
+// lora's among them. With "logits" the exported adapter or base is loaded as a worker would and asked for the
+// validation rows.
 #include <chrono>
 #include <fstream>
 #include <iostream>
@@ -21,6 +23,7 @@
 #include "worker/engine/adapter/adapter.h"
 #include "worker/engine/evaluate/classification.h"
 #include "worker/engine/infer.h"
+#include "worker/engine/summarize/scorer.h"
 #include "worker/engine/train/trainer.h"
 
 namespace tenon::engine {
@@ -94,6 +97,16 @@ TrainData ReadData(const Json& json) {
   return data;
 }
 
+absl::StatusOr<TrainData> ReadTexts(const Json& json, const SentenceSplitter& splitter) {
+  ScorerData data;
+  data.scorer.neighbours = json.at("scorer").at("neighbours");
+  for (const Json& row : json.at("train")) data.train.push_back({row.at("text"), row.at("reference")});
+  for (const Json& row : json.value("validation", Json::array())) {
+    data.validation.push_back({row.at("text"), row.at("reference")});
+  }
+  return ScorerTrainData(data, splitter, [] { return false; });
+}
+
 absl::Status RunTraining(Trainer& trainer) {
   const auto start = std::chrono::steady_clock::now();
   for (;;) {
@@ -142,6 +155,31 @@ absl::Status PrintLogits(const Base& base, std::shared_ptr<const HostAdapter> ho
   return absl::OkStatus();
 }
 
+absl::Status PrintScores(const Base& base, const std::string& folder, const std::vector<std::string>& texts,
+                         const SentenceSplitter& splitter) {
+  ASSIGN_OR_RETURN(const auto host, HostAdapter::Load(folder, base));
+  ASSIGN_OR_RETURN(const auto device, DeviceAdapter::Place(host, base));
+  if (!host->config().sentence_scorer.has_value()) return absl::InternalError("the adapter scores no sentences");
+  Json scores = Json::array();
+  for (const std::string& text : texts) {
+    std::vector<std::string> sentences;
+    for (const auto& [begin, end] : splitter.Split(text)) sentences.push_back(text.substr(begin, end - begin));
+    std::vector<Encoding> encodings;
+    std::vector<InferRow> rows;
+    for (const std::string& row : ScorerRows(sentences, *host->config().sentence_scorer)) {
+      encodings.push_back(base.tokenizer().Encode(row, MaxInputTokens(base, host.get())));
+    }
+    for (const Encoding& one : encodings) {
+      rows.push_back({.ids = &one.ids, .adapter = device.get(), .output = Output::kLogits});
+    }
+    ASSIGN_OR_RETURN(const auto values, Infer(base, rows));
+    Json& own = scores.emplace_back(Json::array());
+    for (const auto& logits : values) own.push_back(logits[kExtractLabel] - logits[1 - kExtractLabel]);
+  }
+  Print("scores", scores);
+  return absl::OkStatus();
+}
+
 // {"scores": {"num_labels", "multi_label", "truth": [[i]], "probabilities": [[p]]}}: the counting alone.
 Json Scores(const Json& json) {
   ClassificationEvaluator evaluator(json.at("num_labels"), json.at("multi_label"));
@@ -167,7 +205,14 @@ absl::Status Run(const Json& job) {
   ASSIGN_OR_RETURN(const auto device, ParseDevice(job.value("device", "cpu")));
   base_options.device = device;
   ASSIGN_OR_RETURN(const auto base, Base::Load(std::string(job.at("base")), base_options));
-  const TrainData data = ReadData(ReadJson(job.at("data")));
+  const Json file = ReadJson(job.at("data"));
+  ASSIGN_OR_RETURN(const auto splitter, SentenceSplitter::Make());
+  TrainData data;
+  if (file.contains("scorer")) {
+    ASSIGN_OR_RETURN(data, ReadTexts(file, splitter));
+  } else {
+    data = ReadData(file);
+  }
   std::optional<std::filesystem::path> checkpoint, initial;
   if (job.contains("checkpoint")) checkpoint = std::string(job.at("checkpoint"));
   if (job.contains("initial")) initial = std::string(job.at("initial"));
@@ -177,6 +222,7 @@ absl::Status Run(const Json& job) {
   const std::string out = job.at("out");
   std::filesystem::create_directories(out);
   RETURN_IF_ERROR(trainer->Export(out, "finetuneJobs/tool"));
+  if (file.contains("score")) return PrintScores(*base, out, file.at("score"), splitter);
   if (!job.value("logits", false)) return absl::OkStatus();
   if (options.method == Method::kFull) {
     ASSIGN_OR_RETURN(const auto made, Base::Load(out, base_options));

@@ -3,7 +3,7 @@ if(NOT TENON_HAS_TORCH)
   return()
 endif()
 add_executable(tenon-train-tool train_tool.cc)
-target_link_libraries(tenon-train-tool PRIVATE tenon_engine)
+target_link_libraries(tenon-train-tool PRIVATE tenon_engine tenon_engine_summarize)
 add_test(NAME training_parity
   COMMAND ${TENON_PYTHON} -m pytest -q ${CMAKE_CURRENT_SOURCE_DIR}/train_test.py
   WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

@@ -49,6 +49,7 @@ absl::StatusOr<runtime::ExtractiveChoice> ToChoice(const v1::ExtractiveOptions& 
   if (options.max_sentences() != 0) choice.max_sentences = options.max_sentences();
   switch (options.method()) {
     case v1::EXTRACTIVE_METHOD_UNSPECIFIED:
+      break;
     case v1::EXTRACTIVE_METHOD_MMR:
       choice.method = runtime::ExtractiveChoice::Method::kMmr;
       break;

@@ -1,67 +1,32 @@
-// A classification evaluation on the device loop: the same rows through one adapter after another.
+// A classification evaluation on the device loop.
 #pragma once
 
-#include <atomic>
-#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
-#include "worker/runtime/adapter_loader.h"
-#include "worker/runtime/device_loop.h"
+#include "worker/runtime/evaluation_job.h"
 #include "worker/runtime/runtime.h"
-#include "worker/runtime/task_pool.h"
 
 namespace tenon::runtime {
 
-// For each adapter: wait until it is in memory, map the rows' labels to its own, tokenize, and run batches of rows of
-// like length whenever it is on the device.
-class EvaluationRun final : public BackgroundJob, public std::enable_shared_from_this<EvaluationRun> {
+// For each adapter the rows' labels are mapped to its own, and batches of rows of like length run whenever it is on the
+// device.
+class EvaluationRun final : public EvaluationJob {
  public:
-  struct Parts {
-    std::shared_ptr<const engine::Base> base;
-    AdapterLoader* adapters;
-    DeviceLoop* loop;
-    TaskPool* preparer;
-    TaskPool* publisher;
-    int64_t slice_tokens = 2048;  // of one batch
-    std::function<void()> on_finished;
-  };
-  EvaluationRun(EvalJob job, EvalCallbacks callbacks, Parts parts);
-
-  void Start();
-  // From the loader.
-  void OnAdapter(AdapterId id, const absl::Status& status);
-
-  const char* kind() const override { return "evaluate"; }
-  bool Ready() override;
-  void RunSlice() override;
-  bool finished() const override;
-  void Cancel() override;
+  // `slice_tokens`: of one batch.
+  EvaluationRun(EvalJob job, EvalCallbacks callbacks, int64_t slice_tokens, Parts parts);
 
  private:
-  enum class State { kWaiting, kPreparing, kRunning, kFinished };
-  void Next();
-  void LetGo();
-  void Prepare();
-  absl::Status MapRows();
-  absl::Status RunBatch(const Residency::Device& device);
-  void Finish(const absl::Status& status);
-  int64_t total() const { return static_cast<int64_t>(job_.rows.size() * job_.adapter_digests.size()); }
+  absl::Status Prepare(const Residency::Host& host) override;
+  absl::StatusOr<bool> RunRows(const Residency::Device& adapter) override;
+  absl::Status Count(const Residency::Host& host) override;
+  void Report(const absl::Status& status) override;
+  absl::Status MapLabels(const formats::TenonConfig& config);
 
-  EvalJob job_;
+  const EvalJob job_;
   const EvalCallbacks callbacks_;
-  const Parts parts_;
-  std::atomic<bool> cancelled_ = false;
-
-  mutable absl::Mutex mutex_;
-  State state_ ABSL_GUARDED_BY(mutex_) = State::kWaiting;
-  AdapterId adapter_ ABSL_GUARDED_BY(mutex_) = kNoAdapter;
-
-  // Of whichever thread has the job: the preparing thread, then the device thread.
-  Residency::Host host_;
+  const int64_t slice_tokens_;
   int64_t encoded_with_ = -1;  // the token limit behind encodings_
   std::vector<engine::Encoding> encodings_;
   std::vector<std::vector<int64_t>> truth_;

@@ -6,15 +6,18 @@
 #include "absl/strings/str_join.h"
 #include "common/formats/status.h"
 #include "worker/engine/summarize/extractive.h"
+#include "worker/engine/summarize/scorer.h"
 
 namespace tenon::runtime {
 
 absl::StatusOr<ExtractiveSummary> ExtractiveSummary::Make(const std::string& text, const ExtractiveChoice& choice,
+                                                          const std::optional<formats::SentenceScorer>& scorer,
                                                           const engine::SentenceSplitter& splitter) {
   const std::vector<engine::Sentence> found = splitter.Split(text);
   if (found.empty()) return TenonError(Reason::kTextEmpty, "the text has no sentence");
   ExtractiveSummary summary;
   summary.choice_ = choice;
+  if (!choice.method.has_value()) summary.scorer_ = scorer;
   summary.truncated_ = found.size() > kMaxSentences;
   const size_t read = std::min(found.size(), kMaxSentences);
   for (size_t i = 0; i < read; ++i) {
@@ -23,26 +26,43 @@ absl::StatusOr<ExtractiveSummary> ExtractiveSummary::Make(const std::string& tex
   return summary;
 }
 
-std::vector<std::string> ExtractiveSummary::Inputs() const {
-  return choice_.method == ExtractiveChoice::Method::kLead ? std::vector<std::string>() : sentences_;
+engine::Output ExtractiveSummary::OutputFor(const ExtractiveChoice& choice,
+                                            const std::optional<formats::SentenceScorer>& scorer) {
+  return scorer.has_value() && !choice.method.has_value() ? engine::Output::kLogits : engine::Output::kEmbedding;
 }
 
-absl::StatusOr<SummaryRow> ExtractiveSummary::Choose(absl::Span<const InferenceRow> rows) const {
-  SummaryRow row;
-  row.truncated = truncated_;
+std::vector<std::string> ExtractiveSummary::Inputs() const {
+  if (scorer_.has_value()) return engine::ScorerRows(sentences_, *scorer_);
+  return method() == ExtractiveChoice::Method::kLead ? std::vector<std::string>() : sentences_;
+}
+
+absl::StatusOr<std::vector<size_t>> ExtractiveSummary::ChooseSentences(absl::Span<const InferenceRow> rows) const {
+  engine::ExtractOptions options{.max_sentences = choice_.max_sentences};
   std::vector<int64_t> words;
   for (const std::string& sentence : sentences_) words.push_back(engine::CountWords(sentence));
-  std::vector<float> embeddings;
-  for (const InferenceRow& one : rows) {
-    embeddings.insert(embeddings.end(), one.values.begin(), one.values.end());
-    row.input_tokens += one.input_tokens;
-    row.truncated = row.truncated || one.truncated;
+  if (scorer_.has_value()) {
+    std::vector<float> scores;
+    for (const InferenceRow& row : rows) {
+      scores.push_back(row.values.at(engine::kExtractLabel) - row.values.at(1 - engine::kExtractLabel));
+    }
+    return engine::ScoredSentences(scores, words, options);
   }
-  engine::ExtractOptions options{.max_sentences = choice_.max_sentences};
-  if (choice_.method == ExtractiveChoice::Method::kMmr) options.lambda = choice_.relevance;
-  ASSIGN_OR_RETURN(const std::vector<size_t> chosen, choice_.method == ExtractiveChoice::Method::kLead
-                                                         ? engine::LeadSentences(words, options)
-                                                         : engine::ExtractSentences(embeddings, words, options));
+  if (method() == ExtractiveChoice::Method::kLead) return engine::LeadSentences(words, options);
+  std::vector<float> embeddings;
+  for (const InferenceRow& row : rows) embeddings.insert(embeddings.end(), row.values.begin(), row.values.end());
+  if (method() == ExtractiveChoice::Method::kMmr) options.lambda = choice_.relevance;
+  return engine::ExtractSentences(embeddings, words, options);
+}
+
+absl::StatusOr<SummaryRow> ExtractiveSummary::Choose(absl::Span<const InferenceRow> rows,
+                                                     const std::function<bool(const std::string&)>& too_long) const {
+  ASSIGN_OR_RETURN(const std::vector<size_t> chosen, ChooseSentences(rows));
+  SummaryRow row;
+  row.truncated = truncated_;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    row.input_tokens += rows[i].input_tokens;
+    row.truncated = row.truncated || (rows[i].truncated && too_long(sentences_[i]));
+  }
   std::vector<std::string> texts;
   for (const size_t place : chosen) {
     texts.push_back(sentences_[place]);

@@ -1,11 +1,15 @@
-// A text's summary by its own sentences: what is embedded, and what the embeddings choose. Pure.
+// A text's summary by its own sentences: what a model reads of them, and what its numbers choose. Pure.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/formats/adapter_config.h"
+#include "worker/engine/infer.h"
 #include "worker/engine/text/sentences.h"
 #include "worker/runtime/runtime.h"
 #include "worker/runtime/summary.h"
@@ -16,20 +20,29 @@ class ExtractiveSummary {
  public:
   static constexpr size_t kMaxSentences = 4096;  // of a text; the rest is not read, and the summary says so
 
-  // TEXT_EMPTY when the text has no sentence.
+  // `scorer`: the adapter's, if it has one; used unless the choice names another method. TEXT_EMPTY when the text has
+  // no sentence.
   static absl::StatusOr<ExtractiveSummary> Make(const std::string& text, const ExtractiveChoice& choice,
+                                                const std::optional<formats::SentenceScorer>& scorer,
                                                 const engine::SentenceSplitter& splitter);
+  // What the choice needs of a model: logits by a scorer, else embeddings.
+  static engine::Output OutputFor(const ExtractiveChoice& choice, const std::optional<formats::SentenceScorer>& scorer);
 
-  // What is to be embedded; nothing where the place in the text alone decides.
+  // What is to be read; nothing where the place in the text alone decides.
   std::vector<std::string> Inputs() const;
-  // `rows` of the inputs, in order. A sentence longer than the encoder reads is cut for its embedding alone.
-  absl::StatusOr<SummaryRow> Choose(absl::Span<const InferenceRow> rows) const;
+  // `rows` of the inputs, in order. `too_long` says of a sentence whether the model reads it cut: then the summary says
+  // so, and has it whole. A scorer's context may be cut without that.
+  absl::StatusOr<SummaryRow> Choose(absl::Span<const InferenceRow> rows,
+                                    const std::function<bool(const std::string&)>& too_long) const;
 
  private:
   ExtractiveSummary() = default;
+  ExtractiveChoice::Method method() const { return choice_.method.value_or(ExtractiveChoice::Method::kMmr); }
+  absl::StatusOr<std::vector<size_t>> ChooseSentences(absl::Span<const InferenceRow> rows) const;
 
   std::vector<std::string> sentences_;
   ExtractiveChoice choice_;
+  std::optional<formats::SentenceScorer> scorer_;  // where it chooses
   bool truncated_ = false;
 };
 

@@ -1,10 +1,10 @@
 #include "worker/runtime/generation_queue.h"
 
-#include <algorithm>
 #include <random>
 
 #include "common/formats/status.h"
 #include "worker/runtime/generation_call.h"
+#include "worker/runtime/generation_plan.h"
 
 namespace tenon::runtime {
 namespace {
@@ -38,20 +38,11 @@ absl::Status GenerationQueue::Check(const Call& call) const {
 }
 
 absl::StatusOr<engine::GenerationPlan> GenerationQueue::Plan(const Writing& call) const {
-  const engine::Base& base = *call.base;
-  engine::GenerationOptions asked = call.in.options;
-  for (const std::string& word : call.in.bad_words) {
-    asked.bad_words.push_back(base.generative_tokenizer().EncodePiece(word));
-  }
-  engine::GenerationLimits limits = base.generation_limits();
-  limits.max_lines = std::min(limits.max_lines, options_.max_decoder_lines);
-  limits.streaming = call.in.stream;
-  if (!base.generation_defaults().decoder_start_token_id.has_value()) {
-    return TenonError(Reason::kBaseInvalid, "the base does not say its decoder_start_token_id",
-                      "decoder_start_token_id");
-  }
-  ASSIGN_OR_RETURN(engine::GenerationPlan plan,
-                   engine::MakePlan(asked, engine::Merge(call.in.defaults, base.generation_defaults()), limits));
+  ASSIGN_OR_RETURN(engine::GenerationPlan plan, PlanGeneration(*call.base, {.options = call.in.options,
+                                                                            .defaults = call.in.defaults,
+                                                                            .bad_words = call.in.bad_words,
+                                                                            .max_lines = options_.max_decoder_lines,
+                                                                            .stream = call.in.stream}));
   if (call.in.stream && plan.num_return_sequences > 1) {
     return TenonError(Reason::kFieldInvalid, "one sequence is streamed at a time", "num_return_sequences");
   }

@@ -6,6 +6,7 @@
 #include "common/formats/status.h"
 #include "worker/runtime/check_finite.h"
 #include "worker/runtime/generation_call.h"
+#include "worker/runtime/generation_plan.h"
 #include "worker/runtime/generation_queue.h"
 
 namespace tenon::runtime {
@@ -69,16 +70,10 @@ absl::Status GenerationQueue::FreeLines(Lane& lane) {
 
 engine::GenerationRequest GenerationQueue::MakeRequest(const Writing& call, const JoinQueue::Row& row,
                                                        Residency::Device adapter) {
-  engine::GenerationRequest request;
-  request.id = next_request_++;
-  request.source = call.encodings[row.index].ids;
-  request.prefix = {*call.base->generation_defaults().decoder_start_token_id};
+  engine::GenerationRequest request =
+      MakeGenerationRequest(call.base, next_request_++, call.encodings[row.index].ids, call.plan);
   request.adapter = std::move(adapter);
-  request.plan = call.plan;
   request.plan.seed = call.seeds[row.index];
-  request.detokenize = [base = call.base](absl::Span<const int32_t> ids) {
-    return base->generative_tokenizer().Decode(ids);
-  };
   request.stream = call.in.stream;
   return request;
 }

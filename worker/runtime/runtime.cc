@@ -17,6 +17,7 @@
 #include "worker/runtime/fair_foreground.h"
 #include "worker/runtime/generation_queue.h"
 #include "worker/runtime/inference_queue.h"
+#include "worker/runtime/seq2seq_evaluation.h"
 #include "worker/runtime/summaries.h"
 #include "worker/runtime/task_pool.h"
 #include "worker/runtime/training_run.h"
@@ -149,30 +150,17 @@ class RuntimeImpl final : public Runtime {
   }
 
   absl::Status StartEvaluation(EvalJob job, EvalCallbacks callbacks) override {
-    std::shared_ptr<EvaluationRun> run;
-    {
-      absl::MutexLock lock(&mutex_);
-      ASSIGN_OR_RETURN(auto base, CheckJob(job.id, job.base_digest));
-      const std::string id = job.id;
-      run = std::make_shared<EvaluationRun>(
-          std::move(job), std::move(callbacks),
-          EvaluationRun::Parts{.base = std::move(base),
-                               .adapters = &adapters_,
-                               .loop = &loop_,
-                               .preparer = &preparer_,
-                               .publisher = &publisher_,
-                               .slice_tokens = std::max<int64_t>(1, options_.max_batch_tokens / 2),
-                               .on_finished = [this, id] { Forget(id); }});
-      jobs_[id] = run;
-      evaluations_[id] = run;
-    }
-    loop_.Add(run);
-    run->Start();
-    return absl::OkStatus();
+    return Evaluate(job.id, job.base_digest, [&](EvaluationJob::Parts parts) {
+      return std::make_shared<EvaluationRun>(std::move(job), std::move(callbacks), slice_tokens(), std::move(parts));
+    });
   }
-
-  absl::Status StartSeq2SeqEvaluation(Seq2SeqEvalJob, Seq2SeqEvalCallbacks) override {
-    return TenonError(Reason::kUnsupported, "this worker does not evaluate written texts");
+  absl::Status StartSeq2SeqEvaluation(Seq2SeqEvalJob job, Seq2SeqEvalCallbacks callbacks) override {
+    return Evaluate(job.id, job.base_digest, [&](EvaluationJob::Parts parts) {
+      const Seq2SeqEvaluation::Limits limits{
+          .slice_tokens = slice_tokens(),
+          .decoder = {.max_lines = options_.max_decoder_lines, .max_tokens = options_.max_decoder_tokens}};
+      return std::make_shared<Seq2SeqEvaluation>(std::move(job), std::move(callbacks), limits, std::move(parts));
+    });
   }
 
   void CancelJob(const std::string& id) override {
@@ -240,12 +228,37 @@ class RuntimeImpl final : public Runtime {
                                    std::max<int64_t>(options_.memory_bytes - used, 0) >> 20, " MB are left"));
   }
 
+  // Tokens that a background job's slice may read.
+  int64_t slice_tokens() const { return std::max<int64_t>(1, options_.max_batch_tokens / 2); }
+
+  // Starts what `make` makes of its parts.
+  template <typename Make>
+  absl::Status Evaluate(const std::string& job, const std::string& base_digest, const Make& make) {
+    const std::string id = job;  // `make` takes the job
+    std::shared_ptr<EvaluationJob> run;
+    {
+      absl::MutexLock lock(&mutex_);
+      ASSIGN_OR_RETURN(auto base, CheckJob(id, base_digest));
+      run = make(EvaluationJob::Parts{.base = std::move(base),
+                                      .adapters = &adapters_,
+                                      .loop = &loop_,
+                                      .preparer = &preparer_,
+                                      .publisher = &publisher_,
+                                      .on_finished = [this, id] { Forget(id); }});
+      jobs_[id] = run;
+      evaluations_[id] = run;
+    }
+    loop_.Add(run);
+    run->Start();
+    return absl::OkStatus();
+  }
+
   CallQueue::Parts queue_parts() { return {&adapters_, &loop_, &tokenizers_, options_.clock, &next_call_}; }
 
   void OnAdapter(AdapterId id, const absl::Status& status) {
     inference_.OnAdapter(id, status);
     generation_.OnAdapter(id, status);
-    std::map<std::string, std::shared_ptr<EvaluationRun>> runs;
+    std::map<std::string, std::shared_ptr<EvaluationJob>> runs;
     {
       absl::MutexLock lock(&mutex_);
       runs = evaluations_;
@@ -269,7 +282,7 @@ class RuntimeImpl final : public Runtime {
   std::map<std::string, std::shared_ptr<const engine::Base>> bases_ ABSL_GUARDED_BY(mutex_);
   std::multimap<std::string, std::weak_ptr<const engine::Base>> unloading_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<BackgroundJob>> jobs_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, std::shared_ptr<EvaluationRun>> evaluations_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<EvaluationJob>> evaluations_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, int64_t> training_bytes_ ABSL_GUARDED_BY(mutex_);  // by job, what it was admitted with
   int64_t next_job_ ABSL_GUARDED_BY(mutex_) = 1;
 

@@ -21,6 +21,7 @@
 #include "worker/engine/generate/options.h"
 #include "worker/engine/generate/sequence.h"
 #include "worker/engine/infer.h"
+#include "worker/engine/summarize/scorer.h"
 #include "worker/engine/train/trainer.h"
 #include "worker/runtime/summary.h"
 
@@ -110,6 +111,8 @@ struct TrainJob {
   std::string base_digest;
   engine::TrainOptions options;
   engine::TrainData data;
+  // In place of `data`: texts with summaries, for a scorer of sentences.
+  std::optional<engine::ScorerData> scorer;
   std::optional<std::filesystem::path> checkpoint;
 };
 

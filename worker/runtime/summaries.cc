@@ -100,7 +100,7 @@ void Summaries::Begin(const CallPtr& call) {
     if (call->in.options.has_value()) ignored.push_back("generation");
     if (call->in.max_input_tokens > 0) ignored.push_back("max_input_tokens");
     if (call->in.combine_chunks) ignored.push_back("combine_chunks");
-    return BeginExtractive(call);
+    return AskScorer(call);
   }
   if (call->in.extractive.has_value()) ignored.push_back("extractive");
   if (call->in.options.has_value() && call->in.options->return_scores) ignored.push_back("return_scores");
@@ -122,10 +122,21 @@ void Summaries::Ask(const CallPtr& call, InferenceCall part,
       });
 }
 
-void Summaries::BeginExtractive(const CallPtr& call) {
-  InferenceCall part{.output = engine::Output::kEmbedding};
+// How an adapter chooses sentences is its own to say, unless the caller does.
+void Summaries::AskScorer(const CallPtr& call) {
+  const bool chosen = call->in.extractive.has_value() && call->in.extractive->method.has_value();
+  if (call->in.adapter_digest.empty() || chosen) return BeginExtractive(call, std::nullopt);
+  Ask(call, InferenceCall(), [this, call](const absl::StatusOr<InferenceReply>& reply) {
+    if (!reply.ok()) return End(call, reply.status());
+    BeginExtractive(call, reply->adapter.sentence_scorer);
+  });
+}
+
+void Summaries::BeginExtractive(const CallPtr& call, const std::optional<formats::SentenceScorer>& scorer) {
+  const ExtractiveChoice choice = call->in.extractive.value_or(ExtractiveChoice());
+  InferenceCall part{.output = ExtractiveSummary::OutputFor(choice, scorer)};
   for (size_t i = 0; i < call->in.texts.size(); ++i) {
-    auto one = ExtractiveSummary::Make(call->in.texts[i], call->in.extractive.value_or(ExtractiveChoice()), splitter_);
+    auto one = ExtractiveSummary::Make(call->in.texts[i], choice, scorer, splitter_);
     if (!one.ok())
       return End(call, TenonError(GetReason(one.status()), std::string(one.status().message()),
                                   absl::StrCat("texts[", i, "]")));
@@ -139,9 +150,14 @@ void Summaries::BeginExtractive(const CallPtr& call) {
 void Summaries::Choose(const CallPtr& call, const absl::StatusOr<InferenceReply>& reply) {
   if (!reply.ok()) return End(call, reply.status());
   absl::Span<const InferenceRow> rows = reply->rows;
+  const int64_t own = reply->adapter.max_input_tokens;
+  const int64_t limit = own > 0 ? own : call->base->default_max_tokens();
+  const auto too_long = [&](const std::string& sentence) {
+    return call->base->tokenizer().Encode(sentence, limit).truncated;
+  };
   for (const ExtractiveSummary& one : call->extractive) {
     const size_t inputs = one.Inputs().size();
-    absl::StatusOr<SummaryRow> row = one.Choose(rows.subspan(0, inputs));
+    absl::StatusOr<SummaryRow> row = one.Choose(rows.subspan(0, inputs), too_long);
     if (!row.ok()) return End(call, row.status());
     call->reply.rows.push_back(*std::move(row));
     rows.remove_prefix(inputs);

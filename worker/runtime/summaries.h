@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -16,8 +17,8 @@
 namespace tenon::runtime {
 
 // Thread-safe. A base that generates writes summaries, by rounds where that was asked for (summary_rounds.h); one that
-// encodes chooses sentences by their embeddings (extractive_summary.h). Texts are cut and counted on the tokenizers'
-// threads.
+// encodes chooses sentences by an adapter's scores, or by their embeddings (extractive_summary.h). Texts are cut and
+// counted on the tokenizers' threads.
 class Summaries {
  public:
   using Done = std::function<void(absl::StatusOr<SummaryReply>)>;
@@ -44,7 +45,8 @@ class Summaries {
   absl::Status Admit(Call& call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // On the tokenizers' threads, one after another for a call.
   void Begin(const CallPtr& call);
-  void BeginExtractive(const CallPtr& call);
+  void AskScorer(const CallPtr& call);
+  void BeginExtractive(const CallPtr& call, const std::optional<formats::SentenceScorer>& scorer);
   void Choose(const CallPtr& call, const absl::StatusOr<InferenceReply>& reply);
   void AskAdapter(const CallPtr& call);
   void BeginRounds(const CallPtr& call, int64_t max_tokens);

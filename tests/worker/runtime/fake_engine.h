@@ -46,11 +46,15 @@ struct FakeEngine {
   void Reset();
 };
 
-// An adapter's folder is its name. `head-N` answers label N of 64, `limit-N` does and reads N tokens at most, `plain`
-// has no head, `large` takes 1 MB. A base's folder: `classifier` has labels a and b; one that holds `writer` generates.
+// An adapter's folder is its name. `head-N` answers label N of 64, `limit-N` does and reads N tokens at most,
+// `template-N` does and has the template `{input} 77`, `scorer-N` scores a sentence by the
+// number it begins with and reads N sentences beside it, `plain` has no head, `large` takes 1 MB. A base's folder:
+// `classifier` has labels a and b; one that holds `writer` generates.
 //
 // A writer's reply is the numbers of its source in order, behind 900 + N with the adapter `head-N`; sampling puts
-// seed mod 100 before all. A source with the word `on` is written on with 1 for as long as is allowed.
+// seed mod 100 before all. A source with the word `on` is written on with 1 for as long as is allowed; where 999 would
+// stand, no token is possible. A target's tokens have the log-probability -0.5 each, NaN for 999; those that the reply
+// has in their place are foreseen.
 // Row values: a label row is one-hot over 64 labels; an embedding is {base number, adapter number or -1, tokens, first
 // token}.
 inline constexpr int64_t kFakeLabels = 64;

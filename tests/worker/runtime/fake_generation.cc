@@ -1,5 +1,6 @@
 // The engine's generation batch without torch: greedy search and sampling over what the fake engine writes.
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "tests/worker/runtime/fake_engine.h"
 #include "worker/engine/generate/generation_batch.h"
 #include "worker/engine/generate/line_search.h"
+#include "worker/engine/generate/target_search.h"
 
 namespace tenon::engine {
 
@@ -26,7 +28,8 @@ int64_t TokensOf(const GenerationPlan& plan, int64_t source) { return plan.max_l
 
 bool Overflows(const GenerationRequest& request) {
   const int32_t token = testing::FakeToken(testing::kFakeOverflow);
-  return std::count(request.source.begin(), request.source.end(), token) > 0;
+  return std::count(request.source.begin(), request.source.end(), token) > 0 ||
+         std::count(request.target.begin(), request.target.end(), token) > 0;
 }
 
 // What a line's reply is, as far as it ends by itself.
@@ -50,9 +53,13 @@ struct GenerationBatch::Running {
       : request(std::move(wanted)),
         reply(Reply(request)),
         endless(std::count(request.source.begin(), request.source.end(), testing::kFakeOn) > 0),
-        search(request.plan, request.prefix, reads_along() ? request.detokenize : nullptr) {}
+        search(request.plan, request.prefix, reads_along() ? request.detokenize : nullptr),
+        target(request.target, request.prefix) {}
+  bool given() const { return request.plan.mode == SearchMode::kGiven; }
+  bool done() const { return given() ? target.done() : search.done(); }
   bool reads_along() const { return request.stream || !request.plan.stop_strings.empty(); }
   std::vector<GeneratedSequence> Take() {
+    if (given()) return target.Take();
     std::vector<GeneratedSequence> sequences = search.Take();
     for (GeneratedSequence& sequence : sequences) {
       if (!reads_along()) sequence.text = request.detokenize(sequence.tokens);
@@ -70,6 +77,7 @@ struct GenerationBatch::Running {
   const std::vector<int32_t> reply;
   const bool endless;
   LineSearch search;
+  TargetSearch target;
   int64_t written = 0;
 };
 
@@ -149,13 +157,19 @@ std::vector<GenerationEvent> GenerationBatch::Collect(const std::vector<bool>& l
       events.push_back({.id = one->request.id, .finished = true, .finite = false});
       continue;
     }
-    const std::vector<std::vector<Choice>> choices = {{{one->NextToken(), -0.5f}}};
-    one->search.Advance(choices);
-    events.push_back({one->request.id, one->search.deltas(), one->search.done(), {}});
+    const int32_t token = one->NextToken();
+    if (one->given()) {
+      one->target.Advance(-0.5f, token);
+    } else {
+      const std::vector<std::vector<Choice>> choices = {{{token, -0.5f}}};
+      one->search.Advance(choices);
+    }
+    events.push_back({one->request.id, {}, one->done(), {}});
+    if (!one->given()) events.back().deltas = one->search.deltas();
     if (events.back().finished) events.back().sequences = one->Take();
   }
   std::erase_if(running_, [&](const auto& one) {
-    const bool done = one->search.done() || Overflows(one->request);
+    const bool done = one->done() || Overflows(one->request);
     if (done) Release(*one);
     return done;
   });

@@ -71,6 +71,28 @@ TEST_F(RuntimeJobsTest, TrainsReportsAndExports) {
   EXPECT_TRUE(finished);
 }
 
+TEST_F(RuntimeJobsTest, AScorerIsTrainedOnTheSentencesOfItsTexts) {
+  Start();
+  engine::ScorerData texts;
+  texts.train = {{"The cat sat. It rained. Dogs barked.", "the cat sat"}, {"One fish. Two birds.", "two birds"}};
+  const auto splitter = engine::SentenceSplitter::Make();
+  ASSERT_TRUE(splitter.ok());
+  auto rows = engine::ScorerTrainData(texts, *splitter, [] { return false; });
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  ASSERT_EQ(rows->train.size(), 5u);
+  TrainJob by_rows = Job("rows", 10), by_texts = Job("texts", 10);
+  by_rows.data = *std::move(rows);
+  by_texts.data = {};
+  by_texts.scorer = texts;
+  const auto expected = Train(std::move(by_rows)), got = Train(std::move(by_texts));
+  ASSERT_TRUE(expected.ok() && got.ok()) << got.status();
+  EXPECT_EQ(*got, *expected);
+  TrainJob blank = Job("blank", 10);
+  texts.train[1].input = "\n";
+  blank.scorer = texts;
+  EXPECT_EQ(GetField(Train(std::move(blank)).status()), "train row 2");
+}
+
 TEST_F(RuntimeJobsTest, LeavesNothingInScratch) {
   Start();
   ASSERT_TRUE(Train(Job("a", 5)).ok());

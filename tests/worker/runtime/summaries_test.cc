@@ -160,6 +160,43 @@ TEST_F(SummariesTest, AnEncoderChoosesSentences) {
   EXPECT_THAT(Summarize(call)->rows[0].sentences, SizeIs(3)) << "the default";
 }
 
+TEST_F(SummariesTest, AnAdapterThatScoresSentencesChoosesThem) {
+  std::vector<std::vector<int32_t>> read;
+  FakeEngine::Get().on_infer = [&](const std::vector<engine::InferRow>& rows) {
+    for (const engine::InferRow& row : rows) read.push_back(*row.ids);
+    return absl::OkStatus();
+  };
+  Start();
+  SummaryCall call = Of("base", {"5 One. 2 Two. 9 Three. 7 Four.", "7 Only."});
+  call.adapter_digest = "scorer-1";
+  call.extractive = ExtractiveChoice{.max_sentences = 2};
+  const auto reply = Summarize(call);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_TRUE(reply->extractive);
+  EXPECT_THAT(reply->rows[0].sentences, ElementsAre(2, 3));
+  EXPECT_EQ(reply->rows[0].summary, "9 Three. 7 Four.");
+  EXPECT_EQ(reply->rows[1].summary, "7 Only.");
+  ASSERT_THAT(read, SizeIs(5));
+  size_t longest = 0;
+  for (const auto& ids : read) longest = std::max(longest, ids.size());
+  EXPECT_EQ(longest, 14u) << "a sentence, its place, its two neighbours, what parts them, and two ends";
+  // A method that is named is taken, on the adapter's embeddings.
+  call.extractive->method = ExtractiveChoice::Method::kLead;
+  EXPECT_THAT(Summarize(call)->rows[0].sentences, ElementsAre(0, 1));
+}
+
+TEST_F(SummariesTest, AScorersContextMayBeCutButNotItsSentenceInSilence) {
+  Start();
+  const std::string words = absl::StrJoin(std::vector<std::string>(100, "Word"), " ");
+  SummaryCall call =
+      Of("base", {absl::StrCat("1 ", words, ". 2 ", words, "."), absl::StrCat("1 ", words, " ", words, ". 2 Two.")});
+  call.adapter_digest = "scorer-3";
+  const auto reply = Summarize(call);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_FALSE(reply->rows[0].truncated);
+  EXPECT_TRUE(reply->rows[1].truncated);
+}
+
 TEST_F(SummariesTest, LeadEmbedsNothingButChecksTheAdapter) {
   Start();
   SummaryCall call = Of("base", {"1 One. 2 Two. 3 Three. 4 Four."});

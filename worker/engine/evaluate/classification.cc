@@ -22,23 +22,30 @@ ClassificationEvaluator::ClassificationEvaluator(int64_t num_labels, bool multi_
       actual_(num_labels) {}
 
 void ClassificationEvaluator::Add(const std::vector<int64_t>& truth, const std::vector<float>& probabilities) {
+  if (!multi_label_) {
+    const auto best = std::max_element(probabilities.begin(), probabilities.begin() + num_labels_);
+    return AddChoice(truth.front(), static_cast<int64_t>(best - probabilities.begin()));
+  }
   ++rows_;
   std::vector<bool> is_true(num_labels_), is_predicted(num_labels_);
   for (const int64_t label : truth) is_true[label] = true;
-  if (multi_label_) {
-    for (int64_t i = 0; i < num_labels_; ++i) is_predicted[i] = probabilities[i] > 0.5f;
-  } else {
-    const auto best = std::max_element(probabilities.begin(), probabilities.begin() + num_labels_);
-    const auto predicted = static_cast<int64_t>(best - probabilities.begin());
-    is_predicted[predicted] = true;
-    ++confusion_[truth.front() * num_labels_ + predicted];
-  }
+  for (int64_t i = 0; i < num_labels_; ++i) is_predicted[i] = probabilities[i] > 0.5f;
   exact_ += is_true == is_predicted;
   for (int64_t i = 0; i < num_labels_; ++i) {
     true_positive_[i] += is_true[i] && is_predicted[i];
     predicted_[i] += is_predicted[i];
     actual_[i] += is_true[i];
   }
+}
+
+void ClassificationEvaluator::AddChoice(int64_t truth, int64_t predicted) {
+  ++rows_;
+  ++actual_[truth];
+  if (predicted < 0) return;
+  ++predicted_[predicted];
+  ++confusion_[truth * num_labels_ + predicted];
+  exact_ += truth == predicted;
+  true_positive_[truth] += truth == predicted;
 }
 
 ClassificationScores ClassificationEvaluator::Finish() const {

@@ -28,6 +28,8 @@ class ClassificationEvaluator {
   ClassificationEvaluator(int64_t num_labels, bool multi_label);
   // `probabilities` [num_labels]; multi-label predicts those above 0.5.
   void Add(const std::vector<int64_t>& truth, const std::vector<float>& probabilities);
+  // A row of one label whose predicted label is known, or -1: no label at all, which is wrong.
+  void AddChoice(int64_t truth, int64_t predicted);
   ClassificationScores Finish() const;
 
  private:

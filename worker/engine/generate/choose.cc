@@ -90,14 +90,28 @@ void DrawTokens(const at::Tensor& logits, const Searches& searches) {
   }
 }
 
+// Nothing is chosen, and nothing constrains what is given.
+void JudgeTargets(const at::Tensor& logits, const Searches& searches) {
+  const at::Tensor scores = RowsOf(logits, searches);
+  const auto without_log_probs = std::make_unique<bool[]>(searches.size());
+  const std::vector<Choice> best = BestTokens(scores, absl::MakeConstSpan(without_log_probs.get(), searches.size()));
+  std::vector<int64_t> next;
+  for (const SearchRows* one : searches) next.push_back(one->given->next());
+  const at::Tensor places = at::from_blob(next.data(), {scores.size(0), 1}, at::TensorOptions().dtype(at::kLong));
+  const at::Tensor judged = at::log_softmax(scores, -1).gather(1, places.to(scores.device())).to(at::kCPU).contiguous();
+  const float* log_probs = judged.const_data_ptr<float>();
+  for (size_t i = 0; i < searches.size(); ++i) searches[i]->given->Advance(log_probs[i], best[i].token);
+}
+
 }  // namespace
 
 void ChooseTokens(at::Tensor logits, const std::vector<SearchRows>& searches) {
   const Searches beams = OfMode(searches, SearchMode::kBeam), greedy = OfMode(searches, SearchMode::kGreedy),
-                 sampled = OfMode(searches, SearchMode::kSample);
+                 sampled = OfMode(searches, SearchMode::kSample), given = OfMode(searches, SearchMode::kGiven);
   if (!beams.empty()) ChooseBeams(logits, beams);
   if (!greedy.empty()) ChooseGreedily(logits, greedy);
   if (!sampled.empty()) DrawTokens(logits, sampled);
+  if (!given.empty()) JudgeTargets(logits, given);
 }
 
 }  // namespace tenon::engine

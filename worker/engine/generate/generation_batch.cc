@@ -13,6 +13,7 @@
 #include "worker/engine/generate/beam_search.h"
 #include "worker/engine/generate/choose.h"
 #include "worker/engine/generate/decoder.h"
+#include "worker/engine/generate/target_search.h"
 #include "worker/engine/model/torch_util.h"
 
 namespace tenon::engine {
@@ -45,16 +46,23 @@ BeamSearch::StopCheck StopsOf(const GenerationRequest& request) {
 
 struct GenerationBatch::Running {
   explicit Running(GenerationRequest wanted) : request(std::move(wanted)) {
-    if (request.plan.mode == SearchMode::kBeam) {
+    if (request.plan.mode == SearchMode::kGiven) {
+      given = std::make_unique<TargetSearch>(request.target, request.prefix);
+    } else if (request.plan.mode == SearchMode::kBeam) {
       beams = std::make_unique<BeamSearch>(request.plan, request.prefix, StopsOf(request));
     } else {
       lines = std::make_unique<LineSearch>(request.plan, request.prefix, reads_along() ? request.detokenize : nullptr);
     }
   }
 
-  Search& search() { return beams != nullptr ? static_cast<Search&>(*beams) : *lines; }
+  Search& search() {
+    if (given != nullptr) return *given;
+    return beams != nullptr ? static_cast<Search&>(*beams) : *lines;
+  }
   // Whether texts are made token by token; else once, at the end.
-  bool reads_along() const { return beams == nullptr && (request.stream || !request.plan.stop_strings.empty()); }
+  bool reads_along() const {
+    return beams == nullptr && given == nullptr && (request.stream || !request.plan.stop_strings.empty());
+  }
   int64_t tokens() const { return TokensOf(request.plan, SourceTokens(request)); }
 
   std::vector<GeneratedSequence> Take() {
@@ -70,6 +78,7 @@ struct GenerationBatch::Running {
   const GenerationRequest request;  // the search reads its plan and detokenizer
   std::unique_ptr<BeamSearch> beams;
   std::unique_ptr<LineSearch> lines;
+  std::unique_ptr<TargetSearch> given;
 };
 
 GenerationBatch::GenerationBatch(std::unique_ptr<Decoder> decoder, const Options& options)
@@ -118,6 +127,14 @@ absl::Status GenerationBatch::CheckRequest(const GenerationRequest& request) con
   if (request.prefix.empty() || static_cast<int64_t>(request.prefix.size()) != request.plan.prefix_tokens) {
     return TenonError(Reason::kInternal, absl::StrCat("a request starts from ", request.prefix.size(),
                                                       " tokens; its plan is for ", request.plan.prefix_tokens));
+  }
+  if ((request.plan.mode == SearchMode::kGiven) == request.target.empty()) {
+    return TenonError(Reason::kInternal, "a target goes with a plan to read one, and with no other");
+  }
+  for (const int32_t id : request.target) {
+    if (id < 0 || id >= decoder_->vocab_size()) {
+      return TenonError(Reason::kFieldInvalid, absl::StrCat("token id ", id, " is not in the vocabulary"), "target");
+    }
   }
   if (!request.plan.stop_strings.empty() && !request.detokenize) {
     return TenonError(Reason::kUnsupported, "stop strings need a tokenizer that can decode", "stop_strings");
@@ -182,7 +199,8 @@ absl::StatusOr<std::vector<GenerationEvent>> GenerationBatch::Step() {
   std::vector<int32_t> tokens;
   std::vector<SearchRows> searches;
   for (const auto& one : running_) {
-    searches.push_back({&one->request.plan, one->beams.get(), one->lines.get(), static_cast<int64_t>(tokens.size())});
+    searches.push_back({&one->request.plan, one->beams.get(), one->lines.get(), one->given.get(),
+                        static_cast<int64_t>(tokens.size())});
     for (int64_t i = 0; i < one->search().lines(); ++i) tokens.push_back(one->search().tokens(i).back());
   }
   return Guarded([&]() -> absl::StatusOr<std::vector<GenerationEvent>> {

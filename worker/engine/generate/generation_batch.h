@@ -24,8 +24,9 @@ struct GenerationRequest {
   std::vector<int32_t> prefix;                   // what every sequence begins with: plan.prefix_tokens tokens
   std::shared_ptr<const DeviceAdapter> adapter;  // held until the request leaves; null: the base alone
   GenerationPlan plan;
-  Detokenizer detokenize;  // null: no texts; needed where there are stop strings
-  bool stream = false;     // greedy search and sampling: deltas have text, not tokens alone
+  std::vector<int32_t> target;  // what is read, with a plan of ReadingPlan; else empty
+  Detokenizer detokenize;       // null: no texts; needed where there are stop strings
+  bool stream = false;          // greedy search and sampling: deltas have text, not tokens alone
 };
 
 // What a step did for one request.

@@ -10,7 +10,12 @@
 
 namespace tenon::engine {
 
-enum class SearchMode { kGreedy, kSample, kBeam };
+enum class SearchMode {
+  kGreedy,
+  kSample,
+  kBeam,
+  kGiven,  // nothing is searched for: a given target is read (target_search.h)
+};
 
 // What the base and the worker allow.
 struct GenerationLimits {

@@ -25,7 +25,8 @@ struct GeneratedSequence {
   std::vector<float> log_probs;  // of each token, after the options' changes to the scores; empty unless asked for
   float score = 0;  // beams: log-probability / tokens ^ length_penalty; else the sum of log_probs, 0 unless asked for
   FinishReason reason = FinishReason::kLength;
-  std::string text;  // up to the stop string, if there was one; empty without a Detokenizer
+  int64_t foreseen_tokens = 0;  // of a target that was given: tokens that the model held for the likeliest
+  std::string text;             // up to the stop string, if there was one; empty without a Detokenizer
 };
 
 }  // namespace tenon::engine

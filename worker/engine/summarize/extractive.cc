@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
@@ -101,6 +102,24 @@ absl::StatusOr<std::vector<size_t>> ExtractSentences(const std::vector<float>& e
       const double like = Dot(&rows[s * hidden], &rows[best * hidden], hidden);
       likeness[s] = first ? like : std::max(likeness[s], like);
     }
+  }
+  return budget.InOrder();
+}
+
+absl::StatusOr<std::vector<size_t>> ScoredSentences(const std::vector<float>& scores, const std::vector<int64_t>& words,
+                                                    const ExtractOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  if (scores.size() != words.size()) {
+    return absl::InternalError(absl::StrCat(scores.size(), " scores for ", words.size(), " sentences"));
+  }
+  if (!std::all_of(scores.begin(), scores.end(), [](float score) { return std::isfinite(score); }))
+    return absl::InternalError("a score is not finite");
+  std::vector<size_t> best(scores.size());
+  std::iota(best.begin(), best.end(), 0);
+  std::stable_sort(best.begin(), best.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
+  Budget budget(words, options);
+  for (const size_t s : best) {
+    if (!budget.full() && budget.Fits(s)) budget.Take(s);
   }
   return budget.InOrder();
 }

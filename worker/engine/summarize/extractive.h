@@ -29,6 +29,11 @@ struct ExtractOptions {
 absl::StatusOr<std::vector<size_t>> ExtractSentences(const std::vector<float>& embeddings,
                                                      const std::vector<int64_t>& words, const ExtractOptions& options);
 
+// The sentences that a trained scorer holds for the best, under the same limits; `scores` [sentences], of equal ones
+// the earlier sentence wins.
+absl::StatusOr<std::vector<size_t>> ScoredSentences(const std::vector<float>& scores, const std::vector<int64_t>& words,
+                                                    const ExtractOptions& options);
+
 // The baseline: sentences from the start for as long as they fit.
 absl::StatusOr<std::vector<size_t>> LeadSentences(const std::vector<int64_t>& words, const ExtractOptions& options);
 

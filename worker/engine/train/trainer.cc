@@ -143,6 +143,7 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeClassifierLoop(std::shared_ptr<co
   site.config.method = MethodName(options.method);
   site.config.labels = data.labels;
   site.config.multi_label = data.multi_label;
+  site.config.sentence_scorer = data.sentence_scorer;
   site.config.base_digest = base->digest();
   site.config.pooling = base->config().sentence.pooling;
   site.config.normalize = base->config().sentence.normalize;

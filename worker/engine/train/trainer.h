@@ -46,6 +46,7 @@ struct TrainData {
   std::vector<LabelledText> validation;  // may be empty
   std::vector<std::string> labels;       // in index order
   bool multi_label = false;
+  std::optional<formats::SentenceScorer> sentence_scorer;  // of rows made by summarize/scorer.h; goes to tenon.json
   std::vector<TextPair> train_pairs;
   std::vector<TextPair> validation_pairs;  // may be empty
 };

@@ -28,6 +28,20 @@ TEST(ClassificationTest, SingleLabelScores) {
   EXPECT_EQ(scores.classes[2].support, 3);
 }
 
+TEST(ClassificationTest, ARowWithoutAnyPredictionIsWrongAndInNoColumn) {
+  ClassificationEvaluator evaluator(2, false);
+  evaluator.AddChoice(0, 0);
+  evaluator.AddChoice(0, -1);
+  evaluator.AddChoice(1, 0);
+  const ClassificationScores scores = evaluator.Finish();
+  EXPECT_EQ(scores.rows, 3);
+  EXPECT_DOUBLE_EQ(scores.accuracy, 1.0 / 3);
+  EXPECT_EQ(scores.confusion, (std::vector<int64_t>{1, 0, 1, 0}));
+  EXPECT_DOUBLE_EQ(scores.classes[0].recall, 0.5);
+  EXPECT_DOUBLE_EQ(scores.classes[0].precision, 0.5);
+  EXPECT_EQ(scores.classes[0].support, 2);
+}
+
 TEST(ClassificationTest, LabelThatNeverOccursCountsAsZero) {
   ClassificationEvaluator evaluator(3, false);
   evaluator.Add({0}, Peak(3, 0));

@@ -51,6 +51,17 @@ TEST(Extract, EqualScoresGoToTheEarlier) {
   EXPECT_THAT(*ExtractSentences({0, 0, 0, 0}, {1, 1}, {.max_sentences = 5, .lambda = 0.3}), ElementsAre(0, 1));
 }
 
+TEST(Extract, ScoredSentencesAreTheBestInTheTextsOrder) {
+  EXPECT_THAT(*ScoredSentences({0.1f, 0.9f, -2, 0.4f, 0.9f}, kWords, {.max_sentences = 2}), ElementsAre(1, 4));
+  EXPECT_THAT(*ScoredSentences({0.1f, 0.9f, -2, 0.4f, 0.9f}, kWords, {.max_sentences = 1}), ElementsAre(1));
+  // Of 5, 6, 7, 8 and 9 words: behind the best 8 are left, which the second does not fit into.
+  EXPECT_THAT(*ScoredSentences({3, 5, 1, 2, 4}, kWords, {.max_sentences = 3, .max_words = 14}), ElementsAre(0, 1));
+  EXPECT_THAT(*ScoredSentences({}, {}, {}), IsEmpty());
+  EXPECT_EQ(GetReason(ScoredSentences({1}, {1}, {.max_sentences = 0}).status()), Reason::kOptionInvalid);
+  EXPECT_EQ(ScoredSentences({1, 2}, {1}, {}).status().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(ScoredSentences({std::nanf("")}, {1}, {}).status().code(), absl::StatusCode::kInternal);
+}
+
 TEST(Extract, RefusesWhatCannotBe) {
   EXPECT_THAT(*ExtractSentences({}, {}, {}), IsEmpty());
   for (const ExtractOptions& wrong : {ExtractOptions{.max_sentences = 0}, ExtractOptions{.max_words = -1},

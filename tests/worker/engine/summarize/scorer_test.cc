@@ -1,0 +1,62 @@
+#include "worker/engine/summarize/scorer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "common/formats/status.h"
+
+namespace tenon::engine {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+const std::vector<std::string> kSentences = {"One.", "Two.", "Three.", "Four."};
+
+bool Never() { return false; }
+
+TEST(ScorerRows, EachSentenceStandsInItsContext) {
+  EXPECT_THAT(ScorerRows(kSentences, {.neighbours = 1}),
+              ElementsAre("One. [SEP] 1 of 4 [SEP]  [SEP] Two.", "Two. [SEP] 2 of 4 [SEP] One. [SEP] Three.",
+                          "Three. [SEP] 3 of 4 [SEP] Two. [SEP] Four.", "Four. [SEP] 4 of 4 [SEP] Three. [SEP] "));
+  EXPECT_EQ(ScorerRows(kSentences, {.neighbours = 9})[1], "Two. [SEP] 2 of 4 [SEP] One. [SEP] Three. Four.");
+  EXPECT_EQ(ScorerRows(kSentences, {.neighbours = 0})[2], "Three. [SEP] 3 of 4");
+  EXPECT_THAT(ScorerRows({}, {}), IsEmpty());
+}
+
+TEST(ScorerTrainData, TheOraclesSentencesAreToBeExtracted) {
+  const auto splitter = SentenceSplitter::Make();
+  ASSERT_TRUE(splitter.ok());
+  ScorerData data;
+  data.train = {{"The cat sat. It rained all day. Dogs barked at night.", "the cat sat, and dogs barked at night"},
+                {"Nothing here. Nor there.", "unlike words alone"}};
+  data.validation = {{"One fish swam. Two birds flew.", "two birds flew"}};
+  data.scorer = {.neighbours = 1};
+  const auto made = ScorerTrainData(data, *splitter, Never);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(made->labels, ScorerLabels());
+  EXPECT_FALSE(made->multi_label);
+  EXPECT_EQ(made->sentence_scorer, data.scorer);
+  ASSERT_THAT(made->train, SizeIs(3)) << "the second text says nothing of its summary";
+  EXPECT_EQ(made->train[0].text, "The cat sat. [SEP] 1 of 3 [SEP]  [SEP] It rained all day.");
+  EXPECT_THAT(made->train[0].labels, ElementsAre(kExtractLabel));
+  EXPECT_THAT(made->train[1].labels, ElementsAre(1 - kExtractLabel));
+  EXPECT_THAT(made->train[2].labels, ElementsAre(kExtractLabel));
+  ASSERT_THAT(made->validation, SizeIs(2));
+  EXPECT_THAT(made->validation[1].labels, ElementsAre(kExtractLabel));
+}
+
+TEST(ScorerTrainData, ATextWithoutASentenceIsNamed) {
+  const auto splitter = SentenceSplitter::Make();
+  ASSERT_TRUE(splitter.ok());
+  ScorerData data;
+  data.train = {{"A text.", "a text"}, {" \n", "a text"}};
+  const auto made = ScorerTrainData(data, *splitter, Never);
+  EXPECT_EQ(GetReason(made.status()), Reason::kDatasetInvalid);
+  EXPECT_EQ(GetField(made.status()), "train row 2");
+  EXPECT_EQ(GetReason(ScorerTrainData(data, *splitter, [] { return true; }).status()), Reason::kCancelled);
+}
+
+}  // namespace
+}  // namespace tenon::engine

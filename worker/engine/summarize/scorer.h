@@ -1,0 +1,40 @@
+// A trained scorer of sentences: a classifier that reads each sentence of a text in its context and says how likely it
+// belongs to the summary (Y. Liu, Fine-tune BERT for extractive summarization, 2019, has the labels and the loss).
+// docs/adr/0011-trained-extractive-summaries.md says why a row is what it is.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/formats/adapter_config.h"
+#include "worker/engine/text/sentences.h"
+#include "worker/engine/train/trainer.h"
+
+namespace tenon::engine {
+
+// The scorer's two labels; a sentence's score is the probability of the second.
+const std::vector<std::string>& ScorerLabels();
+inline constexpr int64_t kExtractLabel = 1;
+
+// What the classifier reads of a text, one row a sentence: the sentence, its place, the sentences before and behind it.
+// The sentence comes first, so that a limit of tokens cuts the context before it.
+std::vector<std::string> ScorerRows(const std::vector<std::string>& sentences, const formats::SentenceScorer& scorer);
+
+// What a scorer is trained on: texts, and their summaries as targets.
+struct ScorerData {
+  std::vector<TextPair> train;
+  std::vector<TextPair> validation;  // may be empty
+  formats::SentenceScorer scorer;
+};
+
+// Rows to train the classifier on, labelled by the greedy oracle (extractive.h) of so many sentences. Texts of whose
+// sentences none has a word of the reference are left out. DATASET_INVALID names a row without a sentence; CANCELLED
+// once `cancelled` says so.
+absl::StatusOr<TrainData> ScorerTrainData(const ScorerData& data, const SentenceSplitter& splitter,
+                                          const std::function<bool()>& cancelled);
+
+}  // namespace tenon::engine

@@ -1,0 +1,12 @@
+// When two written texts are the same answer.
+#pragma once
+
+#include <string>
+
+namespace tenon::engine {
+
+// `text`, which is UTF-8, in lower case (ICU's, of no language), without white space and punctuation (categories P*) at
+// either end, each run of white space as one blank: ` "Sports".` is `sports`. Punctuation that is all there is stays.
+std::string NormalizeAnswer(const std::string& text);
+
+}  // namespace tenon::engine
