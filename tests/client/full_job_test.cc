@@ -1,6 +1,6 @@
-#include "client/cli/job_view.h"
-
 #include <gtest/gtest.h>
+
+#include "client/cli/job_view.h"
 
 namespace tenon::cli {
 namespace {
