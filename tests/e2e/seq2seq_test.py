@@ -163,6 +163,47 @@ def test_an_evaluation_takes_the_adapters_own_template(tenon, job, files):
     assert int(done["results"][0]["examples"]) == 10 and done["results"][0]["classes"] == []
 
 
+@pytest.fixture(scope="module")
+def writer(tenon, files):
+    words = [word if word != "lora" else "full" for word in finetune(files, *TEMPLATES, adapter="writer")]
+    return tenon.json(*words, "--set", "max_steps=40", "--set", "batch_size=8", "--set", "learning_rate=1e-3", "--set", "seed=7", "--set",
+                      "max_target_tokens=8", "--wait")
+
+
+def test_a_full_job_makes_a_base_that_writes(tenon, writer):
+    result = writer["result"]
+    assert writer["state"] == "JOB_STATE_SUCCEEDED" and result["base"] == "bases/writer" and "adapterRevision" not in result
+    untrained, best = (metrics(result[stage])["loss"] for stage in ("untrained", "best"))
+    assert best < 0.9 * untrained
+    entry = next(base for base in tenon.json("bases", "list")["bases"] if base["name"] == "bases/writer")
+    assert entry["tasks"] == ["TASK_SEQ2SEQ"]
+
+
+def test_transformers_writes_the_same_with_its_files(cluster, tenon, writer, tmp_path):
+    import torch
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    entry = next(base for base in tenon.json("bases", "list")["bases"] if base["name"] == "bases/writer")
+    for file in entry["files"]:
+        blob = next(path for path in (cluster.folder / "server/blobs").rglob(file["sha256"]) if path.is_file())
+        (tmp_path / file["path"]).write_bytes(blob.read_bytes())
+    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(tmp_path).eval(), AutoTokenizer.from_pretrained(tmp_path)
+    for row in records(4, 9):
+        text = f"topic: {row['message']}"
+        with torch.no_grad():
+            ids = model.generate(**tokenizer(text, return_tensors="pt"), max_new_tokens=6, do_sample=False)
+        written = tenon.json("generate", "--base", "writer", "--max-new-tokens", "6", text)
+        assert written["outputs"][0]["text"] == tokenizer.decode(ids[0], skip_special_tokens=True)
+        assert written["model"]["base"] == "bases/writer"
+
+
+def test_an_adapter_stands_on_the_new_base(tenon, writer, files):
+    job = tenon.json(*finetune(files, *TEMPLATES, base="writer", adapter="on-writer"), "--set", "max_steps=2", "--set",
+                     "max_target_tokens=8", "--wait")
+    assert metrics(job["result"]["untrained"])["loss"] == pytest.approx(metrics(writer["result"]["best"])["loss"], rel=1e-3)
+    assert tenon.json("generate", "--adapter", "on-writer", "--max-new-tokens", "4", "a text")["model"]["base"] == "bases/writer"
+
+
 @pytest.mark.parametrize("words,field", [
     (["--base", "t5"], "eval_job.seq2seq.text_template"),
     (["--adapter", "topics", "--top-p", "2"], "eval_job.seq2seq.generation.top_p"),

@@ -51,12 +51,17 @@ def grouped(rows, size, accumulation):
             yield parts[i : i + accumulation]
 
 
-def peft_losses(model, rows, steps, size=8, accumulation=1, rate=1e-3, schedule="linear", warmup=0, decay=0.0, tokens=(512, 128)):
+def peft_losses(model, rows, steps, size=8, accumulation=1, rate=1e-3, schedule="linear", warmup=0, decay=0.0, tokens=(512, 128),
+                decays=lambda name: True):
     """A plain PyTorch loop over the rows in their order; the loss is a mean over the step's target tokens, as transformers' Trainer
-    makes it with num_items_in_batch."""
+    makes it with num_items_in_batch. `decays` tells by name which parameters weight decay is for."""
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=decay)
+    groups = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[bool(decays(name))].append(parameter)
+    optimizer = torch.optim.AdamW([dict(params=groups[True], weight_decay=decay), dict(params=groups[False], weight_decay=0.0)], lr=rate)
     scheduler = transformers.get_scheduler(schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
     losses = []
     for step in grouped(rows, size, accumulation):

@@ -13,6 +13,12 @@ add_test(NAME full_parity
 set_tests_properties(full_parity PROPERTIES LABELS parity TIMEOUT 600
   SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
   ENVIRONMENT "TENON_TRAIN_TOOL=$<TARGET_FILE:tenon-train-tool>")
+add_test(NAME t5_full_parity
+  COMMAND ${TENON_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/t5_full_test.py
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(t5_full_parity PROPERTIES LABELS parity TIMEOUT 900
+  SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
+  ENVIRONMENT "TENON_TRAIN_TOOL=$<TARGET_FILE:tenon-train-tool>;TENON_T5_TOOL=$<TARGET_FILE:tenon-t5-tool>")
 # Bottleneck adapters beside AdapterHub's library, which lives in build/venv-adapters.
 add_test(NAME bottleneck_parity
   COMMAND ${TENON_PYTHON} -m pytest -q ${CMAKE_CURRENT_SOURCE_DIR}/bottleneck_test.py

@@ -146,6 +146,16 @@ TENON_INLINE float Softmax(const Piece& piece, int64_t seen, float* scores) {
   return largest + std::log(total);
 }
 
+// Adds the scores' gradients [queries' side, keys' side] up by distance.
+TENON_INLINE void AddDistances(const Attention& attention, const AttentionGradient& gradient, const Piece& piece,
+                               int64_t index, const float* grads) {
+  float* zero = gradient.distances_grad + index * attention.distance_stride + gradient.zero;
+  for (int64_t i = 0; i < piece.queries.length; ++i) {
+    const float* line = grads + i * piece.keys.side;
+    for (int64_t j = 0; j < piece.keys.side; j += kLanes) Store(zero + j - i, Load(zero + j - i) + Load(line + j));
+  }
+}
+
 // Drops and scales one query's line in place.
 TENON_INLINE void Drop(const Attention& attention, const Piece& piece, int64_t i, float* line) {
   const int64_t chunks = DropoutChunks(attention.longest);
@@ -211,6 +221,7 @@ void RunAttentionGradient(const Attention& attention, const AttentionGradient& g
       const float mean = Sum(sum);
       for (int64_t j = 0; j < side; j += kLanes) Store(g + j, Load(p + j) * (Load(g + j) - mean));
     }
+    if (gradient.distances_grad != nullptr) AddDistances(attention, gradient, piece, index, grads);
     Product({kept, 1, side}, out, width, made, width, side, width, queries.length);
     Scatter(piece, keys, made, 1, gradient.v_grad, attention.key_stride);
     Product({grads, side, 1}, inputs.keys, width, made, width, queries.side, width, keys.length);

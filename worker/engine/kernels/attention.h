@@ -48,6 +48,10 @@ struct AttentionGradient {
   float* q_grad = nullptr;
   float* k_grad = nullptr;
   float* v_grad = nullptr;
+  // Of each piece, a line of `distance_stride` zeros to which the gradient by its distances' numbers is added, number d
+  // at `zero` + d; nullptr: not asked for. Up to kSpareDistances numbers behind the last distance get zeros.
+  float* distances_grad = nullptr;
+  int64_t zero = 0;
 };
 void RunAttentionGradient(const Attention& attention, const AttentionGradient& gradient, int64_t begin, int64_t end);
 

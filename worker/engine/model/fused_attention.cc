@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -35,6 +36,7 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     DistanceTable distances;
     bool causal = false;
     DropoutMask mask;
+    bool trains_distances = false;
 
     int64_t hidden() const { return kv.defined() ? q.size(1) : q.size(1) / 3; }
 
@@ -70,7 +72,7 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     }
   };
 
-  // `inputs` are q and kv: what autograd must see.
+  // `inputs` are q, kv and distances: what autograd must see.
   static at::Tensor forward(AutogradContext* context, at::TensorList /*inputs*/, const Saved& given) {
     Saved saved = given;
     saved.log_sum = at::empty({saved.q.size(0), saved.heads}, saved.q.options());
@@ -92,11 +94,20 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     float* to_q = Write(q_grad);
     float* to_k = saved.kv.defined() ? Write(kv_grad) : to_q + hidden;
     const kernels::Attention kernel = saved.Kernel();
-    const kernels::AttentionGradient gradient{Read(y_grad), Read(saved.log_sum), to_q, to_k, to_k + hidden};
+    kernels::AttentionGradient gradient{Read(y_grad), Read(saved.log_sum), to_q, to_k, to_k + hidden};
+    at::Tensor by_piece;  // of the distances: [rows, heads, columns]
+    if (saved.trains_distances) {
+      by_piece = at::zeros({kernel.rows, kernel.heads, kernel.distance_stride}, saved.q.options());
+      gradient.distances_grad = Write(by_piece);
+      gradient.zero = saved.distances.zero;
+    }
     ParallelFor(kernels::AttentionPieces(kernel), 1,
                 [&](int64_t begin, int64_t end) { kernels::RunAttentionGradient(kernel, gradient, begin, end); });
-    if (!saved.kv.defined()) return {q_grad, at::Tensor()};
-    return {q_grad, kv_grad, at::Tensor()};
+    variable_list result = {q_grad};
+    if (saved.kv.defined()) result.push_back(kv_grad);
+    if (saved.trains_distances) result.push_back(by_piece.sum(0));
+    result.emplace_back();
+    return result;
   }
 
   static at::Tensor Run(const at::Tensor& q, const at::Tensor& kv, Saved saved) {
@@ -106,6 +117,11 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
     if (kv.defined()) {
       inputs.push_back(kv.contiguous());
       saved.kv = inputs.back().detach();
+    }
+    if (saved.distances.numbers.defined() && saved.distances.numbers.requires_grad()) {
+      inputs.push_back(saved.distances.numbers);
+      saved.trains_distances = true;
+      saved.distances.numbers = saved.distances.numbers.detach();
     }
     return AttentionFunction::apply(at::TensorList(inputs), saved);
   }

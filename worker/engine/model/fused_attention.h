@@ -17,7 +17,8 @@ namespace tenon::engine {
 at::Tensor RaggedAttention(const at::Tensor& qkv, const at::Tensor& bias, const std::vector<int64_t>& offsets,
                            int64_t heads, const kernels::DropoutMask& mask);
 
-// Numbers that self-attention adds to scores by how far behind the query the key stands, frozen.
+// Numbers that self-attention adds to scores by how far behind the query the key stands. They get a gradient where they
+// ask for one.
 struct DistanceTable {
   at::Tensor numbers;  // [heads, columns] fp32, kernels::kSpareDistances columns behind the last distance
   int64_t zero = 0;    // the column of distance 0

@@ -1,5 +1,6 @@
 #include "worker/engine/model/fused_rms.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
@@ -23,7 +24,7 @@ struct RmsSaved {
 };
 
 // Fills `saved.inverse` and, with `x`, `saved.sum`; returns the norm of the sum.
-at::Tensor Forward(const at::Tensor& x, const at::Tensor& residual, const FrozenRms& norm, RmsSaved& saved) {
+at::Tensor Forward(const at::Tensor& x, const at::Tensor& residual, const Rms& norm, RmsSaved& saved) {
   saved.weight = norm.weight;
   saved.inverse = at::empty({residual.size(0)}, residual.options());
   saved.sum = x.defined() ? at::empty_like(residual) : residual.detach();
@@ -61,24 +62,33 @@ at::Tensor Backward(const RmsSaved& saved, const at::Tensor& sum_grad, const at:
   return residual_grad;
 }
 
+// The gradient by the norm's weight: a sum over lines.
+at::Tensor WeightGradient(const RmsSaved& saved, const at::Tensor& y_grad) {
+  if (!y_grad.defined()) return at::zeros_like(saved.weight);
+  return (y_grad * saved.sum * saved.inverse.unsqueeze(1)).sum(0);
+}
+
 struct RmsFunction : torch::autograd::Function<RmsFunction> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const FrozenRms& norm) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double eps) {
     RmsSaved saved;
-    at::Tensor y = Forward({}, x, norm, saved);
+    at::Tensor y = Forward({}, x, {weight.detach(), eps}, saved);
     Keep(context, std::move(saved));
     return y;
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
-    return {Backward(Kept<RmsSaved>(context), {}, grads[0], {}), at::Tensor()};
+    const RmsSaved& saved = Kept<RmsSaved>(context);
+    at::Tensor weight_grad;
+    if (context->needs_input_grad(1)) weight_grad = WeightGradient(saved, grads[0]);
+    return {Backward(saved, {}, grads[0], {}), weight_grad, at::Tensor()};
   }
 };
 
 struct AddRmsFunction : torch::autograd::Function<AddRmsFunction> {
   static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& residual,
-                               const FrozenRms& norm, const DropoutMask& mask) {
+                               const at::Tensor& weight, double eps, const DropoutMask& mask) {
     RmsSaved saved;
     saved.mask = mask;
-    at::Tensor y = Forward(x, residual, norm, saved);
+    at::Tensor y = Forward(x, residual, {weight.detach(), eps}, saved);
     // What is kept must not be the output itself, but may share its memory.
     at::Tensor sum = saved.sum.detach();
     Keep(context, std::move(saved));
@@ -86,9 +96,10 @@ struct AddRmsFunction : torch::autograd::Function<AddRmsFunction> {
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const RmsSaved& saved = Kept<RmsSaved>(context);
-    at::Tensor x_grad = at::empty_like(saved.sum);
+    at::Tensor x_grad = at::empty_like(saved.sum), weight_grad;
     const at::Tensor residual_grad = Backward(saved, grads[0], grads[1], x_grad);
-    return {x_grad, residual_grad, at::Tensor(), at::Tensor()};
+    if (context->needs_input_grad(2)) weight_grad = WeightGradient(saved, grads[1]);
+    return {x_grad, residual_grad, weight_grad, at::Tensor(), at::Tensor()};
   }
 };
 
@@ -119,13 +130,13 @@ struct GateFunction : torch::autograd::Function<GateFunction> {
 
 }  // namespace
 
-at::Tensor RmsNormalized(const at::Tensor& x, const FrozenRms& norm) {
-  return RmsFunction::apply(x.contiguous(), norm);
+at::Tensor RmsNormalized(const at::Tensor& x, const Rms& norm) {
+  return RmsFunction::apply(x.contiguous(), norm.weight, norm.eps);
 }
 
-std::pair<at::Tensor, at::Tensor> DropoutAddRms(const at::Tensor& x, const at::Tensor& residual, const FrozenRms& norm,
+std::pair<at::Tensor, at::Tensor> DropoutAddRms(const at::Tensor& x, const at::Tensor& residual, const Rms& norm,
                                                 const DropoutMask& mask) {
-  const variable_list both = AddRmsFunction::apply(x.contiguous(), residual.contiguous(), norm, mask);
+  const variable_list both = AddRmsFunction::apply(x.contiguous(), residual.contiguous(), norm.weight, norm.eps, mask);
   return {both[0], both[1]};
 }
 

@@ -11,17 +11,17 @@
 
 namespace tenon::engine {
 
-// A norm's frozen weight [hidden], fp32.
-struct FrozenRms {
+// A norm's weight [hidden], fp32. It gets a gradient where it asks for one.
+struct Rms {
   at::Tensor weight;
   double eps = 1e-6;
 };
 
 // x / sqrt(mean(x^2) + eps) * weight: [T, hidden].
-at::Tensor RmsNormalized(const at::Tensor& x, const FrozenRms& norm);
+at::Tensor RmsNormalized(const at::Tensor& x, const Rms& norm);
 
 // dropout(x) + residual, and its norm: [T, hidden] each.
-std::pair<at::Tensor, at::Tensor> DropoutAddRms(const at::Tensor& x, const at::Tensor& residual, const FrozenRms& norm,
+std::pair<at::Tensor, at::Tensor> DropoutAddRms(const at::Tensor& x, const at::Tensor& residual, const Rms& norm,
                                                 const kernels::DropoutMask& mask);
 
 // dropout(gelu_tanh(first half) * second half) of each line: [T, 2 * size] -> [T, size].

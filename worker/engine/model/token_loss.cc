@@ -5,9 +5,11 @@
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "worker/engine/kernels/token_loss.h"
@@ -26,8 +28,14 @@ using torch::autograd::variable_list;
 constexpr int64_t kLogits = 1 << 22;
 constexpr int64_t kLeastLines = 16;
 
-// Adds up lines' losses; `x_grad`, where it is defined, gets the sum's gradient.
-TokenScores Run(const at::Tensor& x, const at::Tensor& weight, c10::ArrayRef<int64_t> targets, at::Tensor x_grad) {
+struct LossGradients {
+  at::Tensor x, weight;
+};
+
+// Adds up lines' losses; the sum's gradients are written to `grads.x` and added to `grads.weight`, where they are
+// defined.
+TokenScores Run(const at::Tensor& x, const at::Tensor& weight, c10::ArrayRef<int64_t> targets,
+                const LossGradients& grads) {
   const int64_t lines = x.size(0), vocab = weight.size(0), step = std::max(kLeastLines, kLogits / vocab);
   TORCH_CHECK(static_cast<int64_t>(targets.size()) == lines, "every line has a target");
   std::vector<float> loss(static_cast<size_t>(lines));
@@ -40,9 +48,10 @@ TokenScores Run(const at::Tensor& x, const at::Tensor& weight, c10::ArrayRef<int
                                   .logits = Write(logits),
                                   .loss = loss.data() + first,
                                   .right = right.get() + first,
-                                  .gradient = x_grad.defined()};
+                                  .gradient = grads.x.defined()};
     ParallelFor(count, 1, [&](int64_t begin, int64_t end) { kernels::RunTokenLoss(part, begin, end); });
-    if (x_grad.defined()) x_grad.narrow(0, first, count).copy_(FrozenProduct(logits, weight, /*turned=*/true));
+    if (grads.x.defined()) grads.x.narrow(0, first, count).copy_(FrozenProduct(logits, weight, /*turned=*/true));
+    if (grads.weight.defined()) grads.weight.addmm_(logits.t(), x.narrow(0, first, count));
   }
   TokenScores scores;
   for (int64_t line = 0; line < lines; ++line) {
@@ -55,13 +64,17 @@ TokenScores Run(const at::Tensor& x, const at::Tensor& weight, c10::ArrayRef<int
 struct LossFunction : torch::autograd::Function<LossFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             c10::ArrayRef<int64_t> targets) {
-    at::Tensor x_grad = at::empty_like(x);
-    const TokenScores scores = Run(x.detach(), weight, targets, x_grad);
-    Keep(context, x_grad);
+    LossGradients made{at::empty_like(x), {}};
+    if (weight.requires_grad()) made.weight = at::zeros_like(weight);
+    const TokenScores scores = Run(x.detach(), weight.detach(), targets, made);
+    Keep(context, std::move(made));
     return at::full({}, scores.loss, x.options());
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
-    return {Kept<at::Tensor>(context) * grads[0], at::Tensor(), at::Tensor()};
+    const LossGradients& made = Kept<LossGradients>(context);
+    at::Tensor weight_grad;
+    if (made.weight.defined()) weight_grad = made.weight * grads[0];
+    return {made.x * grads[0], weight_grad, at::Tensor()};
   }
 };
 

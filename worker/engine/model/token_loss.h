@@ -10,8 +10,8 @@
 namespace tenon::engine {
 
 // Sum of -log(softmax(x W^T)[target]) over the lines of x [T, hidden], an fp32 scalar. `weight` [vocab, hidden] is
-// frozen, in any precision. The gradient goes to x and is made on the way forward, a few lines' logits at a time: they
-// are never there all at once.
+// of any precision, and of fp32 where it asks for a gradient. Gradients are made on the way forward, a few lines'
+// logits at a time: they are never there all at once.
 at::Tensor TokenLoss(const at::Tensor& x, const at::Tensor& weight, c10::ArrayRef<int64_t> targets);
 
 // The same number, and how many lines rank their target first.

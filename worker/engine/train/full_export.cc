@@ -10,8 +10,11 @@
 #include "common/formats/config_json.h"
 #include "common/formats/files.h"
 #include "common/formats/model_config.h"
+#include "common/formats/safetensors.h"
 #include "common/formats/status.h"
 #include "worker/engine/checkpoint/checkpoint.h"
+#include "worker/engine/model/t5/reader.h"
+#include "worker/engine/train/full_t5.h"
 
 namespace tenon::engine {
 namespace {
@@ -20,8 +23,14 @@ constexpr char kWeightsFile[] = "model.safetensors";
 constexpr char kClassifier[] = "classifier";
 constexpr int64_t kMaxFileBytes = 256 << 20;  // of a tokenizer
 
+// config.json of a model in fp32.
+std::string ConfigText(nlohmann::json config) {
+  for (const char* type : {"dtype", "torch_dtype"}) config[type] = "float32";  // transformers 5 and 4
+  return config.dump(2) + "\n";
+}
+
 // config.json of a classifier on the network that `config` describes.
-std::string ClassifierConfig(nlohmann::json config, const formats::TenonConfig& head) {
+nlohmann::json ClassifierConfig(nlohmann::json config, const formats::TenonConfig& head) {
   config["architectures"] = {"BertForSequenceClassification"};
   config["problem_type"] = head.multi_label ? "multi_label_classification" : "single_label_classification";
   nlohmann::json names = nlohmann::json::object(), indices = nlohmann::json::object();
@@ -32,8 +41,7 @@ std::string ClassifierConfig(nlohmann::json config, const formats::TenonConfig& 
   config["id2label"] = std::move(names);
   config["label2id"] = std::move(indices);
   for (const char* counted : {"num_labels", "_num_labels"}) config.erase(counted);  // the labels say it
-  for (const char* type : {"dtype", "torch_dtype"}) config[type] = "float32";       // transformers 5 and 4
-  return config.dump(2) + "\n";
+  return config;
 }
 
 absl::Status WriteText(const std::filesystem::path& file, const std::string& text) {
@@ -54,7 +62,16 @@ absl::Status CarryOver(const Base& base, const std::filesystem::path& folder) {
   return absl::OkStatus();
 }
 
-NamedTensors TensorsOf(const AdapterTensors& model) {
+// An embedding that is the output layer, too, is written as that where the base's file has it twice: its config.json
+// may say that they differ.
+NamedTensors WriterTensors(const Base& base, const AdapterTensors& model) {
+  constexpr char kOutput[] = "lm_head.weight";
+  NamedTensors tensors = T5Tensors(model.modules);
+  if (base.weights().Find(kOutput) != nullptr) tensors.try_emplace(kOutput, model.modules.at(kT5Embedding).weight);
+  return tensors;
+}
+
+NamedTensors ClassifierTensors(const AdapterTensors& model) {
   NamedTensors tensors;
   for (const auto& [module, saved] : model.modules) {
     const std::string name = module == kClassifier ? module : "bert." + module;
@@ -69,8 +86,9 @@ NamedTensors TensorsOf(const AdapterTensors& model) {
 absl::Status WriteFullModel(const std::filesystem::path& folder, const Base& base, const AdapterTensors& model) {
   ASSIGN_OR_RETURN(nlohmann::json config, formats::ReadConfigJson(base.folder()));
   RETURN_IF_ERROR(CarryOver(base, folder));
-  RETURN_IF_ERROR(WriteText(folder / formats::kConfigFile, ClassifierConfig(std::move(config), model.config)));
-  return WriteTensors(folder / kWeightsFile, TensorsOf(model));
+  if (!base.generates()) config = ClassifierConfig(std::move(config), model.config);
+  RETURN_IF_ERROR(WriteText(folder / formats::kConfigFile, ConfigText(std::move(config))));
+  return WriteTensors(folder / kWeightsFile, base.generates() ? WriterTensors(base, model) : ClassifierTensors(model));
 }
 
 }  // namespace tenon::engine

@@ -9,10 +9,11 @@
 
 namespace tenon::engine {
 
-// Writes a Hugging Face folder that transformers opens with AutoModelForSequenceClassification, and Tenon as a base
-// with a head of its own: model.safetensors in fp32, by transformers' names; the base's config.json with the head's
-// labels and kind; and the base's files of the tokenizer and of sentence-transformers, byte for byte, under the names
-// that a base's manifest has. `model` is what CopyBert makes. The same weights give the same bytes.
+// Writes a Hugging Face folder that transformers and Tenon open: model.safetensors in fp32, by transformers' names; the
+// base's config.json; and the base's other files (of the tokenizer, of sentence-transformers, of generation), byte for
+// byte, under the names that a base's manifest has. A classifier (`model` is what CopyBert makes) is for
+// AutoModelForSequenceClassification, with the head's labels and kind in config.json; a T5 (T5Modules) for
+// AutoModelForSeq2SeqLM. The same weights give the same bytes.
 absl::Status WriteFullModel(const std::filesystem::path& folder, const Base& base, const AdapterTensors& model);
 
 }  // namespace tenon::engine

@@ -7,11 +7,13 @@
 #include "worker/engine/train/classification_task.h"
 #include "worker/engine/train/full_bert.h"
 #include "worker/engine/train/full_export.h"
+#include "worker/engine/train/full_t5.h"
+#include "worker/engine/train/seq2seq_task.h"
 
 namespace tenon::engine {
 namespace {
 
-// The steps are those of any adapter in an encoder; here the encoder is made of the adapter's own weights.
+// The steps are those of any adapter in a network; here the network is made of the adapter's own weights.
 class FullLearner final : public AdapterLearner {
  public:
   FullLearner(std::shared_ptr<const Base> base, const TrainOptions& options, std::unique_ptr<AdapterTask> task)
@@ -36,6 +38,17 @@ absl::StatusOr<std::unique_ptr<Learner>> NewFullLearner(std::shared_ptr<const Ba
   ASSIGN_OR_RETURN(TrainableAdapter model, TrainableAdapter::MakeWhole(std::move(weights), *frozen, initial));
   auto encoder = std::make_shared<const FullBert>(base->config(), model.adapter().modules);
   auto task = std::make_unique<ClassificationTask>(std::move(encoder), options, std::move(data), std::move(model));
+  return std::make_unique<FullLearner>(std::move(base), options, std::move(task));
+}
+
+absl::StatusOr<std::unique_ptr<Learner>> NewFullLearner(std::shared_ptr<const Base> base, const TrainOptions& options,
+                                                        std::shared_ptr<const PairData> data,
+                                                        const formats::TenonConfig& config,
+                                                        const AdapterTensors* initial) {
+  ASSIGN_OR_RETURN(std::shared_ptr<const T5Model> network, CopyT5(*base));
+  AdapterTensors weights{.config = config, .modules = T5Modules(*network)};
+  ASSIGN_OR_RETURN(TrainableAdapter model, TrainableAdapter::MakeWhole(std::move(weights), *network, initial));
+  auto task = std::make_unique<Seq2SeqTask>(std::move(network), options, std::move(data), std::move(model));
   return std::make_unique<FullLearner>(std::move(base), options, std::move(task));
 }
 

@@ -1,4 +1,4 @@
-// Method `full`: every weight of a base and a head on it. Engine-internal, torch inside.
+// Method `full`: every weight of a base. Engine-internal, torch inside.
 #pragma once
 
 #include <memory>
@@ -6,13 +6,20 @@
 #include "absl/status/statusor.h"
 #include "worker/engine/base.h"
 #include "worker/engine/train/learner.h"
+#include "worker/engine/train/pairs.h"
 #include "worker/engine/train/rows.h"
 
 namespace tenon::engine {
 
-// `initial`, which may be nullptr, is a head to begin with instead of a new one. What it writes is a base.
+// An encoder and a head on it. `initial`, which may be nullptr, is a head to begin with instead of a new one. What the
+// learner writes is a base.
 absl::StatusOr<std::unique_ptr<Learner>> NewFullLearner(std::shared_ptr<const Base> base, const TrainOptions& options,
                                                         std::shared_ptr<const TokenData> data,
+                                                        const formats::TenonConfig& config,
+                                                        const AdapterTensors* initial);
+// The same of a base that writes texts. It has nothing new: ADAPTER_INVALID for an `initial` that is not empty.
+absl::StatusOr<std::unique_ptr<Learner>> NewFullLearner(std::shared_ptr<const Base> base, const TrainOptions& options,
+                                                        std::shared_ptr<const PairData> data,
                                                         const formats::TenonConfig& config,
                                                         const AdapterTensors* initial);
 

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -106,7 +107,8 @@ std::vector<at::Tensor> SegmentedPass::Differentiate(const at::Tensor& output, c
   std::vector<Parameter*> owners;
   torch::autograd::variable_list wanted;
   for (Parameter& parameter : adapter_.parameters()) {
-    if (parameter.segment < from_segment || parameter.segment > to_segment) continue;
+    const auto reads = [&](int64_t segment) { return segment >= from_segment && segment <= to_segment; };
+    if (std::none_of(parameter.segments.begin(), parameter.segments.end(), reads)) continue;
     owners.push_back(&parameter);
     wanted.push_back(parameter.value);
   }

@@ -14,7 +14,8 @@
 
 namespace tenon::engine {
 
-// The gradients are bit for bit those of one backward over the whole graph: a segment's input is detached, its gradient
+// The gradients are bit for bit those of one backward over the whole graph (but for the order in which a parameter that
+// several segments read gets its sum): a segment's input is detached, its gradient
 // comes out of the segment above and goes into the one below; gradients by an encoder's last states add up over all
 // segments that read them. Below the lowest segment with a parameter nothing is kept and nothing flows.
 class SegmentedPass {

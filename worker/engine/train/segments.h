@@ -8,7 +8,7 @@
 
 namespace tenon::engine {
 
-// What a segment computes depends on its inputs and on the parameters of that segment alone (Parameter::segment).
+// What a segment computes depends on its inputs and on the parameters of that segment alone (Parameter::segments).
 class Segments {
  public:
   virtual ~Segments() = default;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 #include "worker/engine/adapter/bottleneck.h"
@@ -89,7 +90,7 @@ absl::StatusOr<TrainableAdapter> TrainableAdapter::Make(const TrainingSite& site
   TrainableAdapter made;
   ASSIGN_OR_RETURN(made.adapter_, NewAdapter(site, options, config, init_tokens));
   if (initial != nullptr) RETURN_IF_ERROR(TakeInitial(*initial, site.device, made.adapter_));
-  made.Register([&site](const std::string& module) { return site.SegmentOf(module); });
+  made.Register([&site](const std::string& module) { return site.SegmentsOf(module); });
   return made;
 }
 
@@ -97,8 +98,9 @@ absl::StatusOr<TrainableAdapter> TrainableAdapter::MakeWhole(AdapterTensors modu
                                                              const AdapterTensors* initial) {
   TrainableAdapter made;
   made.adapter_ = std::move(modules);
+  made.whole_ = true;
   if (initial != nullptr) RETURN_IF_ERROR(TakeInitial(*initial, site.device, made.adapter_));
-  made.Register([&site](const std::string& module) { return site.SegmentOf(module); });
+  made.Register([&site](const std::string& module) { return site.SegmentsOf(module); });
   return made;
 }
 
@@ -109,13 +111,13 @@ absl::StatusOr<TrainableAdapter> TrainableAdapter::MakeHead(int64_t features, do
   TrainableAdapter made;
   made.adapter_ = NewHead(features, initializer_range, seed, device, config);
   if (initial != nullptr) RETURN_IF_ERROR(TakeInitial(*initial, device, made.adapter_));
-  made.Register([](const std::string&) { return 0; });
+  made.Register([](const std::string&) { return std::vector<int64_t>{0}; });
   return made;
 }
 
 int64_t TrainableAdapter::lowest_segment() const {
-  const auto lower = [](const Parameter& a, const Parameter& b) { return a.segment < b.segment; };
-  return std::min_element(parameters_.begin(), parameters_.end(), lower)->segment;
+  const auto lower = [](const Parameter& a, const Parameter& b) { return a.segments.front() < b.segments.front(); };
+  return std::min_element(parameters_.begin(), parameters_.end(), lower)->segments.front();
 }
 
 LinearHook TrainableAdapter::Hook(JobDropout* dropout) const {
@@ -138,7 +140,7 @@ LinearHook TrainableAdapter::Hook(JobDropout* dropout) const {
 FusedHooks TrainableAdapter::Fused(JobDropout* dropout) const {
   FusedHooks hooks;
   hooks.dropout = [dropout](double p) { return dropout != nullptr ? dropout->Next(p) : kernels::DropoutMask(); };
-  hooks.replaces = [this](const std::string& module) { return adapter_.modules.count(module) > 0; };
+  hooks.replaces = [this](const std::string& module) { return Replaces(module); };
   hooks.low_rank = [this, next = hooks.dropout](const std::string& module) -> std::optional<LowRank> {
     const auto found = adapter_.pairs.find(module);
     if (found == adapter_.pairs.end()) return std::nullopt;
@@ -195,11 +197,12 @@ AdapterTensors TrainableAdapter::Snapshot(const std::map<std::string, at::Tensor
   return copy;
 }
 
-void TrainableAdapter::Register(const std::function<int64_t(const std::string& module)>& segment_of) {
+void TrainableAdapter::Register(const std::function<std::vector<int64_t>(const std::string& module)>& segments_of) {
   VisitTensors(adapter_, [&](const std::string& name, const std::string& module, at::Tensor& tensor, bool matrix) {
     tensor = tensor.contiguous().set_requires_grad(true);
-    // A norm's weight is no matrix.
-    parameters_.push_back({name, tensor, at::Tensor(), segment_of(module), matrix && tensor.dim() > 1});
+    // A norm's weight is no matrix, and a table of biases is no weight.
+    const bool decay = matrix && tensor.dim() > 1 && !absl::EndsWith(module, "bias");
+    parameters_.push_back({name, tensor, at::Tensor(), segments_of(module), decay});
   });
 }
 

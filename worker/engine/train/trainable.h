@@ -19,11 +19,11 @@
 namespace tenon::engine {
 
 struct Parameter {
-  std::string name;     // `encoder.layer.0.attention.self.query.lora_A`, `classifier.bias`
-  at::Tensor value;     // fp32 leaf
-  at::Tensor grad;      // like value; undefined until the first backward of a step
-  int64_t segment = 0;  // of the network that reads it (train/segments.h)
-  bool decay = true;    // weight decay is for matrices
+  std::string name;                     // `encoder.layer.0.attention.self.query.lora_A`, `classifier.bias`
+  at::Tensor value;                     // fp32 leaf
+  at::Tensor grad;                      // like value; undefined until the first backward of a step
+  std::vector<int64_t> segments = {0};  // of the network that read it (train/segments.h), ascending
+  bool decay = true;                    // weight decay is for matrices
 };
 
 // New weights (or `initial`'s) for an adapter, and the hooks that put them into the encoder. The tensors of `adapter()`
@@ -54,9 +54,7 @@ class TrainableAdapter {
   // Adds the adapter's part to each layer; `dropout` may be nullptr (evaluation). Both must outlive the hook.
   LinearHook Hook(JobDropout* dropout) const;
   // Whether it changes this linear layer's output.
-  bool Adapts(const std::string& module) const {
-    return adapter_.pairs.count(module) > 0 || adapter_.modules.count(module) > 0;
-  }
+  bool Adapts(const std::string& module) const { return adapter_.pairs.count(module) > 0 || Replaces(module); }
   // Adds the adapter's bottlenecks, and whether it has one behind a module; empty without any.
   BlockHook Blocks(JobDropout* dropout) const;
   bool HasBlock(const std::string& module) const { return adapter_.bottlenecks.count(module) > 0; }
@@ -69,9 +67,12 @@ class TrainableAdapter {
 
  private:
   // Registers everything in adapter_ as parameters, in a fixed order.
-  void Register(const std::function<int64_t(const std::string& module)>& segment_of);
+  void Register(const std::function<std::vector<int64_t>(const std::string& module)>& segments_of);
+  // Whether a module of the base is trained in a copy that stands for it. A whole model's are the network's own.
+  bool Replaces(const std::string& module) const { return !whole_ && adapter_.modules.count(module) > 0; }
 
   AdapterTensors adapter_;
+  bool whole_ = false;
   std::vector<Parameter> parameters_;
 };
 

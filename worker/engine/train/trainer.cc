@@ -153,24 +153,30 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeClassifierLoop(std::shared_ptr<co
                                            : MakeAdapterLoop(site, options, initial);
 }
 
-absl::StatusOr<std::unique_ptr<TrainLoop>> MakeSeq2SeqLoop(const Base& base, const TrainOptions& options,
-                                                           const TrainData& data, const AdapterTensors* initial) {
-  if (options.method == Method::kHead || options.method == Method::kFull) {
+absl::StatusOr<std::unique_ptr<TrainLoop>> MakeSeq2SeqLoop(std::shared_ptr<const Base> base,
+                                                           const TrainOptions& options, const TrainData& data,
+                                                           const AdapterTensors* initial) {
+  if (options.method == Method::kHead) {
     return TenonError(Reason::kUnsupported,
                       absl::StrCat("method ", MethodName(options.method), " on a base that writes texts"), "method");
   }
   // Positions are relative: nothing limits them.
-  const int64_t max_tokens = options.max_input_tokens > 0 ? options.max_input_tokens : base.default_max_tokens();
+  const int64_t max_tokens = options.max_input_tokens > 0 ? options.max_input_tokens : base->default_max_tokens();
   ASSIGN_OR_RETURN(std::shared_ptr<const PairData> pairs,
-                   TokenizePairs(data, base.tokenizer(), max_tokens, options.max_target_tokens));
-  ASSIGN_OR_RETURN(std::shared_ptr<const T5Model> model, base.t5(options.precision));
+                   TokenizePairs(data, base->tokenizer(), max_tokens, options.max_target_tokens));
   formats::TenonConfig config;
   config.task = "seq2seq";
   config.method = MethodName(options.method);
-  config.base_digest = base.digest();
+  config.base_digest = base->digest();
   config.max_input_tokens = max_tokens;
+  if (options.method == Method::kFull) {
+    ASSIGN_OR_RETURN(std::unique_ptr<Learner> learner,
+                     NewFullLearner(std::move(base), options, std::move(pairs), config, initial));
+    return std::make_unique<TrainLoop>(options, std::move(learner), nullptr);
+  }
+  ASSIGN_OR_RETURN(std::shared_ptr<const T5Model> model, base->t5(options.precision));
   ASSIGN_OR_RETURN(TrainableAdapter adapter,
-                   TrainableAdapter::Make(*model, options, config, initial, InitTokens(base, options)));
+                   TrainableAdapter::Make(*model, options, config, initial, InitTokens(*base, options)));
   auto task = std::make_unique<Seq2SeqTask>(std::move(model), options, std::move(pairs), std::move(adapter));
   return std::make_unique<TrainLoop>(options, std::make_unique<AdapterLearner>(options, std::move(task)), nullptr);
 }
@@ -200,7 +206,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const B
     }
     const AdapterTensors* tensors = start != nullptr ? &start->tensors() : nullptr;
     ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> loop, base->generates()
-                                                          ? MakeSeq2SeqLoop(*base, options, data, tensors)
+                                                          ? MakeSeq2SeqLoop(base, options, data, tensors)
                                                           : MakeClassifierLoop(base, options, data, tensors));
     if (checkpoint.has_value()) RETURN_IF_ERROR(loop->Restore(*checkpoint));
     return std::unique_ptr<Trainer>(std::move(loop));

@@ -44,17 +44,26 @@ TrainingSite::TrainingSite(const T5Model& model)
       bottleneck_modules([&model](const auto& config) { return BottleneckModules(config, model.config()); }),
       model_type("t5"),
       segments(model.config().num_layers + model.config().num_decoder_layers),
-      stacks({{"encoder.block.", 0}, {"decoder.block.", model.config().num_layers}}) {}
+      stacks({{"encoder.block.", 0}, {"decoder.block.", model.config().num_layers}}) {
+  const int64_t decoder = model.config().num_layers;
+  std::vector<int64_t>& embedding = readers[kT5Embedding];
+  embedding = {0, decoder};
+  if (model.output_layer().is_same(model.embedding())) embedding.push_back(segments);
+  for (int64_t i = 0; i < segments; ++i) readers[T5BiasName(i < decoder ? "encoder" : "decoder")].push_back(i);
+  readers[T5FinalNormName("encoder")] = {decoder - 1};
+  readers[T5FinalNormName("decoder")] = {segments - 1};
+}
 
-int64_t TrainingSite::SegmentOf(const std::string& module) const {
-  if (absl::StartsWith(module, kEmbeddings)) return 0;
+std::vector<int64_t> TrainingSite::SegmentsOf(const std::string& module) const {
+  if (const auto found = readers.find(module); found != readers.end()) return found->second;
+  if (absl::StartsWith(module, kEmbeddings)) return {0};
   for (const auto& [name, first] : stacks) {
     if (!absl::StartsWith(module, name)) continue;
     int64_t layer = 0;
     const std::string number = module.substr(name.size(), module.find('.', name.size()) - name.size());
-    if (absl::SimpleAtoi(number, &layer)) return first + layer;
+    if (absl::SimpleAtoi(number, &layer)) return {first + layer};
   }
-  return segments;
+  return {segments};
 }
 
 }  // namespace tenon::engine

@@ -40,12 +40,14 @@ struct TrainingSite {
   std::function<std::vector<std::string>(const formats::BottleneckConfig& config)> bottleneck_modules;
   std::string model_type;
 
-  // Segments of the network (train/segments.h) but its loss, and the one that reads a module: the first for what stands
-  // before the layers (kEmbeddings), the loss for what stands behind them.
+  // Segments of the network (train/segments.h) but its loss, and those that read a module, ascending: the first for
+  // what stands before the layers (kEmbeddings), the loss for what stands behind them.
   int64_t segments = 0;
-  int64_t SegmentOf(const std::string& module) const;
+  std::vector<int64_t> SegmentsOf(const std::string& module) const;
   // Name prefixes of numbered layers, and the segment of their layer 0.
   std::vector<std::pair<std::string, int64_t>> stacks;
+  // What is read elsewhere than its name says.
+  std::map<std::string, std::vector<int64_t>> readers;
 };
 
 // Where a prompt is put in.

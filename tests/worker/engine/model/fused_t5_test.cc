@@ -31,7 +31,7 @@ using testing::Distance;
 using testing::ExpectSame;
 using testing::Random;
 
-at::Tensor PlainRms(const at::Tensor& x, const FrozenRms& norm) {
+at::Tensor PlainRms(const at::Tensor& x, const Rms& norm) {
   return x * at::rsqrt((x * x).mean(-1, true) + norm.eps) * norm.weight;
 }
 
@@ -39,7 +39,7 @@ at::Tensor Kept(const at::Tensor& like, const DropoutMask& mask) { return Dropou
 
 TEST(FusedRmsTest, TheNormAlone) {
   for (const int64_t hidden : {512, 40, 7}) {
-    const FrozenRms norm{Random({hidden}, 1), 1e-5};
+    const Rms norm{Random({hidden}, 1), 1e-5};
     ExpectSame([&](const auto& in) { return RmsNormalized(in[0], norm); },
                [&](const auto& in) { return PlainRms(in[0], norm); }, {Random({37, hidden}, 2)});
   }
@@ -47,7 +47,7 @@ TEST(FusedRmsTest, TheNormAlone) {
 
 TEST(FusedRmsTest, BehindDropoutAndResidual) {
   for (const int64_t hidden : {512, 40, 7}) {
-    const FrozenRms norm{Random({hidden}, 1), 1e-6};
+    const Rms norm{Random({hidden}, 1), 1e-6};
     for (const DropoutMask& mask : {DropoutMask(), DropoutMask(5, 0.3)}) {
       const auto fused = [&](const auto& in) { return DropoutAddRms(in[0], in[1], norm, mask); };
       const auto sum = [&](const auto& in) { return in[0] * Kept(in[0], mask) + in[1]; };
@@ -62,6 +62,32 @@ TEST(FusedRmsTest, BehindDropoutAndResidual) {
       ExpectSame([&](const auto& in) { return fused(in).second; },
                  [&](const auto& in) { return PlainRms(sum(in), norm); }, inputs);
       ExpectSame([&](const auto& in) { return fused(in).first; }, sum, inputs);
+    }
+  }
+}
+
+TEST(FusedRmsTest, ItsWeightMayBeTrained) {
+  for (const int64_t hidden : {512, 40, 7}) {
+    const at::Tensor x = Random({21, hidden}, 1), residual = Random({21, hidden}, 2), weight = Random({hidden}, 3);
+    ExpectSame(
+        [&](const auto& in) {
+          return RmsNormalized(in[0], {in[1], 1e-6});
+        },
+        [&](const auto& in) {
+          return PlainRms(in[0], {in[1], 1e-6});
+        },
+        {x, weight});
+    for (const DropoutMask& mask : {DropoutMask(), DropoutMask(5, 0.3)}) {
+      const auto sum = [&](const auto& in) { return in[0] * Kept(in[0], mask) + in[1]; };
+      ExpectSame(
+          [&](const auto& in) {
+            const auto [x, normed] = DropoutAddRms(in[0], in[1], {in[2], 1e-6}, mask);
+            return x * 0.7 + normed;
+          },
+          [&](const auto& in) {
+            return sum(in) * 0.7 + PlainRms(sum(in), {in[2], 1e-6});
+          },
+          {x, residual, weight});
     }
   }
 }
@@ -151,6 +177,28 @@ TEST(FusedAttentionTest, DistancesBothWaysAndCausal) {
   }
 }
 
+TEST(FusedAttentionTest, DistancesMayBeTrained) {
+  const std::vector<int64_t> offsets = {0, 1, 6, 22, 38, 55, 88};
+  for (const auto& [heads, size] : {std::pair<int64_t, int64_t>{3, 32}, {5, 8}}) {
+    const int64_t reach = 40, hidden = heads * size;
+    for (const bool causal : {false, true}) {
+      for (const DropoutMask& mask : {DropoutMask(), DropoutMask(8, 0.2)}) {
+        ExpectSame(
+            [&, heads = heads](const auto& in) {
+              return DistanceAttention(in[0], offsets, heads, {in[1], reach}, causal, mask);
+            },
+            [&, heads = heads](const auto& in) {
+              const PlainAttention plain{offsets, offsets, heads, {in[1], reach}, causal, mask};
+              return plain(in[0].narrow(1, 0, hidden), in[0].narrow(1, hidden, hidden),
+                           in[0].narrow(1, 2 * hidden, hidden));
+            },
+            {Random({offsets.back(), 3 * hidden}, 2) * 0.5,
+             Random({heads, 2 * reach + 1 + kernels::kSpareDistances}, 1)});
+      }
+    }
+  }
+}
+
 TEST(FusedAttentionTest, ATableThatIsTooShortIsRefused) {
   const DistanceTable distances{Random({1, 2 * 4 + 1 + kernels::kSpareDistances}, 1), 4};
   EXPECT_NO_THROW(DistanceAttention(Random({5, 48}, 2), {0, 5}, 1, distances, true, {}));
@@ -184,6 +232,11 @@ TEST(TokenLossTest, EqualsCrossEntropyOfAllLogits) {
     };
     const at::Tensor x = Random({lines, 24}, 2);
     ExpectSame([&](const auto& in) { return TokenLoss(in[0], weight, targets) / lines; }, plain, {x});
+    ExpectSame([&](const auto& in) { return TokenLoss(in[0], in[1], targets) / lines; },
+               [&](const auto& in) {
+                 return at::cross_entropy_loss(at::linear(in[0], in[1]), wanted, {}, at::Reduction::Sum) / lines;
+               },
+               {x, weight});
     const TokenScores scores = ScoreTokens(x, weight, targets), again = ScoreLogits(at::linear(x, weight), wanted);
     EXPECT_NEAR(scores.loss, again.loss, 1e-5 * again.loss);
     EXPECT_EQ(scores.right, again.right);

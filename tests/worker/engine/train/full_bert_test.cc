@@ -37,7 +37,9 @@ class FullBertTest : public ::testing::Test {
     base_ = testing::MakeToyBase(dropout);
     auto weights = CopyBert(*base_, TwoLabels(), 5);
     ASSERT_TRUE(weights.ok()) << weights.status();
-    auto model = TrainableAdapter::MakeWhole(*std::move(weights), 3, at::kCPU, nullptr);
+    const auto frozen = base_->encoder(Precision::kFp32);
+    ASSERT_TRUE(frozen.ok()) << frozen.status();
+    auto model = TrainableAdapter::MakeWhole(*std::move(weights), **frozen, nullptr);
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = std::make_unique<TrainableAdapter>(*std::move(model));
     bert_ = std::make_unique<FullBert>(base_->config(), model_->adapter().modules);
@@ -51,8 +53,8 @@ class FullBertTest : public ::testing::Test {
   }
 
   SegmentedPass Pass(const MicroBatch& rows, double scale) {
-    return SegmentedPass(*network_, *model_, *dropout_, PackRows(rows_, rows, at::kCPU), PickLabels(rows_, rows), false,
-                         scale, 3);
+    return SegmentedPass(network_->Pass(PackRows(rows_, rows, at::kCPU), PickLabels(rows_, rows), false), *model_,
+                         *dropout_, scale, 3);
   }
   int Slices(SegmentedPass& pass) {
     for (int slices = 1;; ++slices) {

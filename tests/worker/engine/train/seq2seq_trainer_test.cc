@@ -109,7 +109,8 @@ INSTANTIATE_TEST_SUITE_P(Cases, Seq2SeqResumeTest,
                          ::testing::Values(ResumeCase{Method::kLora, Precision::kFp32},
                                            ResumeCase{Method::kLora, Precision::kBf16},
                                            ResumeCase{Method::kPromptTuning, Precision::kFp32},
-                                           ResumeCase{Method::kBottleneck, Precision::kFp32}),
+                                           ResumeCase{Method::kBottleneck, Precision::kFp32},
+                                           ResumeCase{Method::kFull, Precision::kFp32}),
                          [](const auto& test) { return "Case" + std::to_string(test.index); });
 
 TEST(Seq2SeqTrainerTest, APromptAndABottleneckAreTrainedAndServed) {

@@ -9,15 +9,19 @@
 namespace tenon::engine {
 namespace {
 
-constexpr char kShared[] = "shared.weight";
 constexpr char kOutput[] = "lm_head.weight";
 constexpr const char* kCopies[] = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"};
 
 }  // namespace
 
+std::string T5FinalNormName(const std::string& stack) { return stack + ".final_layer_norm"; }
+std::string T5BiasName(const std::string& stack) {
+  return stack + ".block.0.layer.0.SelfAttention.relative_attention_bias";
+}
+
 absl::StatusOr<at::Tensor> T5Reader::Embedding() {
   const std::vector<int64_t> shape = {config_.vocab_size, config_.d_model};
-  std::string name = kShared;
+  std::string name = absl::StrCat(kT5Embedding, ".weight");
   for (const char* other : {kCopies[0], kCopies[1], kOutput}) {
     if (!weights_.Has(name) && weights_.Has(other) && (other != kOutput || config_.tied)) name = other;
   }
@@ -41,10 +45,8 @@ absl::StatusOr<at::Tensor> T5Reader::OutputLayer(const at::Tensor& embedding) {
 }
 
 absl::StatusOr<RelativeBias> T5Reader::Bias(const std::string& stack, bool both_ways) {
-  // Once for the whole stack, in its first block.
-  ASSIGN_OR_RETURN(const at::Tensor weight,
-                   weights_.Take(absl::StrCat(stack, ".block.0.layer.0.SelfAttention.relative_attention_bias.weight"),
-                                 {config_.relative_attention_num_buckets, config_.num_heads}));
+  ASSIGN_OR_RETURN(const at::Tensor weight, weights_.Take(T5BiasName(stack) + ".weight",
+                                                          {config_.relative_attention_num_buckets, config_.num_heads}));
   return RelativeBias(weight, config_.relative_attention_max_distance, both_ways);
 }
 
@@ -53,7 +55,7 @@ absl::StatusOr<RmsNorm> T5Reader::Norm(const std::string& name) {
   return RmsNorm(std::move(weight), config_.layer_norm_epsilon);
 }
 
-absl::StatusOr<RmsNorm> T5Reader::FinalNorm(const std::string& stack) { return Norm(stack + ".final_layer_norm"); }
+absl::StatusOr<RmsNorm> T5Reader::FinalNorm(const std::string& stack) { return Norm(T5FinalNormName(stack)); }
 
 absl::StatusOr<JointLinear> T5Reader::Linears(const std::string& prefix, const std::vector<std::string>& names,
                                               int64_t in, int64_t out) {

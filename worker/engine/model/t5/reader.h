@@ -17,6 +17,12 @@
 
 namespace tenon::engine {
 
+// Names of modules in a checkpoint, without `.weight`; `stack` is `encoder` or `decoder`.
+inline constexpr char kT5Embedding[] = "shared";
+std::string T5FinalNormName(const std::string& stack);
+// A stack's first block has the table for all.
+std::string T5BiasName(const std::string& stack);
+
 // Errors are BASE_INVALID and name the tensor.
 class T5Reader {
  public:

@@ -40,24 +40,25 @@ at::Tensor Buckets(const at::Tensor& distance, int64_t buckets, int64_t max_dist
 
 }  // namespace
 
-RelativeBias::RelativeBias(const at::Tensor& weight, int64_t max_distance, bool both_ways) : reach_(max_distance) {
+RelativeBias::RelativeBias(const at::Tensor& weight, int64_t max_distance, bool both_ways)
+    : weight_(weight.to(at::kFloat)), reach_(max_distance) {
   const at::Tensor distance = at::arange(-reach_, reach_ + 1, at::TensorOptions().dtype(at::kLong));
-  const at::Tensor buckets = Buckets(distance, weight.size(0), max_distance, both_ways);
-  near_ = weight.to(at::kFloat).index_select(0, buckets.to(weight.device())).t().contiguous();
+  buckets_ = Buckets(distance, weight.size(0), max_distance, both_ways).to(weight.device());
 }
 
 at::Tensor RelativeBias::Distances(int64_t back, int64_t ahead) const {
-  const auto options = at::TensorOptions().dtype(at::kLong).device(near_.device());
-  return near_.index_select(1, at::clamp(at::arange(-back, ahead + 1, options), -reach_, reach_) + reach_);
+  const auto options = at::TensorOptions().dtype(at::kLong).device(weight_.device());
+  const at::Tensor columns = at::clamp(at::arange(-back, ahead + 1, options), -reach_, reach_) + reach_;
+  return weight_.index_select(0, buckets_.index_select(0, columns)).t();
 }
 
 at::Tensor RelativeBias::Square(int64_t length) const {
-  const at::Tensor places = at::arange(length, at::TensorOptions().dtype(at::kLong).device(near_.device()));
+  const at::Tensor places = at::arange(length, at::TensorOptions().dtype(at::kLong).device(weight_.device()));
   const at::Tensor columns = (places.unsqueeze(0) - places.unsqueeze(1) + (length - 1)).flatten();
-  return Distances(length - 1, length - 1).index_select(1, columns).view({near_.size(0), length, length});
+  return Distances(length - 1, length - 1).index_select(1, columns).view({weight_.size(1), length, length});
 }
 
-int64_t RelativeBias::Bytes() const { return TensorBytes(near_); }
+int64_t RelativeBias::Bytes() const { return TensorBytes(weight_) + TensorBytes(buckets_); }
 
 BiasTable::BiasTable(const RelativeBias& bias, int64_t back, int64_t ahead)
     : table_(bias.Distances(back, ahead + kSpare).contiguous()), back_(back) {}

@@ -10,11 +10,12 @@
 
 namespace tenon::engine {
 
-// The numbers by distance, computed once; a distance is the key's position less the query's.
+// The numbers by distance; a distance is the key's position less the query's. Autograd follows them to the weight.
 class RelativeBias {
  public:
   RelativeBias() = default;
-  // weight [buckets, heads], of any type. An encoder looks both ways and has buckets for either; a decoder looks back.
+  // weight [buckets, heads], of any type: kept in fp32. An encoder looks both ways and has buckets for either; a
+  // decoder looks back.
   RelativeBias(const at::Tensor& weight, int64_t max_distance, bool both_ways);
 
   // [heads, back + 1 + ahead] fp32, on the weight's device: column i is for distance i - back.
@@ -22,10 +23,12 @@ class RelativeBias {
   // [heads, length, length]: what attention within a row of this length adds.
   at::Tensor Square(int64_t length) const;
 
+  const at::Tensor& weight() const { return weight_; }
   int64_t Bytes() const;
 
  private:
-  at::Tensor near_;  // [heads, 2 * reach_ + 1] fp32: distances -reach_ to reach_, beyond which nothing changes
+  at::Tensor weight_;
+  at::Tensor buckets_;  // [2 * reach_ + 1] int64: of distances -reach_ to reach_, beyond which nothing changes
   int64_t reach_ = 0;
 };
 

@@ -25,7 +25,8 @@ class RmsNorm {
   // The same by plain operators, which autograd follows.
   at::Tensor Plain(const at::Tensor& x) const;
   // For fused functions.
-  FrozenRms frozen() const { return {wide_, eps_}; }
+  Rms fused() const { return {wide_, eps_}; }
+  const at::Tensor& weight() const { return weight_; }
 
   int64_t Bytes() const;
 

@@ -6,6 +6,7 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/gelu.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/softmax.h>
@@ -24,7 +25,7 @@ namespace tenon::engine {
 namespace {
 
 // What the plain operators need of rows that are padded to the longest.
-void Pad(const RelativeBias& bias, at::Device device, T5Rows& rows) {
+void Pad(at::Device device, T5Rows& rows) {
   const std::vector<int64_t>& offsets = rows.batch.offsets;
   const int64_t count = rows.batch.rows(), longest = rows.longest;
   std::vector<int64_t> places, restore;
@@ -39,11 +40,6 @@ void Pad(const RelativeBias& bias, at::Device device, T5Rows& rows) {
   rows.places = at::tensor(places, at::kLong).to(device);
   rows.restore = at::tensor(restore, at::kLong).to(device);
   rows.missing = missing.to(device);
-  rows.scores = bias.Square(longest).unsqueeze(0);
-  if (rows.causal) {
-    const at::Tensor ahead = at::full({longest, longest}, -std::numeric_limits<float>::infinity()).triu(1).to(device);
-    rows.scores = rows.scores + ahead;
-  }
 }
 
 // [T, heads * size] -> [R, heads, longest, size].
@@ -55,28 +51,41 @@ at::Tensor Padded(const at::Tensor& x, const T5Rows& rows, int64_t heads) {
 
 }  // namespace
 
-T5Rows T5Training::Rows(absl::Span<const std::vector<int32_t>* const> rows, int64_t virtual_tokens,
-                        const RelativeBias& bias, bool causal) const {
+T5Rows T5Training::Rows(absl::Span<const std::vector<int32_t>* const> rows, int64_t virtual_tokens, bool causal) const {
   T5Rows made;
   const std::vector<int64_t> before(rows.size(), virtual_tokens);
   made.batch = Pack(rows, model_.device(), /*round_to=*/1, /*grouped=*/false, before);
   made.causal = causal;
   made.longest = made.batch.max_length();
-  if (fused()) {
-    const int64_t reach = made.longest - 1;
-    made.distances = {bias.Distances(reach, reach + kernels::kSpareDistances).contiguous(), reach};
-  } else {
-    Pad(bias, model_.device(), made);
-  }
+  if (!fused()) Pad(model_.device(), made);
+  if (!BiasOf(made).weight().requires_grad()) AddBias(made);
   return made;
 }
 
+const RelativeBias& T5Training::BiasOf(const T5Rows& rows) const {
+  return rows.causal ? model_.decoder_bias() : model_.encoder().bias();
+}
+
+void T5Training::AddBias(T5Rows& rows) const {
+  const RelativeBias& bias = BiasOf(rows);
+  if (fused()) {
+    const int64_t reach = rows.longest - 1;
+    rows.distances = {bias.Distances(reach, reach + kernels::kSpareDistances).contiguous(), reach};
+    return;
+  }
+  rows.scores = bias.Square(rows.longest).unsqueeze(0);
+  if (rows.causal) {
+    const at::Tensor ahead = at::full({rows.longest, rows.longest}, -std::numeric_limits<float>::infinity()).triu(1);
+    rows.scores = rows.scores + ahead.to(rows.scores.device());
+  }
+}
+
 T5Rows T5Training::Sources(absl::Span<const std::vector<int32_t>* const> rows, int64_t virtual_tokens) const {
-  return Rows(rows, virtual_tokens, model_.encoder().bias(), /*causal=*/false);
+  return Rows(rows, virtual_tokens, /*causal=*/false);
 }
 
 T5Rows T5Training::Targets(absl::Span<const std::vector<int32_t>* const> rows) const {
-  return Rows(rows, 0, model_.decoder_bias(), /*causal=*/true);
+  return Rows(rows, 0, /*causal=*/true);
 }
 
 at::Tensor T5Training::EmbedSources(const T5Rows& sources) const {
@@ -96,10 +105,12 @@ at::Tensor T5Training::Dropped(const at::Tensor& x) const {
 }
 
 at::Tensor T5Training::Normed(const at::Tensor& x, const RmsNorm& norm) const {
-  return fused() ? RmsNormalized(x, norm.frozen()) : norm.Plain(x);
+  return fused() ? RmsNormalized(x, norm.fused()) : norm.Plain(x);
 }
 
 at::Tensor T5Training::Multiply(const JointLinear& joint, const at::Tensor& x) const {
+  const at::Tensor& weight = joint.linear().weight();
+  if (weight.requires_grad()) return at::linear(x, weight);
   const std::vector<std::string>& modules = joint.modules();
   const int64_t width = joint.linear().out() / static_cast<int64_t>(modules.size());
   const auto replaces = [&](const std::string& module) { return hooks_.fused->replaces(module); };
@@ -111,7 +122,7 @@ at::Tensor T5Training::Multiply(const JointLinear& joint, const at::Tensor& x) c
       adapter->first = static_cast<int64_t>(i) * width;
       adapters.push_back(*std::move(adapter));
     }
-    return AdaptedLinear(x, joint.linear().weight(), adapters);
+    return AdaptedLinear(x, weight, adapters);
   }
   std::vector<at::Tensor> parts = joint.linear()(x).split(width, 1);
   for (size_t i = 0; i < modules.size(); ++i) {
@@ -134,7 +145,7 @@ T5Training::Sum T5Training::AddAndNorm(const at::Tensor& product, const JointLin
                                        const RmsNorm& norm) const {
   if (fused() && !(hooks_.blocks && hooks_.has_block(joint.modules().front()))) {
     const auto [x, normed] =
-        DropoutAddRms(product, residual, norm.frozen(), hooks_.fused->dropout(hooks_.hidden_dropout));
+        DropoutAddRms(product, residual, norm.fused(), hooks_.fused->dropout(hooks_.hidden_dropout));
     return {x, normed};
   }
   const at::Tensor x = Add(product, joint, residual);
@@ -155,6 +166,12 @@ at::Tensor T5Training::PlainAttention(const at::Tensor& q, const at::Tensor& k, 
 }
 
 at::Tensor T5Training::Attend(const at::Tensor& qkv, const T5Rows& rows) const {
+  if (!rows.distances.numbers.defined() && !rows.scores.defined()) {
+    // Numbers that are trained are made in each layer, so that its gradients reach them.
+    T5Rows with_bias = rows;
+    AddBias(with_bias);
+    return Attend(qkv, with_bias);
+  }
   if (fused()) {
     return DistanceAttention(qkv, rows.batch.offsets, model_.config().num_heads, rows.distances, rows.causal,
                              hooks_.fused->dropout(hooks_.attention_dropout));

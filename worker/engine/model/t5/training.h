@@ -1,6 +1,7 @@
 // T5's layers as training runs them, teacher-forced: autograd follows every step. On the CPU fused functions in fp32,
 // whatever the weights' precision (docs/adr/0006-training-on-the-cpu.md); elsewhere plain operators on padded rows.
-// Engine-internal, torch inside.
+// Weights are frozen, or leaves that ask for gradients: then all of them do, in fp32, and the hooks bring dropout
+// alone. Engine-internal, torch inside.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,12 +22,13 @@ namespace tenon::engine {
 struct T5Rows {
   PackedBatch batch;
   bool causal = false;
-  DistanceTable distances;  // for the fused functions
+  DistanceTable distances;  // for the fused functions; of frozen weights
   // For the plain operators, where a row takes `longest` places:
   int64_t longest = 0;
   at::Tensor places;   // [R * longest] int64: the token at each place; places behind a row's end repeat its last token
   at::Tensor missing;  // [R, 1, 1, longest] fp32: 0, or -inf behind a row's end
-  at::Tensor scores;  // [1, heads, longest, longest] fp32, added to a row's scores: distances, and -inf ahead if causal
+  at::Tensor scores;   // [1, heads, longest, longest] fp32, added to a row's scores: distances, and -inf ahead if
+                       // causal; of frozen weights
   at::Tensor restore;  // [T] int64: each token's place
 };
 
@@ -62,12 +64,14 @@ class T5Training {
   };
 
   bool fused() const { return hooks_.fused != nullptr; }
-  T5Rows Rows(absl::Span<const std::vector<int32_t>* const> rows, int64_t virtual_tokens, const RelativeBias& bias,
-              bool causal) const;
+  T5Rows Rows(absl::Span<const std::vector<int32_t>* const> rows, int64_t virtual_tokens, bool causal) const;
+  const RelativeBias& BiasOf(const T5Rows& rows) const;
+  // Sets what self-attention adds to scores.
+  void AddBias(T5Rows& rows) const;
   bool Adapts(const std::string& module) const { return hooks_.linear && hooks_.adapts(module); }
   at::Tensor Dropped(const at::Tensor& x) const;
   at::Tensor Normed(const at::Tensor& x, const RmsNorm& norm) const;
-  // A frozen product and what adapters add to it; the modules' outputs side by side.
+  // A product and what adapters add to it; the modules' outputs side by side.
   at::Tensor Multiply(const JointLinear& joint, const at::Tensor& x) const;
   // residual + dropout(product), with an adapter's block in between where there is one behind `module`; and its norm.
   at::Tensor Add(const at::Tensor& product, const JointLinear& joint, const at::Tensor& residual) const;
