@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/formats/classifier_config.h"
 #include "common/formats/config_json.h"
 #include "common/formats/files.h"
 #include "common/formats/model_config.h"
@@ -19,22 +20,6 @@ namespace {
 constexpr char kWeightsFile[] = "model.safetensors";
 constexpr char kClassifier[] = "classifier";
 constexpr int64_t kMaxFileBytes = 256 << 20;  // of a tokenizer
-
-// config.json of a classifier on the network that `config` describes.
-std::string ClassifierConfig(nlohmann::json config, const formats::TenonConfig& head) {
-  config["architectures"] = {"BertForSequenceClassification"};
-  config["problem_type"] = head.multi_label ? "multi_label_classification" : "single_label_classification";
-  nlohmann::json names = nlohmann::json::object(), indices = nlohmann::json::object();
-  for (size_t i = 0; i < head.labels.size(); ++i) {
-    names[absl::StrCat(i)] = head.labels[i];
-    indices[head.labels[i]] = i;
-  }
-  config["id2label"] = std::move(names);
-  config["label2id"] = std::move(indices);
-  for (const char* counted : {"num_labels", "_num_labels"}) config.erase(counted);  // the labels say it
-  for (const char* type : {"dtype", "torch_dtype"}) config[type] = "float32";       // transformers 5 and 4
-  return config.dump(2) + "\n";
-}
 
 absl::Status WriteText(const std::filesystem::path& file, const std::string& text) {
   return formats::WriteFileDurably(file, {{text.data(), text.size()}});
@@ -69,7 +54,8 @@ NamedTensors TensorsOf(const AdapterTensors& model) {
 absl::Status WriteFullModel(const std::filesystem::path& folder, const Base& base, const AdapterTensors& model) {
   ASSIGN_OR_RETURN(nlohmann::json config, formats::ReadConfigJson(base.folder()));
   RETURN_IF_ERROR(CarryOver(base, folder));
-  RETURN_IF_ERROR(WriteText(folder / formats::kConfigFile, ClassifierConfig(std::move(config), model.config)));
+  RETURN_IF_ERROR(
+      WriteText(folder / formats::kConfigFile, formats::ClassifierConfig(std::move(config), model.config, "float32")));
   return WriteTensors(folder / kWeightsFile, TensorsOf(model));
 }
 
