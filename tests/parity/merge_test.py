@@ -24,7 +24,7 @@ CASES = {
     "plain": dict(r=4, lora_alpha=16, target_modules=["query", "value"]),
     "everywhere": dict(r=5, lora_alpha=3, target_modules="all-linear", use_rslora=True),
     "patterns": dict(r=4, lora_alpha=8, target_modules=r".*\.(key|dense)", exclude_modules=["pooler.dense"],
-                     rank_pattern={r"layer\.1\..*": 7, "attention.output.dense": 2}, alpha_pattern={"layer.0.attention.self.key": 20}),
+                     rank_pattern={"attention.output.dense": 2, r"layer\.1\..*": 7}, alpha_pattern={"layer.0.attention.self.key": 20}),
     "saved": dict(r=3, lora_alpha=6, target_modules=["query"], modules_to_save=["pooler"]),
 }
 T5_CASES = {
