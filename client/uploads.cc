@@ -237,8 +237,8 @@ absl::StatusOr<v1::Adapter> ImportAdapter(Client& client, const AdapterImport& i
   return adapter;
 }
 
-absl::StatusOr<std::vector<std::string>> ExportAdapter(Client& client, const std::string& name,
-                                                       const fs::path& folder) {
+absl::StatusOr<std::vector<std::string>> ExportAdapter(Client& client, const std::string& name, const fs::path& folder,
+                                                       bool merged) {
   std::error_code error;
   if (fs::exists(folder, error) && !fs::is_empty(folder, error)) {
     return absl::AlreadyExistsError(absl::StrCat(folder.string(), " is not empty."));
@@ -249,6 +249,7 @@ absl::StatusOr<std::vector<std::string>> ExportAdapter(Client& client, const std
   Client::Context context(client, absl::InfiniteDuration());
   v1::ExportAdapterRequest request;
   request.set_name(name);
+  request.set_merged(merged);
   auto reader = client.catalog().ExportAdapter(context.get(), request);
   std::vector<std::string> names;
   absl::Status wrote;

@@ -52,8 +52,9 @@ struct AdapterImport {
 };
 absl::StatusOr<v1::Adapter> ImportAdapter(Client& client, const AdapterImport& import);
 
-// Writes the files of `name` into `folder`, which must be empty or not exist. Names of the files written.
+// Writes the files of `name` into `folder`, which must be empty or not exist; with `merged`, those of its base with the
+// adapter merged into it. Names of the files written.
 absl::StatusOr<std::vector<std::string>> ExportAdapter(Client& client, const std::string& name,
-                                                       const std::filesystem::path& folder);
+                                                       const std::filesystem::path& folder, bool merged = false);
 
 }  // namespace tenon::client

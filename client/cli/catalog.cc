@@ -81,12 +81,18 @@ absl::Status DeleteAdapter(Cli& cli, const std::string& name) {
   return absl::OkStatus();
 }
 
-absl::Status ExportAdapter(Cli& cli, const std::string& name, const std::string& folder) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> files, client::ExportAdapter(cli.client(), name, folder));
+struct AdapterExport {
+  std::string name, folder;
+  bool merged = false;
+};
+
+absl::Status ExportAdapter(Cli& cli, const AdapterExport& asked) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> files,
+                   client::ExportAdapter(cli.client(), asked.name, asked.folder, asked.merged));
   if (cli.json()) {
-    Print(nlohmann::ordered_json{{"folder", folder}, {"files", files}}.dump());
+    Print(nlohmann::ordered_json{{"folder", asked.folder}, {"files", files}}.dump());
   } else {
-    Print(absl::StrCat("Wrote ", absl::StrJoin(files, ", "), " to ", folder, "."));
+    Print(absl::StrCat("Wrote ", absl::StrJoin(files, ", "), " to ", asked.folder, "."));
   }
   return absl::OkStatus();
 }
@@ -133,12 +139,14 @@ void AddAdapters(CLI::App& app, Cli& cli) {
       "--target-template", [import](const std::string& text) { import->text_template.set_target(text); },
       "What it shall write, as '{summary}': needed to evaluate it on its own template");
 
-  auto exported = std::make_shared<std::pair<std::string, std::string>>();
+  auto exported = std::make_shared<AdapterExport>();
   command = AddCommand(*adapters, cli, "export", "Write an adapter as Hugging Face PEFT, or AdapterHub, reads it",
                        "tenon adapters export tickets ./tickets-peft",
-                       [&cli, exported] { return ExportAdapter(cli, exported->first, exported->second); });
-  command->add_option("ID", exported->first, "Id of the adapter, or adapters/ID/revisions/DIGEST")->required();
-  command->add_option("DIR", exported->second, "Folder to write: empty, or not there yet")->required();
+                       [&cli, exported] { return ExportAdapter(cli, *exported); });
+  command->add_option("ID", exported->name, "Id of the adapter, or adapters/ID/revisions/DIGEST")->required();
+  command->add_option("DIR", exported->folder, "Folder to write: empty, or not there yet")->required();
+  command->add_flag("--merged", exported->merged,
+                    "Write its base with the adapter merged into the weights, a whole Hugging Face folder; of a lora");
 }
 
 absl::Status ListBases(Cli& cli) {

@@ -30,4 +30,9 @@ struct SafetensorsHeader {
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(const char* json, int64_t json_bytes, int64_t data_bytes,
                                                          const Safetensors::Limits& limits);
 
+// How a file with these tensors begins, in this order: the header's length, and the header, to which `metadata` gets
+// {"format":"pt"}. The tensors' data is not looked at. SAFETENSORS_INVALID.
+absl::StatusOr<std::string> BeginSafetensors(const std::vector<TensorToWrite>& tensors,
+                                             std::map<std::string, std::string> metadata);
+
 }  // namespace tenon::formats

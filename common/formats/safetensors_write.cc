@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/formats/files.h"
 #include "common/formats/safetensors.h"
+#include "common/formats/safetensors_header.h"
 #include "common/formats/status.h"
 #include "common/formats/utf8.h"
 
@@ -64,12 +65,8 @@ std::string Header(const std::vector<TensorToWrite>& tensors, const std::map<std
 
 }  // namespace
 
-absl::Status WriteSafetensors(const std::filesystem::path& file, std::vector<TensorToWrite> tensors,
-                              const std::map<std::string, std::string>& metadata) {
-  std::sort(tensors.begin(), tensors.end(), [](const TensorToWrite& a, const TensorToWrite& b) {
-    const int rank_a = Rank(a.view.dtype), rank_b = Rank(b.view.dtype);
-    return rank_a != rank_b ? rank_a > rank_b : a.name < b.name;
-  });
+absl::StatusOr<std::string> BeginSafetensors(const std::vector<TensorToWrite>& tensors,
+                                             std::map<std::string, std::string> metadata) {
   std::set<std::string> names;
   for (const TensorToWrite& tensor : tensors) {
     RETURN_IF_ERROR(CheckTensor(tensor));
@@ -78,17 +75,26 @@ absl::Status WriteSafetensors(const std::filesystem::path& file, std::vector<Ten
                         tensor.name);
     }
   }
-  std::map<std::string, std::string> all = metadata;
-  all.emplace("format", "pt");
-  for (const auto& [key, value] : all) {
+  metadata.emplace("format", "pt");
+  for (const auto& [key, value] : metadata) {
     if (!IsValidUtf8(key) || !IsValidUtf8(value)) {
       return TenonError(Reason::kSafetensorsInvalid, "metadata is not valid UTF-8");
     }
   }
-  const std::string header = Header(tensors, all);
-  std::string length(8, '\0');
-  for (int i = 0; i < 8; ++i) length[i] = static_cast<char>((static_cast<uint64_t>(header.size()) >> (8 * i)) & 0xFF);
-  std::vector<Chunk> chunks = {{length.data(), length.size()}, {header.data(), header.size()}};
+  const std::string header = Header(tensors, metadata);
+  std::string begin(8, '\0');
+  for (int i = 0; i < 8; ++i) begin[i] = static_cast<char>((static_cast<uint64_t>(header.size()) >> (8 * i)) & 0xFF);
+  return begin + header;
+}
+
+absl::Status WriteSafetensors(const std::filesystem::path& file, std::vector<TensorToWrite> tensors,
+                              const std::map<std::string, std::string>& metadata) {
+  std::sort(tensors.begin(), tensors.end(), [](const TensorToWrite& a, const TensorToWrite& b) {
+    const int rank_a = Rank(a.view.dtype), rank_b = Rank(b.view.dtype);
+    return rank_a != rank_b ? rank_a > rank_b : a.name < b.name;
+  });
+  ASSIGN_OR_RETURN(const std::string begin, BeginSafetensors(tensors, metadata));
+  std::vector<Chunk> chunks = {{begin.data(), begin.size()}};
   for (const TensorToWrite& tensor : tensors) {
     chunks.push_back({tensor.view.data, static_cast<size_t>(tensor.view.size_bytes)});
   }

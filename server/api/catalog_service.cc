@@ -98,7 +98,7 @@ grpc::ServerWriteReactor<v1::ExportAdapterResponse>* CatalogServiceImpl::ExportA
       runner_, context, request, "tenon.v1.CatalogService/ExportAdapter",
       [this](const CallContext& call, const v1::ExportAdapterRequest& body,
              StreamWriter<v1::ExportAdapterResponse>& writer) {
-        return adapters_->Export(call.tenant, body, [&](const auto& piece) { return writer.Write(piece); });
+        return adapters_->Export(ToScope(call), body, [&](const auto& piece) { return writer.Write(piece); });
       });
 }
 

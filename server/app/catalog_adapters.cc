@@ -9,6 +9,7 @@
 #include "common/ids.h"
 #include "common/status_proto.h"
 #include "server/app/catalog_adapter_check.h"
+#include "server/app/catalog_merge.h"
 #include "server/app/catalog_requests.h"
 #include "server/catalog/records.h"
 
@@ -147,9 +148,10 @@ absl::StatusOr<v1::Adapter> Adapters::Publish(const CallScope& scope, const v1::
   return adapter;
 }
 
-absl::Status Adapters::Export(const std::string& tenant, const v1::ExportAdapterRequest& request,
+absl::Status Adapters::Export(const CallScope& scope, const v1::ExportAdapterRequest& request,
                               const std::function<bool(const v1::ExportAdapterResponse&)>& write) {
-  ASSIGN_OR_RETURN(const ResolvedModel model, parts_.models->ResolveAdapter(tenant, request.name(), "name"));
+  ASSIGN_OR_RETURN(const ResolvedModel model, parts_.models->ResolveAdapter(scope.tenant, request.name(), "name"));
+  if (request.merged()) return ExportMerged(*parts_.store, *parts_.blobs, options_.staging, scope, model, write);
   for (const v1::FileEntry& file : model.adapter_files) {
     v1::ExportAdapterResponse response;
     response.mutable_file()->set_path(file.path());

@@ -39,8 +39,9 @@ class Adapters {
   // revision. The same files again make no new revision. Nothing is published on an error: ADAPTER_INVALID,
   // SAFETENSORS_INVALID, UNSUPPORTED, BASE_MISMATCH, TOO_LARGE.
   absl::StatusOr<v1::Adapter> Import(const CallScope& scope, const MessageSource<v1::ImportAdapterRequest>& read);
-  // Gives the revision's files to `write`, piece by piece, until it returns false.
-  absl::Status Export(const std::string& tenant, const v1::ExportAdapterRequest& request,
+  // Gives the revision's files to `write`, piece by piece, until it returns false; or those of its base with the
+  // adapter merged into it: see ExportMerged.
+  absl::Status Export(const CallScope& scope, const v1::ExportAdapterRequest& request,
                       const std::function<bool(const v1::ExportAdapterResponse&)>& write);
   absl::StatusOr<v1::Adapter> Get(const std::string& tenant, const std::string& name);
   absl::StatusOr<v1::ListAdaptersResponse> List(const std::string& tenant, const v1::ListAdaptersRequest& request);

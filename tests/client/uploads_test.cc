@@ -145,8 +145,9 @@ class MemoryCatalog final : public v1::CatalogService::Service {
     while (reader->Read(&request)) files[request.file().path()] += request.file().data();
     return grpc::Status::OK;
   }
-  grpc::Status ExportAdapter(grpc::ServerContext*, const v1::ExportAdapterRequest*,
+  grpc::Status ExportAdapter(grpc::ServerContext*, const v1::ExportAdapterRequest* request,
                              grpc::ServerWriter<v1::ExportAdapterResponse>* writer) override {
+    export_request = *request;
     for (const auto& [path, bytes] : files) {
       for (size_t at = 0; at < bytes.size(); at += 3) {
         v1::ExportAdapterResponse part;
@@ -190,6 +191,7 @@ class MemoryCatalog final : public v1::CatalogService::Service {
 
   std::map<std::string, std::string> files;
   absl::Status end;
+  v1::ExportAdapterRequest export_request;
   v1::Base base;
   absl::Status register_error;
 };
@@ -215,6 +217,10 @@ TEST_F(CatalogTest, AnAdapterTravelsBothWays) {
   ASSERT_TRUE(names.ok()) << names.status();
   EXPECT_THAT(*names, testing::ElementsAre("adapter_config.json", "adapter_model.safetensors"));
   EXPECT_EQ(ReadAll(folder_.path() / "out/adapter_model.safetensors"), std::string("\0\1\2binary", 9));
+  EXPECT_FALSE(catalog_.export_request.merged());
+  ASSERT_TRUE(ExportAdapter(client_, "a", folder_.path() / "merged", /*merged=*/true).ok());
+  EXPECT_EQ(catalog_.export_request.name(), "a");
+  EXPECT_TRUE(catalog_.export_request.merged());
 }
 
 TEST_F(CatalogTest, AFolderWithoutAnAdapterIsRefused) {

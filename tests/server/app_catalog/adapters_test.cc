@@ -110,7 +110,7 @@ class AdaptersTest : public CatalogFixture {
     Files files;
     v1::ExportAdapterRequest request;
     request.set_name(name);
-    const absl::Status status = adapters_.Export(kTenant, request, [&](const v1::ExportAdapterResponse& response) {
+    const absl::Status status = adapters_.Export(Scope(), request, [&](const v1::ExportAdapterResponse& response) {
       files[response.file().path()] += response.file().data();
       return true;
     });
@@ -394,11 +394,11 @@ TEST_F(AdaptersTest, ExportStopsWhenTheClientGoes) {
   v1::ExportAdapterRequest request;
   request.set_name("style");
   int pieces = 0;
-  EXPECT_EQ(GetReason(adapters_.Export(kTenant, request, [&](const auto&) { return ++pieces < 2; })),
+  EXPECT_EQ(GetReason(adapters_.Export(Scope(), request, [&](const auto&) { return ++pieces < 2; })),
             Reason::kCancelled);
   EXPECT_EQ(pieces, 2);
   request.set_name("nothing");
-  EXPECT_REASON(adapters_.Export(kTenant, request, [](const auto&) { return true; }), Reason::kNotFound, "name");
+  EXPECT_REASON(adapters_.Export(Scope(), request, [](const auto&) { return true; }), Reason::kNotFound, "name");
 }
 
 TEST_F(AdaptersTest, AnImportThatWaitsForAWorkerEndsWithItsCall) {

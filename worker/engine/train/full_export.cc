@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/formats/classifier_config.h"
 #include "common/formats/config_json.h"
 #include "common/formats/files.h"
 #include "common/formats/model_config.h"
@@ -23,6 +24,7 @@ constexpr char kWeightsFile[] = "model.safetensors";
 constexpr char kClassifier[] = "classifier";
 constexpr int64_t kMaxFileBytes = 256 << 20;  // of a tokenizer
 
+<<<<<<< HEAD
 // config.json of a model in fp32.
 std::string ConfigText(nlohmann::json config) {
   for (const char* type : {"dtype", "torch_dtype"}) config[type] = "float32";  // transformers 5 and 4
@@ -44,6 +46,8 @@ nlohmann::json ClassifierConfig(nlohmann::json config, const formats::TenonConfi
   return config;
 }
 
+=======
+>>>>>>> merged
 absl::Status WriteText(const std::filesystem::path& file, const std::string& text) {
   return formats::WriteFileDurably(file, {{text.data(), text.size()}});
 }
@@ -86,9 +90,15 @@ NamedTensors ClassifierTensors(const AdapterTensors& model) {
 absl::Status WriteFullModel(const std::filesystem::path& folder, const Base& base, const AdapterTensors& model) {
   ASSIGN_OR_RETURN(nlohmann::json config, formats::ReadConfigJson(base.folder()));
   RETURN_IF_ERROR(CarryOver(base, folder));
+<<<<<<< HEAD
   if (!base.generates()) config = ClassifierConfig(std::move(config), model.config);
   RETURN_IF_ERROR(WriteText(folder / formats::kConfigFile, ConfigText(std::move(config))));
   return WriteTensors(folder / kWeightsFile, base.generates() ? WriterTensors(base, model) : ClassifierTensors(model));
+=======
+  RETURN_IF_ERROR(
+      WriteText(folder / formats::kConfigFile, formats::ClassifierConfig(std::move(config), model.config, "float32")));
+  return WriteTensors(folder / kWeightsFile, TensorsOf(model));
+>>>>>>> merged
 }
 
 }  // namespace tenon::engine

@@ -1,0 +1,169 @@
+#include "common/formats/merged_model.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/formats/classifier_config.h"
+#include "common/formats/config_json.h"
+#include "common/formats/json.h"
+#include "common/formats/status.h"
+
+namespace tenon::formats {
+namespace {
+
+constexpr char kIndex[] = "model.safetensors.index.json";
+constexpr size_t kMaxConfigBytes = 16 << 20;
+constexpr size_t kPiece = 1 << 20;
+constexpr size_t kLengthBytes = 8;
+
+using FileSink = std::function<absl::Status(const std::string& file, const std::string& piece)>;
+
+bool IsWeights(const std::string& name) { return absl::EndsWith(name, ".safetensors"); }
+
+// Reads no further than the header.
+absl::StatusOr<WeightsFile> ReadHeader(const MergeInput& input, const MergeInput::File& file) {
+  const Safetensors::Limits limits;
+  const auto invalid = [&](const std::string& what) {
+    return TenonError(Reason::kSafetensorsInvalid, absl::StrCat(file.name, ": ", what), file.name);
+  };
+  std::string bytes;
+  std::optional<int64_t> length;
+  bool done = false;
+  const absl::Status read = input.read(file.name, [&](const std::string& piece) -> absl::Status {
+    bytes += piece;
+    if (bytes.size() < kLengthBytes) return absl::OkStatus();
+    if (!length) {
+      uint64_t number = 0;
+      for (size_t i = 0; i < kLengthBytes; ++i)
+        number |= static_cast<uint64_t>(static_cast<uint8_t>(bytes[i])) << 8 * i;
+      if (number > static_cast<uint64_t>(limits.max_header_bytes)) return invalid("the header is too long");
+      length = static_cast<int64_t>(number);
+    }
+    done = static_cast<int64_t>(bytes.size() - kLengthBytes) >= *length;
+    return done ? absl::CancelledError("enough is read") : absl::OkStatus();
+  });
+  if (!done) {
+    RETURN_IF_ERROR(read);
+    return invalid("the file ends within the header");
+  }
+  WeightsFile weights{.name = file.name, .data_begin = static_cast<int64_t>(kLengthBytes) + *length};
+  auto header =
+      ParseSafetensorsHeader(bytes.data() + kLengthBytes, *length, file.size_bytes - weights.data_begin, limits);
+  if (!header.ok()) return Annotate(header.status(), absl::StrCat(file.name, ": "));
+  weights.header = *std::move(header);
+  return weights;
+}
+
+// As torch calls it.
+const char* TorchName(DType dtype) {
+  return dtype == DType::kBF16 ? "bfloat16" : dtype == DType::kF16 ? "float16" : "float32";
+}
+
+absl::StatusOr<std::string> ReadText(const MergeInput& input, const std::string& name) {
+  std::string text;
+  RETURN_IF_ERROR(input.read(name, [&](const std::string& piece) {
+    text += piece;
+    if (text.size() <= kMaxConfigBytes) return absl::OkStatus();
+    return TenonError(Reason::kBaseInvalid, absl::StrCat(name, " is too large"), name);
+  }));
+  return text;
+}
+
+absl::StatusOr<std::string> ConfigText(const MergeInput& input, const std::vector<MergedFile>& files) {
+  ASSIGN_OR_RETURN(std::string text, ReadText(input, kConfigFile));
+  if (input.tenon.labels.empty()) return text;
+  auto config = ParseJson(text);
+  if (!config.ok() || !config->is_object()) {
+    return TenonError(Reason::kBaseInvalid, absl::StrCat(kConfigFile, " must be an object"), kConfigFile);
+  }
+  DType dtype = DType::kF32;
+  for (const MergedFile& file : files) {
+    for (const MergeStep& step : file.steps) {
+      if (step.name == "classifier.weight") dtype = step.dtype;
+    }
+  }
+  return ClassifierConfig(*std::move(config), input.tenon, TorchName(dtype));
+}
+
+absl::Status CheckLabels(const MergeInput& input) {
+  if (input.tenon.labels.empty()) return absl::OkStatus();
+  const std::string key = "base_model.model.classifier.weight";
+  const TensorView* head = input.weights->Find(key);
+  const auto labels = static_cast<int64_t>(input.tenon.labels.size());
+  if (head == nullptr || (head->shape.size() == 2 && head->shape[0] == labels)) return absl::OkStatus();
+  return TenonError(Reason::kAdapterInvalid, absl::StrCat("tensor ", key, " does not have ", labels, " rows"), key);
+}
+
+// Which file has which tensor, for a base in several.
+std::string IndexText(const std::vector<MergedFile>& files) {
+  nlohmann::json map = nlohmann::json::object();
+  int64_t bytes = 0;
+  for (const MergedFile& file : files) {
+    for (const MergeStep& step : file.steps) {
+      map[step.name] = file.name;
+      bytes += step.size_bytes;
+    }
+  }
+  return nlohmann::json{{"metadata", {{"total_size", bytes}}}, {"weight_map", std::move(map)}}.dump(2) + "\n";
+}
+
+absl::Status WriteText(const std::string& name, const std::string& text, const FileSink& write) {
+  for (size_t at = 0; at < text.size(); at += kPiece) RETURN_IF_ERROR(write(name, text.substr(at, kPiece)));
+  return absl::OkStatus();
+}
+
+absl::Status WriteWeights(const MergeInput& input, const MergedFile& file, const FileSink& write) {
+  MergeStream stream(file, [&](const std::string& piece) { return write(file.name, piece); });
+  RETURN_IF_ERROR(input.read(file.name, [&](const std::string& piece) { return stream.Append(piece); }));
+  return stream.Finish();
+}
+
+}  // namespace
+
+absl::Status CheckMergeable(const std::string& method) {
+  if (method == "lora") return absl::OkStatus();
+  const std::string why =
+      method == "prompt_tuning" ? "a soft prompt stands before the input and changes no weight"
+      : method == "bottleneck"  ? "its blocks are layers of their own, with a function between that no weight can hold"
+      : method == "head"
+          ? "its classifier reads pooled sentence vectors, which no transformers model with a classifier does: "
+            "BertForSequenceClassification reads the pooler's output"
+          : "only a LoRA changes the base's weights";
+  return TenonError(Reason::kUnsupported,
+                    absl::StrCat("an adapter of method ", method, " cannot be merged into its base: ", why), "merged");
+}
+
+absl::Status MergeModel(const MergeInput& input, const FileSink& write) {
+  RETURN_IF_ERROR(CheckMergeable(input.tenon.method));
+  RETURN_IF_ERROR(CheckLabels(input));
+  std::vector<WeightsFile> weights;
+  for (const MergeInput::File& file : input.base) {
+    if (!IsWeights(file.name)) continue;
+    ASSIGN_OR_RETURN(WeightsFile header, ReadHeader(input, file));
+    weights.push_back(std::move(header));
+  }
+  ASSIGN_OR_RETURN(std::vector<MergedFile> files,
+                   PlanMerge(weights, input.lora, *input.weights, !input.tenon.labels.empty()));
+  // A shard of which nothing is left.
+  files.erase(std::remove_if(files.begin(), files.end(), [](const MergedFile& file) { return file.steps.empty(); }),
+              files.end());
+  ASSIGN_OR_RETURN(const std::string config, ConfigText(input, files));
+  RETURN_IF_ERROR(WriteText(kConfigFile, config, write));
+  for (const MergeInput::File& file : input.base) {
+    if (file.name == kConfigFile || IsWeights(file.name)) continue;
+    if (file.name == kIndex) {
+      RETURN_IF_ERROR(WriteText(kIndex, IndexText(files), write));
+      continue;
+    }
+    if (file.size_bytes == 0) RETURN_IF_ERROR(write(file.name, ""));
+    RETURN_IF_ERROR(input.read(file.name, [&](const std::string& piece) { return write(file.name, piece); }));
+  }
+  for (const MergedFile& file : files) RETURN_IF_ERROR(WriteWeights(input, file, write));
+  return absl::OkStatus();
+}
+
+}  // namespace tenon::formats
