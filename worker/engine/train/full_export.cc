@@ -24,30 +24,14 @@ constexpr char kWeightsFile[] = "model.safetensors";
 constexpr char kClassifier[] = "classifier";
 constexpr int64_t kMaxFileBytes = 256 << 20;  // of a tokenizer
 
-<<<<<<< HEAD
-// config.json of a model in fp32.
-std::string ConfigText(nlohmann::json config) {
+// config.json of a T5 in fp32.
+std::string WriterConfig(nlohmann::json config) {
   for (const char* type : {"dtype", "torch_dtype"}) config[type] = "float32";  // transformers 5 and 4
-  return config.dump(2) + "\n";
+  return config.dump(2) +
+         "
+         ";
 }
 
-// config.json of a classifier on the network that `config` describes.
-nlohmann::json ClassifierConfig(nlohmann::json config, const formats::TenonConfig& head) {
-  config["architectures"] = {"BertForSequenceClassification"};
-  config["problem_type"] = head.multi_label ? "multi_label_classification" : "single_label_classification";
-  nlohmann::json names = nlohmann::json::object(), indices = nlohmann::json::object();
-  for (size_t i = 0; i < head.labels.size(); ++i) {
-    names[absl::StrCat(i)] = head.labels[i];
-    indices[head.labels[i]] = i;
-  }
-  config["id2label"] = std::move(names);
-  config["label2id"] = std::move(indices);
-  for (const char* counted : {"num_labels", "_num_labels"}) config.erase(counted);  // the labels say it
-  return config;
-}
-
-=======
->>>>>>> merged
 absl::Status WriteText(const std::filesystem::path& file, const std::string& text) {
   return formats::WriteFileDurably(file, {{text.data(), text.size()}});
 }
@@ -90,15 +74,10 @@ NamedTensors ClassifierTensors(const AdapterTensors& model) {
 absl::Status WriteFullModel(const std::filesystem::path& folder, const Base& base, const AdapterTensors& model) {
   ASSIGN_OR_RETURN(nlohmann::json config, formats::ReadConfigJson(base.folder()));
   RETURN_IF_ERROR(CarryOver(base, folder));
-<<<<<<< HEAD
-  if (!base.generates()) config = ClassifierConfig(std::move(config), model.config);
-  RETURN_IF_ERROR(WriteText(folder / formats::kConfigFile, ConfigText(std::move(config))));
+  const std::string text = base.generates() ? WriterConfig(std::move(config))
+                                            : formats::ClassifierConfig(std::move(config), model.config, "float32");
+  RETURN_IF_ERROR(WriteText(folder / formats::kConfigFile, text));
   return WriteTensors(folder / kWeightsFile, base.generates() ? WriterTensors(base, model) : ClassifierTensors(model));
-=======
-  RETURN_IF_ERROR(
-      WriteText(folder / formats::kConfigFile, formats::ClassifierConfig(std::move(config), model.config, "float32")));
-  return WriteTensors(folder / kWeightsFile, TensorsOf(model));
->>>>>>> merged
 }
 
 }  // namespace tenon::engine
