@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "common/formats/status.h"
+#include "common/generation_options.h"
 
 namespace tenon::server {
 namespace {

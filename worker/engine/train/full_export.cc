@@ -27,9 +27,7 @@ constexpr int64_t kMaxFileBytes = 256 << 20;  // of a tokenizer
 // config.json of a T5 in fp32.
 std::string WriterConfig(nlohmann::json config) {
   for (const char* type : {"dtype", "torch_dtype"}) config[type] = "float32";  // transformers 5 and 4
-  return config.dump(2) +
-         "
-         ";
+  return config.dump(2) + "\n";
 }
 
 absl::Status WriteText(const std::filesystem::path& file, const std::string& text) {

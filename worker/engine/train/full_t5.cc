@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "common/formats/safetensors.h"
 #include "common/formats/status.h"
 #include "worker/engine/model/t5/reader.h"
@@ -21,7 +22,7 @@ class Collector {
 
   void Add(const std::string& name, const at::Tensor& weight) { modules_[name].weight = weight; }
   void Add(const JointLinear& joint) {
-    Add(absl::StrJoin(joint.modules(), std::string_view(&kJoin, 1)), joint.linear().weight());
+    Add(absl::StrJoin(joint.modules(), absl::string_view(&kJoin, 1)), joint.linear().weight());
   }
   // A sub-layer's norm stands beside its products.
   void Norm(const std::string& layer, const RmsNorm& norm) { Add(layer + ".layer_norm", norm.weight()); }
