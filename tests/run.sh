@@ -54,7 +54,7 @@ run_label() {
 }
 for label in "${labels[@]}"; do
   case $label in
-    unit | fuzz | house) run_label build/release "$label" "$(nproc)" ;;
+    unit | fuzz | house | parity) run_label build/release "$label" "$(nproc)" ;;
     # Real processes and measured numbers: one at a time.
     *) run_label build/release "$label" 1 ;;
   esac

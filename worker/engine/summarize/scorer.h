@@ -1,6 +1,6 @@
 // A trained scorer of sentences: a classifier that reads each sentence of a text in its context and says how likely it
 // belongs to the summary (Y. Liu, Fine-tune BERT for extractive summarization, 2019, has the labels and the loss).
-// docs/adr/0011-trained-extractive-summaries.md says why a row is what it is.
+// docs/adr/0013-trained-extractive-summaries.md says why a row is what it is.
 #pragma once
 
 #include <cstdint>
