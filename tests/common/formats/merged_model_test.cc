@@ -200,9 +200,9 @@ TEST_F(MergedModelTest, TheConfigNamesTheLabelsAndOtherFilesStayAsTheyAre) {
   const auto files = Merge(3);
   ASSERT_TRUE(files.ok()) << files.status();
   const auto config = nlohmann::json::parse(files->at("config.json"));
-  EXPECT_EQ(config["architectures"], nlohmann::json({"BertForSequenceClassification"}));
-  EXPECT_EQ(config["id2label"], nlohmann::json({{"0", "bad"}, {"1", "good"}}));
-  EXPECT_EQ(config["label2id"], nlohmann::json({{"bad", 0}, {"good", 1}}));
+  EXPECT_EQ(config["architectures"], nlohmann::json::array({"BertForSequenceClassification"}));
+  EXPECT_EQ(config["id2label"], nlohmann::json::parse(R"({"0":"bad","1":"good"})"));
+  EXPECT_EQ(config["label2id"], nlohmann::json::parse(R"({"bad":0,"good":1})"));
   EXPECT_EQ(config["problem_type"], "multi_label_classification");
   EXPECT_EQ(config["hidden_size"], 3);
   EXPECT_FALSE(config.contains("num_labels"));

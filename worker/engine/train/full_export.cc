@@ -6,7 +6,6 @@
 #include <system_error>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "common/formats/classifier_config.h"
 #include "common/formats/config_json.h"
 #include "common/formats/files.h"
