@@ -5,7 +5,7 @@ import re
 import tree
 
 # Names of x86 alone: what another compiler would stop at.
-X86 = re.compile(r"\btarget(?:_clones)?\s*\(|\barch=x86|__builtin_cpu_(?:supports|is|init)|<(?:cpuid|[a-z]*mmintrin|immintrin|x86intrin)\.h>"
+X86 = re.compile(r"(?<![.>])\btarget(?:_clones)?\s*\(|\barch=x86|__builtin_cpu_(?:supports|is|init)|<(?:cpuid|[a-z]*mmintrin|immintrin|x86intrin)\.h>"
                  r"|\b_mm(?:256|512)?_[a-z]|__m(?:128|256|512)|__get_cpuid|\b__rdtsc\b")
 GUARD = re.compile(r"#\s*if(?:def\s+|.*\bdefined\s*\(?\s*)__x86_64__")
 
@@ -32,6 +32,7 @@ def test_what_is_wrong_is_seen():
     assert unguarded("#include <immintrin.h>\n") == [1]
     assert unguarded('#if defined(__x86_64__) && !defined(A)\n#pragma GCC target("avx2")\n#else\n__m256 x;\n#endif\nint f = __builtin_cpu_supports("avx");') == [4, 6]
     assert unguarded("#ifdef __x86_64__\n#if B\n__m512 y;\n#endif\n#endif\n// target(\"avx\")") == []
+    assert unguarded("row.target();\nrow->target();") == []
 
 
 def test_every_use_of_x86_is_behind_its_guard():
