@@ -54,12 +54,12 @@ struct GenerationBatch::Running {
         reply(Reply(request)),
         endless(std::count(request.source.begin(), request.source.end(), testing::kFakeOn) > 0),
         search(request.plan, request.prefix, reads_along() ? request.detokenize : nullptr),
-        target(request.target, request.prefix) {}
+        given_search(request.target, request.prefix) {}
   bool given() const { return request.plan.mode == SearchMode::kGiven; }
-  bool done() const { return given() ? target.done() : search.done(); }
+  bool done() const { return given() ? given_search.done() : search.done(); }
   bool reads_along() const { return request.stream || !request.plan.stop_strings.empty(); }
   std::vector<GeneratedSequence> Take() {
-    if (given()) return target.Take();
+    if (given()) return given_search.Take();
     std::vector<GeneratedSequence> sequences = search.Take();
     for (GeneratedSequence& sequence : sequences) {
       if (!reads_along()) sequence.text = request.detokenize(sequence.tokens);
@@ -77,7 +77,7 @@ struct GenerationBatch::Running {
   const std::vector<int32_t> reply;
   const bool endless;
   LineSearch search;
-  TargetSearch target;
+  TargetSearch given_search;
   int64_t written = 0;
 };
 
@@ -159,7 +159,7 @@ std::vector<GenerationEvent> GenerationBatch::Collect(const std::vector<bool>& l
     }
     const int32_t token = one->NextToken();
     if (one->given()) {
-      one->target.Advance(-0.5f, token);
+      one->given_search.Advance(-0.5f, token);
     } else {
       const std::vector<std::vector<Choice>> choices = {{{token, -0.5f}}};
       one->search.Advance(choices);
