@@ -13,7 +13,7 @@ namespace tenon::engine {
 namespace {
 
 Parameter Make(const std::vector<float>& values, const std::vector<float>& grad, bool decay) {
-  return {"p", at::tensor(values), at::tensor(grad), 0, decay};
+  return {"p", at::tensor(values), at::tensor(grad), {0}, decay};
 }
 
 // The update of one number, written out as in the paper.
@@ -61,7 +61,7 @@ TEST(AdamWTest, ALargeUpdateIsCutWithoutAnotherResult) {
     std::vector<Parameter> parameters;
     for (const int64_t size : {(int64_t{1} << 22) + 3, int64_t{5}, int64_t{7}}) {
       const at::Tensor value = at::linspace(-1, 1, size);
-      parameters.push_back({"p", value, at::sin(value * 50), 0, true});
+      parameters.push_back({"p", value, at::sin(value * 50), {0}, true});
     }
     return parameters;
   };
@@ -75,7 +75,7 @@ TEST(AdamWTest, ALargeUpdateIsCutWithoutAnotherResult) {
     for (size_t i = 0; i < cut.size(); ++i) EXPECT_TRUE(at::equal(cut[i].value, whole[i].value)) << step << " " << i;
   }
   // Every element was moved, by the same rule as a small one.
-  std::vector<Parameter> small = {{"p", at::tensor({-1.0f}), at::sin(at::tensor({-50.0f})), 0, true}};
+  std::vector<Parameter> small = {{"p", at::tensor({-1.0f}), at::sin(at::tensor({-50.0f})), {0}, true}};
   AdamW alone(small, {.weight_decay = 0.1});
   alone.Step(small, 0.01, 1);
   alone.Step(small, 0.01, 2);

@@ -18,6 +18,7 @@
 #include "common/formats/safetensors.h"
 #include "tests/worker/engine/tiny_base.h"
 #include "tests/worker/engine/train/toy_run.h"
+#include "worker/engine/train/network.h"
 #include "worker/engine/train/segmented_pass.h"
 
 namespace tenon::engine {
