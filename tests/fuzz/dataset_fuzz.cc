@@ -21,7 +21,9 @@ void Check(const Dataset& set) {
     ASSERT_EQ(row.size(), set.fields.size());
     for (const std::string& text : row) ASSERT_TRUE(CheckText(text, 1 << 20, "text").ok());
   }
-  if (!set.fields.empty()) ASSERT_EQ(set.RecordAt(set.row_count() - 1).size(), set.fields.size());
+  if (!set.fields.empty()) {
+    ASSERT_EQ(set.RecordAt(set.row_count() - 1).size(), set.fields.size());
+  }
   ASSERT_TRUE(LabelIndices(set, set.labels).ok());
 }
 
@@ -54,7 +56,9 @@ void FuzzRows(DatasetFormat format, std::vector<std::string> seeds, uint64_t num
     // Every third as records, whatever its columns are.
     const auto kind = i % 3 == 0 ? std::optional(DatasetKind::kRecords) : std::nullopt;
     const auto set = ReadDataset(bytes, format, {}, kind);
-    if (set.ok()) ASSERT_LE(ReadFirstRecords(bytes, format, set->kind, 2).size(), 2u);
+    if (set.ok()) {
+      ASSERT_LE(ReadFirstRecords(bytes, format, set->kind, 2).size(), 2u);
+    }
     if (set.ok()) {
       ++accepted;
       Check(*set);
@@ -91,7 +95,9 @@ TEST(TemplateFuzz, ParsesOrNamesThePlace) {
     for (const std::string& field : pattern->fields()) record[field] = "x";
     ASSERT_TRUE(pattern->Render(record).ok());
     const auto frame = pattern->Around();
-    if (frame.ok()) ASSERT_EQ(*pattern->Render(record), frame->before + "x" + frame->after);
+    if (frame.ok()) {
+      ASSERT_EQ(*pattern->Render(record), frame->before + "x" + frame->after);
+    }
   }
   EXPECT_GT(accepted, 100);
 }
