@@ -61,9 +61,13 @@ TEST_F(WorkerLinkTest, ADeletedBaseIsUnloaded) {
   WaitForHealth("tenon.v1.InferenceService", true);
   const auto catalog = v1::CatalogService::NewStub(Channel());
   google::protobuf::Empty empty;
-  v1::DeleteAdapterRequest adapter;
-  adapter.set_name("adapters/topics");
-  ASSERT_TRUE(catalog->DeleteAdapter(Context().get(), adapter, &empty).ok());
+  v1::ListAdaptersResponse bound;
+  ASSERT_TRUE(catalog->ListAdapters(Context().get(), {}, &bound).ok());
+  for (const v1::Adapter& one : bound.adapters()) {
+    v1::DeleteAdapterRequest adapter;
+    adapter.set_name(one.name());
+    ASSERT_TRUE(catalog->DeleteAdapter(Context().get(), adapter, &empty).ok());
+  }
   v1::DeleteBaseRequest base;
   base.set_name("bases/mini");
   ASSERT_TRUE(catalog->DeleteBase(Context().get(), base, &empty).ok());

@@ -40,7 +40,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, FullWriterTest, ::testing::Bool(),
 TEST_P(FullWriterTest, LearnsAndLeavesABaseThatWritesAsItDid) {
   const auto base = MakeToyT5(GetParam());
   TrainOptions options = FullOptions();
-  options.max_steps = 100;
+  options.max_steps = 200;
   options.eval_steps = 50;
   const ToyRun run = RunToy(base, options, ToyPairs(64, 32));
   ASSERT_TRUE(run.status.ok()) << run.status;
