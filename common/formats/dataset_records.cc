@@ -75,11 +75,11 @@ void RecordsBuilder::Take(const std::string& name, Value* value, std::vector<std
     return;
   }
   (*values)[found->second] = std::move(value->text);
-  ++cells_;
 }
 
 RowError RecordsBuilder::Add(RawRow* row) {
   ++row_;
+  cells_ += static_cast<int64_t>(first_columns_);  // also of a row that holds less
   std::vector<std::string> values(first_columns_);
   for (int i = 0; i < kColumnCount; ++i) {
     const auto column = static_cast<Column>(i);

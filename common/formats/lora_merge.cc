@@ -90,6 +90,8 @@ class Planner {
   std::map<std::string, Saved> saved_;  // by canonical tensor
   DType dtype_ = DType::kF32;           // of the base
   bool has_dtype_ = false;
+  // Whether the base has a table of embeddings beside its output layer, and whether the adapter changes the latter.
+  bool has_table_ = false, changes_output_ = false;
 };
 
 absl::Status Planner::ReadAdapter(const Safetensors& weights) {
@@ -102,6 +104,8 @@ absl::Status Planner::ReadAdapter(const Safetensors& weights) {
     }
     const std::string name(absl::StripPrefix(key, kPeftRoot));
     wrapped_ = wrapped_ || absl::StartsWith(name, kWrapper);
+    // PEFT's copy of the base's own layer; who read the adapter first has compared it.
+    if (absl::EndsWith(name, ".base_layer.weight")) continue;
     if (!is_a && !is_b) {
       saved_[Canonical(name)] = {key, &view};
       continue;
@@ -170,6 +174,9 @@ absl::StatusOr<MergedFile> Planner::Plan(const WeightsFile& file) {
                    .size_bytes = entry.end - entry.begin,
                    .source = file.data_begin + entry.begin};
     RETURN_IF_ERROR(PlanTensor(canonical, &step));
+    has_table_ = has_table_ || canonical == "shared.weight" || absl::EndsWith(canonical, ".embed_tokens.weight");
+    changes_output_ =
+        changes_output_ || (canonical == "lm_head.weight" && (step.a != nullptr || step.replacement != nullptr));
     // A head is built in the dtype of the layers it stands on.
     if (IsFloat(entry.dtype) && (!has_dtype_ || canonical == "pooler.dense.weight")) {
       dtype_ = entry.dtype;
@@ -221,6 +228,8 @@ absl::Status Planner::CheckAllTaken() const {
   for (const auto& [tensor, saved] : saved_) {
     if (!saved.taken) return NoPlace(tensor, saved.key);
   }
+  // A tied base may keep its one table under the output layer's name.
+  if (changes_output_ && !has_table_) return NoPlace("lm_head", absl::StrCat(kPeftRoot, "lm_head"));
   return absl::OkStatus();
 }
 

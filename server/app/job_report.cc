@@ -164,6 +164,12 @@ absl::Status JobSchedulerImpl::ReportDurable(const JobKey& key, const internal::
       indexed = parts_.models->RefreshAdapter(*parts_.store, key.tenant, MadeId(record));
     }
   }
+  if (success && JobStateOf(record) == v1::JOB_STATE_FAILED) {
+    // The files of a success that was refused: nothing else may name them.
+    std::vector<std::string> files;
+    for (const v1::FileEntry& file : report.finetune_success().files()) files.push_back(file.sha256());
+    cleaner_.Drop(files, Now());
+  }
   Follow(record);
   RETURN_IF_ERROR(indexed);
   // Its worker may be free now.

@@ -19,6 +19,7 @@ constexpr int kMaxModels = 64;
 constexpr int32_t kMaxTokens = 1 << 20;
 constexpr int32_t kTargetTokens = 128;
 constexpr size_t kMaxLabelBytes = 256;
+constexpr int kMaxLabels = 256;  // a result counts every pair of them
 // So that an assignment, which holds 64 adapters' files too, fits into one message of the worker link.
 constexpr size_t kMaxEvalBytes = 24 << 10;
 
@@ -50,6 +51,10 @@ std::string Compared(const std::string& label) {
 }
 
 absl::Status CheckLabels(const v1::Seq2SeqEval& eval, const std::string& prefix) {
+  if (eval.labels_size() > kMaxLabels) {
+    return Wrong(Reason::kFieldInvalid, prefix + "labels",
+                 absl::StrCat("has ", eval.labels_size(), " entries; at most ", kMaxLabels));
+  }
   std::set<std::string> seen;
   for (int i = 0; i < eval.labels_size(); ++i) {
     const std::string field = absl::StrCat(prefix, "labels[", i, "]");

@@ -15,6 +15,7 @@ namespace {
 
 constexpr char kTenonConfig[] = "tenon.json";
 constexpr int64_t kMaxConfigBytes = 16 << 20;
+constexpr size_t kMaxTextBytes = size_t{2} << 30;  // that a template makes of all rows
 
 formats::TextTemplate ToTemplate(const v1::TextTemplate& text_template) {
   return {text_template.input(), text_template.target()};
@@ -28,6 +29,7 @@ absl::StatusOr<std::vector<engine::TextPair>> ToTextPairs(const formats::Dataset
   ASSIGN_OR_RETURN(const auto target, formats::TextPattern::Parse(text_template.target(), "text_template.target"));
   std::vector<engine::TextPair> pairs;
   pairs.reserve(static_cast<size_t>(dataset.row_count()));
+  size_t bytes = 0;
   for (int64_t row = 0; row < dataset.row_count(); ++row) {
     const formats::Record record = dataset.RecordAt(row);
     engine::TextPair& pair = pairs.emplace_back();
@@ -39,6 +41,13 @@ absl::StatusOr<std::vector<engine::TextPair>> ToTextPairs(const formats::Dataset
                           absl::StrCat(place, ": ", std::string(rendered.status().message())), place);
       }
       *text = *std::move(rendered);
+      bytes += text->size();
+      if (bytes > kMaxTextBytes) {
+        return TenonError(Reason::kTextTooLarge,
+                          absl::StrCat("the template makes more than ", kMaxTextBytes >> 30, " GiB of text of ",
+                                       dataset.row_count(), " rows"),
+                          "text_template");
+      }
     }
   }
   return pairs;

@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <exception>
 #include <system_error>
 #include <utility>
 
@@ -131,7 +132,9 @@ class RuntimeImpl final : public Runtime {
   absl::Status StartTraining(TrainJob job, TrainCallbacks callbacks) override {
     absl::MutexLock lock(&mutex_);
     ASSIGN_OR_RETURN(auto base, CheckJob(job.id, job.base_digest));
-    const int64_t bytes = engine::Trainer::MemoryBytes(*base, job.options, !job.data.validation.empty());
+    const bool validates = !job.data.validation.empty() || !job.data.validation_pairs.empty() ||
+                           (job.scorer.has_value() && !job.scorer->validation.empty());
+    const int64_t bytes = engine::Trainer::MemoryBytes(*base, job.options, validates);
     RETURN_IF_ERROR(CheckMemory(bytes));
     const std::string id = job.id;
     if (bytes > 0) training_bytes_[id] = bytes;
@@ -195,11 +198,20 @@ class RuntimeImpl final : public Runtime {
   }
 
   // Runs `work` on the device thread, between slices, and waits until it is done, or dropped because the loop ends.
+  // What it throws, this throws.
   void RunAsSlice(const std::function<void()>& work) {
     absl::Notification gone;  // told when the function is, run or not
     std::shared_ptr<void> alive(nullptr, [&gone](void*) { gone.Notify(); });
-    loop_.Post([&work, alive = std::exchange(alive, nullptr)] { work(); });
+    std::exception_ptr error;
+    loop_.Post([&work, &error, alive = std::exchange(alive, nullptr)] {
+      try {
+        work();
+      } catch (...) {
+        error = std::current_exception();
+      }
+    });
     gone.WaitForNotification();
+    if (error != nullptr) std::rethrow_exception(error);
   }
 
   int64_t BaseBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

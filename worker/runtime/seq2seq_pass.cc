@@ -47,7 +47,7 @@ absl::Status Seq2SeqPass::Join() {
   int64_t tokens = 0;
   for (; next_ < rows_.size() * kRequests; ++next_) {
     engine::GenerationRequest request = NextRequest();
-    const auto source = static_cast<int64_t>(request.source.size());
+    const int64_t source = engine::SourceTokens(request);
     if (!requests.empty() && tokens + source > slice_tokens_) break;
     const absl::StatusOr<bool> fits = lane_.Fits(requests, request.plan, source);
     if (!fits.ok()) return OfRow(fits.status(), RowOf(next_));

@@ -114,6 +114,8 @@ TEST(Records, LimitsHold) {
   EXPECT_TRUE(ReadDataset("a\n1\n2\n3\n", kCsv, limits).ok());
   EXPECT_THAT(std::string(ReadDataset("a\n1\n2\n3\n4\n", kCsv, limits).status().message()),
               HasSubstr("more than 3 texts"));
+  // A row that holds nothing takes its room, too.
+  EXPECT_FALSE(ReadDataset("{\"a\":\"1\",\"b\":\"1\"}\n{}\n", kJson, limits).ok());
 }
 
 TEST(Records, OfAClassificationSet) {

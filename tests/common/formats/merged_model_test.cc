@@ -383,6 +383,9 @@ TEST_F(MergedModelTest, ASharedOutputLayerIsNotMerged) {
   adapter_ = {{"base_model.model.lm_head.lora_A.weight", Numbers({2, kHidden}, 3)},
               {"base_model.model.lm_head.lora_B.weight", Numbers({4, 2}, 4)}};
   ExpectRefused(Reason::kUnsupported, "base_model.model.lm_head.lora_A.weight");
+  // The same table under its other name.
+  base_["model.safetensors"] = FileOf({writer[0], {"lm_head.weight", Numbers({4, kHidden}, 5)}});
+  ExpectRefused(Reason::kUnsupported, "base_model.model.lm_head");
   Tensors own = writer;
   own.push_back({"lm_head.weight", Numbers({4, kHidden}, 5)});
   base_["model.safetensors"] = FileOf(own);

@@ -146,6 +146,22 @@ TEST_F(FullTest, ANameThatWasTakenMeanwhileFailsTheJob) {
   EXPECT_FALSE(Base("tickets").ok());
 }
 
+TEST_F(FullTest, TheFilesOfARefusedSuccessGo) {
+  Stop();
+  options_.tick = absl::Milliseconds(1);
+  OpenStore();
+  Start();
+  CreateAndAssign();
+  PutBase("tickets", "somebody else's");
+  const auto report = Made();
+  ASSERT_TRUE(jobs_->Report(report).ok());
+  clock_.Advance(options_.blob_grace);
+  for (const v1::FileEntry& file : report.finetune_success().files()) {
+    while (HasBlob(file)) loop_->Run([] {});
+  }
+  EXPECT_EQ(Get("j1").state(), v1::JOB_STATE_FAILED);
+}
+
 TEST_F(FullTest, AStaleTermMakesNothing) {
   CreateAndAssign();
   PutBase("tickets", "somebody else's");

@@ -225,6 +225,11 @@ TEST(Seq2SeqEvalRequestTest, AnAssignmentFitsIntoAMessage) {
   const absl::Status status = NormalizeEval(job).status();
   EXPECT_EQ(GetField(status), "eval_job.seq2seq");
   EXPECT_THAT(std::string(status.message()), HasSubstr("24576"));
+  job.mutable_seq2seq()->clear_labels();
+  for (int i = 0; i < 256; ++i) job.mutable_seq2seq()->add_labels(std::to_string(i));
+  EXPECT_TRUE(NormalizeEval(job).ok());
+  job.mutable_seq2seq()->add_labels("one more");
+  EXPECT_EQ(GetField(NormalizeEval(job).status()), "eval_job.seq2seq.labels");
 }
 
 }  // namespace

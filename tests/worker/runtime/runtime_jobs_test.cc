@@ -106,7 +106,7 @@ TEST_F(RuntimeJobsTest, AWholeBaseIsTrainedOnlyWhereItFits) {
   Start();
   TrainJob whole = Job("whole", 2);
   whole.options.method = engine::Method::kFull;
-  whole.data.validation.push_back({"row", {0}});
+  whole.data.validation_pairs.push_back({"row", "reply"});
   Gate gate;
   FakeEngine::Get().on_slice = [&](int64_t slice) {
     if (slice == 0) gate.Pass();

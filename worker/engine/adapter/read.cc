@@ -1,5 +1,7 @@
 #include "worker/engine/adapter/read.h"
 
+#include <ATen/ops/equal.h>
+
 #include <optional>
 #include <vector>
 
@@ -74,6 +76,15 @@ std::string EncoderPrefix(const formats::LoraConfig& lora, const AdapterFile& fi
   return PeftPrefix("");
 }
 
+// PEFT keeps a copy of the output layer beside a LoRA on it; loading puts the copy in the base's place.
+absl::Status TakeCopy(AdapterFile& file, const std::string& key, const std::string& module, const AdapterSite& site) {
+  const at::Tensor& own = site.output_layer;
+  if (module != "lm_head" || !own.defined()) return absl::OkStatus();  // left behind, and named
+  ASSIGN_OR_RETURN(const at::Tensor copy, file.Take(key, {own.size(0), own.size(1)}));
+  if (at::equal(copy.to(own.scalar_type()), own.to(at::kCPU))) return absl::OkStatus();
+  return InvalidAdapter(absl::StrCat("tensor ", key, " differs from the base's own layer"), key);
+}
+
 absl::Status TakePairs(AdapterFile& file, const std::string& prefix, const AdapterSite& site, AdapterTensors& adapter) {
   for (const auto& [module, shape] : site.linear_layers) {
     const std::string key = prefix + module;
@@ -91,6 +102,7 @@ absl::Status TakePairs(AdapterFile& file, const std::string& prefix, const Adapt
     ASSIGN_OR_RETURN(pair.a, file.Take(key + ".lora_A.weight", {target->r, shape.second}));
     ASSIGN_OR_RETURN(pair.b, file.Take(key + ".lora_B.weight", {shape.first, target->r}));
     adapter.pairs[module] = std::move(pair);
+    if (file.Has(key + ".base_layer.weight")) RETURN_IF_ERROR(TakeCopy(file, key + ".base_layer.weight", module, site));
   }
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <optional>
 
@@ -90,33 +91,33 @@ const KernelChoice::Times& KernelChoice::Measure(const at::Tensor& weight, const
     panels[format] = PackPanels(weight, bias, format);
     best.panels[format] = kNever;
   }
-  const auto measure_all = [&] {
-    for (int run = 0; run <= kRuns; ++run) {
-      const auto measure = [&](double& seconds, const auto& product) {
-        const double took = Seconds(product);
-        if (run > 0) seconds = std::min(seconds, took);  // the first one compiles and warms
-      };
-      measure(best.library, [&] { Activate(at::linear(x, weight, bias), activation); });
-      if (packed.defined()) measure(best.packed, [&] { PackedLinear(x, packed, bias, activation); });
-      for (const auto& [format, packed_panels] : panels) {
-        const PanelWeight& weights = packed_panels;
-        if (steps) {
-          measure(best.panels[format], [&] { PanelLinear(lines, weights, activation, 0, weights.panels()); });
-          continue;
-        }
-        measure(best.panels[format], [&] {
-          ParallelFor(threads, 1, [&](int64_t, int64_t) {
-            const c10::InferenceMode inference;
-            PanelLinear(lines, weights, activation, 0, weights.panels());
-          });
-        });
-      }
+  // Each product is a piece of work of its own: what else the device has to do waits for no more than one.
+  const auto measure = [&](int run, double& seconds, const std::function<void()>& product) {
+    double took = kNever;  // so it stays when the worker goes down
+    const auto timed = [&] { took = Seconds(product); };
+    if (run_alone_) {
+      run_alone_(timed);
+    } else {
+      timed();
     }
+    if (run > 0) seconds = std::min(seconds, took);  // the first one compiles and warms
   };
-  if (run_alone_) {
-    run_alone_(measure_all);
-  } else {
-    measure_all();
+  for (int run = 0; run <= kRuns; ++run) {
+    measure(run, best.library, [&] { Activate(at::linear(x, weight, bias), activation); });
+    if (packed.defined()) measure(run, best.packed, [&] { PackedLinear(x, packed, bias, activation); });
+    for (const auto& [format, packed_panels] : panels) {
+      const PanelWeight& weights = packed_panels;
+      if (steps) {
+        measure(run, best.panels[format], [&] { PanelLinear(lines, weights, activation, 0, weights.panels()); });
+        continue;
+      }
+      measure(run, best.panels[format], [&] {
+        ParallelFor(threads, 1, [&](int64_t, int64_t) {
+          const c10::InferenceMode inference;
+          PanelLinear(lines, weights, activation, 0, weights.panels());
+        });
+      });
+    }
   }
   return best;
 }
