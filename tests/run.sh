@@ -38,6 +38,8 @@ if ! has_pins "$peer" "${peer_pins[@]}"; then
     >"$("$peer"/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/torch.pth"
 fi
 
+# Threads that wait for others sleep: tests that run side by side would spin each other out of the cores.
+export OMP_WAIT_POLICY=passive
 export TENON_BUILD_BIN="$PWD/build/release/bin"
 export TENON_SHARED="${TENON_SHARED:-$PWD/../shared}"
 results=build/test-results
