@@ -6,15 +6,11 @@
 #include "client/cli/generation_flags.h"
 #include "client/cli/inference_rows.h"
 #include "client/cli/output.h"
+#include "client/cli/writing_rows.h"
 #include "common/formats/status.h"
 
 namespace tenon::cli {
 namespace {
-
-// A call's rows: writing takes long, so that calls are small and the first answers come soon.
-constexpr size_t kBatchRows = 16;
-constexpr size_t kBatchBytes = 256 << 10;
-constexpr size_t kInFlight = 4;
 
 struct GenerateFlags : ModelFlags, GenerationFlags {
   bool stream = false;
@@ -62,32 +58,15 @@ absl::Status Generate(Cli& cli, const GenerateFlags& flags) {
     return TenonError(Reason::kFieldInvalid, "One text can be shown while it is written, not several.", "--stream");
   }
   Table table({"TEXT", "OUTPUT", "SCORE", "END"});
-  GenerationNotes notes;
-  const auto call = [&](absl::Span<const InputRow> batch) {
-    v1::GenerateRequest request = model;
-    for (const InputRow& row : batch) request.add_texts(row.text);
-    return cli.client().Call(cli.client().inference(), &v1::InferenceService::Stub::Generate, request);
-  };
-  const auto take = [&](absl::Span<const InputRow> batch, const v1::GenerateResponse& response) {
-    notes.AddIgnored(response.ignored_options());
-    for (size_t i = 0; i < batch.size() && static_cast<int>(i) < response.generations_size(); ++i) {
-      const v1::Generation& answer = response.generations(static_cast<int>(i));
-      notes.AddRow(answer.truncated());
-      if (cli.json()) {
-        PrintRow(RowJson(batch[i], answer, response.model(), {answer.input_tokens(), answer.output_tokens()}));
-      } else if (rows.size() == 1 && answer.outputs_size() == 1) {
-        Print(Printable(answer.outputs(0).text()));
-      } else {
-        AddOutputs(batch[i], answer, table);
-      }
+  const auto show = [&](const InputRow& row, const v1::Generation& answer) {
+    if (rows.size() == 1 && answer.outputs_size() == 1) {
+      Print(Printable(answer.outputs(0).text()));
+    } else {
+      AddOutputs(row, answer, table);
     }
   };
-  RETURN_IF_ERROR(ForEachBatch<v1::GenerateResponse>(CutBatches(rows, kBatchRows, kBatchBytes), kInFlight, cli.calls(),
-                                                     call, take));
-  if (cli.json()) return absl::OkStatus();
-  if (!table.empty()) Print(table.ToString());
-  if (const std::string text = notes.ToString(); !text.empty()) PrintNote(text);
-  return absl::OkStatus();
+  const auto answers = [](const v1::GenerateResponse& response) -> const auto& { return response.generations(); };
+  return WriteRows<v1::GenerateResponse>(cli, rows, model, &v1::InferenceService::Stub::Generate, answers, show, table);
 }
 
 }  // namespace

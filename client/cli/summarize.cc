@@ -4,15 +4,11 @@
 #include "client/cli/inference_rows.h"
 #include "client/cli/output.h"
 #include "client/cli/set_option.h"
+#include "client/cli/writing_rows.h"
 #include "common/formats/status.h"
 
 namespace tenon::cli {
 namespace {
-
-// As for generate: a summary takes long, and texts are long.
-constexpr size_t kBatchRows = 16;
-constexpr size_t kBatchBytes = 256 << 10;
-constexpr size_t kInFlight = 4;
 
 struct SummarizeFlags : ModelFlags, GenerationFlags {
   int max_sentences = 0;
@@ -40,32 +36,16 @@ absl::Status Summarize(Cli& cli, const SummarizeFlags& flags) {
   ASSIGN_OR_RETURN(const v1::SummarizeRequest model, ToRequest(flags));
   ASSIGN_OR_RETURN(const std::vector<InputRow> rows, TextRows(flags.texts, flags.input));
   Table table({"TEXT", "SUMMARY", "KIND"});
-  GenerationNotes notes;
-  const auto call = [&](absl::Span<const InputRow> batch) {
-    v1::SummarizeRequest request = model;
-    for (const InputRow& row : batch) request.add_texts(row.text);
-    return cli.client().Call(cli.client().inference(), &v1::InferenceService::Stub::Summarize, request);
-  };
-  const auto take = [&](absl::Span<const InputRow> batch, const v1::SummarizeResponse& response) {
-    notes.AddIgnored(response.ignored_options());
-    for (size_t i = 0; i < batch.size() && static_cast<int>(i) < response.summaries_size(); ++i) {
-      const v1::Summary& answer = response.summaries(static_cast<int>(i));
-      notes.AddRow(answer.truncated());
-      if (cli.json()) {
-        PrintRow(RowJson(batch[i], answer, response.model(), {answer.input_tokens(), answer.output_tokens()}));
-      } else if (rows.size() == 1) {
-        Print(Printable(answer.summary()));
-      } else {
-        table.Add({RowName(batch[i]), answer.summary(), Word(answer.kind())});
-      }
+  const auto show = [&](const InputRow& row, const v1::Summary& answer) {
+    if (rows.size() == 1) {
+      Print(Printable(answer.summary()));
+    } else {
+      table.Add({RowName(row), answer.summary(), Word(answer.kind())});
     }
   };
-  RETURN_IF_ERROR(ForEachBatch<v1::SummarizeResponse>(CutBatches(rows, kBatchRows, kBatchBytes), kInFlight, cli.calls(),
-                                                      call, take));
-  if (cli.json()) return absl::OkStatus();
-  if (!table.empty()) Print(table.ToString());
-  if (const std::string text = notes.ToString(); !text.empty()) PrintNote(text);
-  return absl::OkStatus();
+  const auto answers = [](const v1::SummarizeResponse& response) -> const auto& { return response.summaries(); };
+  return WriteRows<v1::SummarizeResponse>(cli, rows, model, &v1::InferenceService::Stub::Summarize, answers, show,
+                                          table);
 }
 
 }  // namespace
