@@ -81,7 +81,7 @@ absl::Status TakeCopy(AdapterFile& file, const std::string& key, const std::stri
   const at::Tensor& own = site.output_layer;
   if (module != "lm_head" || !own.defined()) return absl::OkStatus();  // left behind, and named
   ASSIGN_OR_RETURN(const at::Tensor copy, file.Take(key, {own.size(0), own.size(1)}));
-  if (at::equal(copy.to(own.scalar_type()), own.to(at::kCPU))) return absl::OkStatus();
+  if (site.IsOutputLayer(copy)) return absl::OkStatus();
   return InvalidAdapter(absl::StrCat("tensor ", key, " differs from the base's own layer"), key);
 }
 
@@ -180,6 +180,10 @@ absl::StatusOr<AdapterTensors> ReadInserted(const std::filesystem::path& folder,
 }
 
 }  // namespace
+
+bool AdapterSite::IsOutputLayer(const at::Tensor& layer) const {
+  return at::equal(layer.to(output_layer.scalar_type()), output_layer.to(at::kCPU));
+}
 
 absl::StatusOr<AdapterTensors> ReadAdapter(const std::filesystem::path& folder, const AdapterSite& site) {
   ASSIGN_OR_RETURN(std::optional<formats::TenonConfig> config, ReadTenonConfig(folder, site));

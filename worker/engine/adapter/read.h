@@ -28,6 +28,8 @@ struct AdapterSite {
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers;
 
   bool generates() const { return writer != nullptr; }
+  // Whether an fp32 tensor of a file is a copy of the output layer, in its type.
+  bool IsOutputLayer(const at::Tensor& layer) const;
 };
 
 // Tensors in fp32 in host memory. The folder's tenon.json, or its lack, decides: method `head` reads head.safetensors,

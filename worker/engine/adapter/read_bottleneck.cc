@@ -1,7 +1,5 @@
 #include "worker/engine/adapter/read_bottleneck.h"
 
-#include <ATen/ops/equal.h>
-
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -44,8 +42,7 @@ absl::Status ReadHead(const std::filesystem::path& folder, const AdapterSite& si
   if (site.generates()) {
     const at::Tensor& own = site.output_layer;
     ASSIGN_OR_RETURN(at::Tensor layer, file.Take("lm_head.weight", {own.size(0), own.size(1)}));
-    const bool same = at::equal(layer.to(own.scalar_type()), own.to(at::kCPU));
-    if (!same) adapter.modules["lm_head"].weight = std::move(layer);
+    if (!site.IsOutputLayer(layer)) adapter.modules["lm_head"].weight = std::move(layer);
     return file.CheckAllTaken();
   }
   const auto count = static_cast<int64_t>(named.size());
