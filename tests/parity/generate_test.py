@@ -1,6 +1,5 @@
 """Generation against transformers' generate(): token for token on a model whose logits are the same numbers in both."""
 
-import collections
 import itertools
 import json
 import os
@@ -13,7 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-stats = pytest.importorskip("scipy.stats")
+pytest.importorskip("scipy.stats")
+from sampling import DRAWS, SAMPLING, assert_distribution  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VOCAB, PLACES, SOURCES = 48, 64, 16
@@ -248,54 +248,12 @@ def test_a_mixed_batch(pair, join):
             assert_equal(reply, theirs(model, [request[0]], request[1])[0], request)
 
 
-SAMPLING = {
-    "plain": {"top_k": 0},
-    "default top-k": {},
-    "temperature": {"top_k": 0, "temperature": 0.6},
-    "hot": {"top_k": 0, "temperature": 2.5},
-    "top-k": {"top_k": 7},
-    "top-p": {"top_k": 0, "top_p": 0.8},
-    "typical-p": {"top_k": 0, "typical_p": 0.7},
-    "all": {"top_k": 30, "top_p": 0.9, "typical_p": 0.9, "temperature": 1.4, "repetition_penalty": 1.2},
-}
-
-
-def p_value(counts, chances, draws):
-    """Chi-square; outcomes that are expected less than five times are counted together."""
-    assert sum(counts[i] for i in range(len(chances)) if chances[i] == 0) == 0, "an impossible token was drawn"
-    often = [i for i in range(len(chances)) if chances[i] * draws >= 5]
-    observed = [counts[i] for i in often]
-    expected = [chances[i] * draws for i in often]
-    rest = draws - sum(expected)
-    if rest > 1e-6:
-        observed.append(draws - sum(observed))
-        expected.append(rest)
-    if len(observed) == 1:
-        return 1.0
-    expected = np.array(expected) * (sum(observed) / sum(expected))
-    return stats.chisquare(observed, expected).pvalue
-
-
-def chances_of(model, source, options, prefix):
-    """What transformers would draw the next token from."""
-    with torch.no_grad():
-        out = model.generate(torch.tensor([source]), decoder_input_ids=torch.tensor([[START, *prefix]]), output_scores=True,
-                             return_dict_in_generate=True, do_sample=True, **{**options, "max_new_tokens": 1})
-    return out.scores[0][0].double().softmax(0).numpy()
-
-
 @pytest.mark.parametrize("name", SAMPLING)
 def test_samples_have_the_distribution_of_transformers(pair, name):
     tool, model = pair
-    source, options, draws = prompts(seed=6)[0], SAMPLING[name], 20_000
-    wanted = {**options, "max_new_tokens": 2, "do_sample": True, "seed": 11, "num_return_sequences": draws}
-    sequences = [one["tokens"] for one in ours(tool, [(source, wanted)], max_lines=draws)[0]["sequences"]]
-    first = collections.Counter(tokens[0] for tokens in sequences)
-    assert p_value(first, chances_of(model, source, options, []), draws) > 0.001
-    # The second token's too, after the likeliest first: the two draws of a line have nothing to do with each other.
-    token, times = next((token, times) for token, times in first.most_common() if token != EOS)
-    second = collections.Counter(tokens[1] for tokens in sequences if tokens[0] == token)
-    assert p_value(second, chances_of(model, source, options, [token]), times) > 0.001
+    source = prompts(seed=6)[0]
+    assert_distribution(model, source, SAMPLING[name], lambda options: ours(tool, [(source, options)], max_lines=DRAWS)[0]["sequences"],
+                        start=START, eos=EOS)
 
 
 def test_the_next_seed_draws_others(pair):

@@ -12,6 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
+pytest.importorskip("scipy.stats")
+from sampling import DRAWS, SAMPLING, assert_distribution  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 START, EOS, PAD = 0, 1, 0
@@ -253,7 +255,9 @@ def ours(tool, requests, **fields):
     """`requests` are (source, options) or (source, options, adapter)."""
     wanted = []
     for source, options, *adapter in requests:
-        wanted.append({"source": source, "prefix": [START], "options": options, "adapter": adapter[0] if adapter else ""})
+        options = dict(options)
+        extra = {key: options.pop(key) for key in ("do_sample", "seed") if key in options}
+        wanted.append({"source": source, "prefix": [START], "options": options, "adapter": adapter[0] if adapter else "", **extra})
     base = {"eos_token_id": EOS, "pad_token_id": PAD, "decoder_start_token_id": START}
     return tool("generate", base=base, requests=wanted, **fields)["replies"]
 
@@ -300,6 +304,13 @@ def test_generates_the_tokens_of_transformers(pair, name):
     replies = ours(pair.tool, [(source, options) for source in sources], max_lines=64)
     for source, reply, expected in zip(sources, replies, theirs(pair.model, sources, options)):
         assert tokens_of(reply) == expected, source
+
+
+@pytest.mark.parametrize("name", SAMPLING)
+def test_samples_have_the_distribution_of_transformers(pair, name):
+    source = prompts(seed=6)[0]
+    assert_distribution(pair.model, source, SAMPLING[name], lambda options: ours(pair.tool, [(source, options)], max_lines=DRAWS)[0]["sequences"],
+                        start=START, eos=EOS)
 
 
 LORAS = {

@@ -1,4 +1,4 @@
-// Drives a T5 base from Python: one JSON object a line in, one out. Used by t5_test.py and bench/generation.py.
+// Drives a T5 base from Python: one JSON object a line in, one out. Used by t5_test.py.
 //
 //   {"cmd": "base", "folder": F, "precision": "fp32", "threads": n}  -> {"layers": {name: [out, in]}, "bytes": n}
 //   {"cmd": "adapter", "name": N, "folder": F}            -> {"config": {...}, "parameters": n}
@@ -9,9 +9,7 @@
 //   {"cmd": "targets", "rows": [{"source", "target", "adapter"}]}  each target is read, all rows in one batch
 //                                                         -> {"rows": [{"log_probs": [..], "foreseen": n}]}
 //   {"cmd": "generate", ...}                              RunGenerations() of generation_json.h
-//   {"cmd": "time", "rows": [{"source", "adapter"}], "steps": n}  -> {"join": seconds, "steps": seconds}, greedy
 // An error gives {"error": message, "reason": REASON, "field": FIELD}.
-#include <ATen/ops/argmax.h>
 #include <c10/core/InferenceMode.h>
 
 #include <deque>
@@ -21,7 +19,6 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "common/formats/status.h"
 #include "tests/parity/generation_json.h"
 #include "worker/engine/adapter/tensors.h"
@@ -54,7 +51,6 @@ class Tool {
                              .adapter = [this](const std::string& adapter) { return adapters_.at(adapter); }},
                             command);
     }
-    if (name == "time") return Time(command);
     return absl::InvalidArgumentError(absl::StrCat("no command ", name));
   }
 
@@ -148,22 +144,6 @@ class Tool {
       }
     }
     return Json{{"rows", read}};
-  }
-
-  absl::StatusOr<Json> Time(const Json& command) {
-    const c10::InferenceMode inference;
-    const absl::Time start = absl::Now();
-    ASSIGN_OR_RETURN(const std::unique_ptr<Decoder> decoder, Joined(command.at("rows")));
-    const absl::Time joined = absl::Now();
-    std::vector<int32_t> tokens(command.at("rows").size(), 0);
-    for (int64_t step = 0; step < command.at("steps").get<int64_t>(); ++step) {
-      const at::Tensor best = at::argmax(decoder->Step(tokens), 1);
-      for (size_t i = 0; i < tokens.size(); ++i) {
-        tokens[i] = static_cast<int32_t>(best.const_data_ptr<int64_t>()[i]);
-      }
-    }
-    return Json{{"join", absl::ToDoubleSeconds(joined - start)},
-                {"steps", absl::ToDoubleSeconds(absl::Now() - joined)}};
   }
 
   std::shared_ptr<const Base> base_;
