@@ -148,7 +148,7 @@ void Batch::Forward() {
   for (int64_t i = 0; i < last; ++i) states_ = encoder_.Layer(i, states_, packed_, hooks);
   at::Tensor first;
   if (std::all_of(rows_.begin(), rows_.end(), ReadsPooler)) {
-    first = encoder_.LayerOfFirstTokens(last, std::exchange(states_, {}), packed_, hooks);
+    first = encoder_.Layer(last, std::exchange(states_, {}), packed_, hooks, Lines::kRows);
   } else {
     states_ = encoder_.Layer(last, states_, packed_, hooks);
     if (std::any_of(rows_.begin(), rows_.end(), ReadsPooler)) first = FirstTokens(states_, packed_);

@@ -45,10 +45,8 @@ class BertEncoder final : public Encoder {
   void PrepareInference(const RunAlone& run_alone);
 
   at::Tensor Embed(const PackedBatch& batch, const ForwardHooks& hooks) const override;
-  at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
-                   const ForwardHooks& hooks) const override;
-  at::Tensor LayerOfFirstTokens(int64_t index, const at::Tensor& x, const PackedBatch& batch,
-                                const ForwardHooks& hooks) const override;
+  at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks,
+                   Lines lines) const override;
   at::Tensor Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const override;
   at::Tensor Classify(const at::Tensor& pooled) const override { return classifier_(pooled.to(at::kFloat)); }
 
@@ -70,6 +68,9 @@ class BertEncoder final : public Encoder {
  private:
   std::optional<PanelFormat> PreferFused(KernelChoice& choice) const;
   absl::Status ReadLayer(WeightReader& reader, int64_t index);
+  // Layer() with Lines::kRows in inference; the second by our own kernels.
+  at::Tensor LayerOfFirstTokens(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch,
+                                const ForwardHooks& hooks) const;
   at::Tensor FusedLayerOfFirstTokens(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch,
                                      const ForwardHooks& hooks) const;
   // What a layer does behind attention, on any lines of it; `x` is the layer's input.
@@ -240,10 +241,13 @@ at::Tensor BertEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hook
   return Dropped(hooks, Normalized(x, embedding_norm_));
 }
 
-at::Tensor BertEncoder::Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
-                              const ForwardHooks& hooks) const {
+at::Tensor BertEncoder::Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks,
+                              Lines lines) const {
   const BertLayer& layer = layers_[static_cast<size_t>(index)];
-  if (hooks.fused != nullptr) return TrainingLayer(layer, x, batch, config_.num_attention_heads, activation_, hooks);
+  if (hooks.fused != nullptr) {
+    return TrainingLayer(layer, x, batch, config_.num_attention_heads, activation_, hooks, lines);
+  }
+  if (hooks.inference && lines == Lines::kRows) return LayerOfFirstTokens(layer, x, batch, hooks);
   const at::Tensor fused = hooks.inference ? layer.qkv.Fast(x, Activation::kNone) : layer.qkv(x);
   const std::vector<at::Tensor> qkv = fused.split(config_.hidden_size, 1);
   const at::Tensor q = Hooked(hooks, layer.names.query, x, qkv[0], Lines::kTokens);
@@ -252,12 +256,12 @@ at::Tensor BertEncoder::Layer(int64_t index, const at::Tensor& x, const PackedBa
   const at::Tensor context = hooks.inference && fused_
                                  ? RowAttention({q, k, v}, batch, config_.num_attention_heads)
                                  : SelfAttention({q, k, v}, batch, config_.num_attention_heads, hooks);
-  return BehindAttention(layer, context, x, hooks, Lines::kTokens);
+  if (lines == Lines::kTokens) return BehindAttention(layer, context, x, hooks, lines);
+  return BehindAttention(layer, FirstTokens(context, batch), FirstTokens(x, batch), hooks, lines);
 }
 
-at::Tensor BertEncoder::LayerOfFirstTokens(int64_t index, const at::Tensor& x, const PackedBatch& batch,
+at::Tensor BertEncoder::LayerOfFirstTokens(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch,
                                            const ForwardHooks& hooks) const {
-  const BertLayer& layer = layers_[static_cast<size_t>(index)];
   if (fused_) return FusedLayerOfFirstTokens(layer, x, batch, hooks);
   // Queries of all tokens come with keys and values: apart, they would need packed weights of their own.
   const std::vector<at::Tensor> qkv = layer.qkv.Fast(x, Activation::kNone).split(config_.hidden_size, 1);

@@ -81,9 +81,10 @@ class EncoderLayers {
 
   // Token, position and type embeddings, normalised: [T, hidden].
   virtual at::Tensor Embed(const PackedBatch& batch, const ForwardHooks& hooks) const = 0;
-  // Layer `index` (from 0): [T, hidden] -> [T, hidden].
-  virtual at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
-                           const ForwardHooks& hooks) const = 0;
+  // Layer `index` (from 0): [T, hidden] -> [T, hidden]. With Lines::kRows [R, hidden], R rounded like `batch.first`:
+  // each row's first token alone, which is all that a classifier reads of the last layer.
+  virtual at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks,
+                           Lines lines) const = 0;
   // BertPooler: tanh(dense(first token)): [R, hidden] -> [R, hidden], where there is a pooler.
   virtual at::Tensor Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const = 0;
 
@@ -102,10 +103,6 @@ class Encoder : public EncoderLayers {
                                                              Precision precision, bool prepare_inference = false,
                                                              const RunAlone& run_alone = {});
 
-  // Layer() for the first token of each row alone, which is all that a classifier reads of the last layer:
-  // [T, hidden] -> [R, hidden], R rounded like `batch.first`. For inference.
-  virtual at::Tensor LayerOfFirstTokens(int64_t index, const at::Tensor& x, const PackedBatch& batch,
-                                        const ForwardHooks& hooks) const = 0;
   virtual bool has_pooler() const = 0;  // Pool() needs one
   // The base's own classification head, when config says it has one: [R, hidden] -> [R, labels].
   virtual at::Tensor Classify(const at::Tensor& pooled) const = 0;

@@ -20,12 +20,12 @@ struct Product {
 
 // `modules` share the layer's outputs equally, in this order.
 Product Multiply(const Linear& linear, const std::vector<const std::string*>& modules, const at::Tensor& x,
-                 const ForwardHooks& hooks) {
+                 const ForwardHooks& hooks, Lines lines) {
   const FusedHooks& fused = *hooks.fused;
   const int64_t width = linear.out() / static_cast<int64_t>(modules.size());
   if (std::any_of(modules.begin(), modules.end(), [&](const auto* name) { return fused.replaces(*name); })) {
     std::vector<at::Tensor> parts = linear(x).split(width, 1);
-    for (size_t i = 0; i < parts.size(); ++i) parts[i] = hooks.linear(*modules[i], x, parts[i], Lines::kTokens);
+    for (size_t i = 0; i < parts.size(); ++i) parts[i] = hooks.linear(*modules[i], x, parts[i], lines);
     return {parts.size() == 1 ? parts[0] : at::cat(parts, 1), at::Tensor()};
   }
   std::vector<LowRank> adapters;
@@ -40,27 +40,32 @@ Product Multiply(const Linear& linear, const std::vector<const std::string*>& mo
 
 // norm(dropout(product) + residual) with an adapter's block in between, where it has one.
 at::Tensor Finish(const Product& product, const std::string& module, const at::Tensor& residual, const FrozenNorm& norm,
-                  const ForwardHooks& hooks) {
+                  const ForwardHooks& hooks, Lines lines) {
   const DropoutMask mask = hooks.fused->dropout(hooks.hidden_dropout);
   if (!hooks.blocks || !hooks.has_block(module)) return DropoutAddNorm(product.y, product.bias, residual, norm, mask);
   const at::Tensor h = Dropout(BiasActivation(product.y, product.bias, Activation::kNone), mask);
-  return DropoutAddNorm(hooks.blocks(module, h, residual, norm, Lines::kTokens), {}, residual, norm, {});
+  return DropoutAddNorm(hooks.blocks(module, h, residual, norm, lines), {}, residual, norm, {});
 }
 
 }  // namespace
 
 at::Tensor TrainingLayer(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch, int64_t heads,
-                         Activation activation, const ForwardHooks& hooks) {
+                         Activation activation, const ForwardHooks& hooks, Lines lines) {
   const LayerNames& names = layer.names;
   const FusedHooks& fused = *hooks.fused;
-  const Product qkv = Multiply(layer.qkv, {&names.query, &names.key, &names.value}, x, hooks);
-  const at::Tensor context =
-      RaggedAttention(qkv.y, qkv.bias, batch.offsets, heads, fused.dropout(hooks.attention_dropout));
-  const Product attended = Multiply(layer.attention_output, {&names.attention_output}, context, hooks);
-  const at::Tensor middle = Finish(attended, names.attention_output, x, layer.attention_norm, hooks);
-  const Product wide = Multiply(layer.intermediate, {&names.intermediate}, middle, hooks);
-  const Product narrow = Multiply(layer.output, {&names.output}, BiasActivation(wide.y, wide.bias, activation), hooks);
-  return Finish(narrow, names.output, middle, layer.output_norm, hooks);
+  const Product qkv = Multiply(layer.qkv, {&names.query, &names.key, &names.value}, x, hooks, Lines::kTokens);
+  at::Tensor context = RaggedAttention(qkv.y, qkv.bias, batch.offsets, heads, fused.dropout(hooks.attention_dropout));
+  at::Tensor residual = x;
+  if (lines == Lines::kRows) {
+    context = FirstTokens(context, batch);
+    residual = FirstTokens(x, batch);
+  }
+  const Product attended = Multiply(layer.attention_output, {&names.attention_output}, context, hooks, lines);
+  const at::Tensor middle = Finish(attended, names.attention_output, residual, layer.attention_norm, hooks, lines);
+  const Product wide = Multiply(layer.intermediate, {&names.intermediate}, middle, hooks, lines);
+  const at::Tensor active = BiasActivation(wide.y, wide.bias, activation);
+  const Product narrow = Multiply(layer.output, {&names.output}, active, hooks, lines);
+  return Finish(narrow, names.output, middle, layer.output_norm, hooks, lines);
 }
 
 }  // namespace tenon::engine

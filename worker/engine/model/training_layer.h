@@ -13,8 +13,8 @@
 
 namespace tenon::engine {
 
-// x [T, hidden] fp32 -> [T, hidden] fp32; `hooks.fused` must be set.
+// x [T, hidden] fp32 -> [T, hidden] fp32, or [R, hidden] with Lines::kRows; `hooks.fused` must be set.
 at::Tensor TrainingLayer(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch, int64_t heads,
-                         Activation activation, const ForwardHooks& hooks);
+                         Activation activation, const ForwardHooks& hooks, Lines lines);
 
 }  // namespace tenon::engine

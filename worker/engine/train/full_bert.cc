@@ -162,11 +162,14 @@ at::Tensor FullBert::Attend(const Weights& layer, const at::Tensor& x, const Pac
   return SelfAttention({parts[0], parts[1], parts[2]}, batch, config_.num_attention_heads, hooks);
 }
 
-at::Tensor FullBert::Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
-                           const ForwardHooks& hooks) const {
+at::Tensor FullBert::Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks,
+                           Lines lines) const {
   const Weights& layer = layers_[static_cast<size_t>(index)];
-  const at::Tensor attended = Product(layer.attention_output, Attend(layer, x, batch, hooks));
-  const at::Tensor middle = Normalized(layer.attention_norm, Dropped(hooks, attended) + x);
+  const auto pick = [&](const at::Tensor& states) {
+    return lines == Lines::kRows ? FirstTokens(states, batch) : states;
+  };
+  const at::Tensor attended = Product(layer.attention_output, pick(Attend(layer, x, batch, hooks)));
+  const at::Tensor middle = Normalized(layer.attention_norm, Dropped(hooks, attended) + pick(x));
   const at::Tensor wide = Activate(Product(layer.intermediate, middle), activation_);
   return Normalized(layer.output_norm, Dropped(hooks, Product(layer.output, wide)) + middle);
 }

@@ -31,8 +31,8 @@ class FullBert final : public EncoderLayers {
   FullBert(const formats::BertConfig& config, const std::map<std::string, SavedModule>& modules);
 
   at::Tensor Embed(const PackedBatch& batch, const ForwardHooks& hooks) const override;
-  at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
-                   const ForwardHooks& hooks) const override;
+  at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks,
+                   Lines lines) const override;
   at::Tensor Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const override;
 
   const formats::BertConfig& config() const override { return config_; }

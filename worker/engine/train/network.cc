@@ -18,7 +18,7 @@ class ClassifierSegments final : public Segments {
     return network_.Layer(index, index == 0 ? network_.Embed(batch_) : x, batch_);
   }
   at::Tensor Loss(int64_t /*part*/, const at::Tensor& x) const override {
-    return SumLoss(network_.Head(x, batch_), labels_, multi_label_);
+    return SumLoss(network_.Head(x), labels_, multi_label_);
   }
 
  private:
@@ -65,8 +65,8 @@ at::Tensor Network::Embed(const PackedBatch& batch) const {
   return hooks_.fused != nullptr ? x.to(at::kFloat) : x;
 }
 
-at::Tensor Network::Head(const at::Tensor& x, const PackedBatch& batch) const {
-  at::Tensor pooled = encoder_.Pool(FirstTokens(x, batch), hooks_).to(at::kFloat);
+at::Tensor Network::Head(const at::Tensor& first_tokens) const {
+  at::Tensor pooled = encoder_.Pool(first_tokens, hooks_).to(at::kFloat);
   if (dropout_ != nullptr) pooled = (*dropout_)(pooled, rates_.classifier);
   const SavedModule& head = adapter_.head();
   return at::linear(pooled, head.weight, head.bias);
@@ -80,7 +80,7 @@ at::Tensor Network::Logits(const PackedBatch& batch) const {
   const at::NoGradGuard no_grad;
   at::Tensor x = Embed(batch);
   for (int64_t i = 0; i < layers(); ++i) x = Layer(i, x, batch);
-  return Head(x, batch);
+  return Head(x);
 }
 
 }  // namespace tenon::engine

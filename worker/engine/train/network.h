@@ -39,12 +39,12 @@ class Network {
   int64_t layers() const { return encoder_.config().num_hidden_layers; }
   // Token states [T, hidden] before the first layer.
   at::Tensor Embed(const PackedBatch& batch) const;
-  // One layer, [T, hidden] -> [T, hidden].
+  // One layer, [T, hidden] -> [T, hidden]; the last one's states are of each row's first token alone, [R, hidden].
   at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch) const {
-    return encoder_.Layer(index, x, batch, hooks_);
+    return encoder_.Layer(index, x, batch, hooks_, index + 1 == layers() ? Lines::kRows : Lines::kTokens);
   }
   // Logits [R, labels] in fp32 from the last layer's states.
-  at::Tensor Head(const at::Tensor& x, const PackedBatch& batch) const;
+  at::Tensor Head(const at::Tensor& first_tokens) const;
   // All of it, without gradients.
   at::Tensor Logits(const PackedBatch& batch) const;
   // The way of a micro-batch, whose loss is SumLoss of these labels; the network must outlive it.

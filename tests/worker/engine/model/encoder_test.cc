@@ -34,7 +34,8 @@ class EncoderTest : public ::testing::Test {
   }
   at::Tensor Forward(const PackedBatch& batch, const ForwardHooks& hooks) {
     at::Tensor x = encoder_->Embed(batch, hooks);
-    for (int64_t i = 0; i < encoder_->config().num_hidden_layers; ++i) x = encoder_->Layer(i, x, batch, hooks);
+    for (int64_t i = 0; i < encoder_->config().num_hidden_layers; ++i)
+      x = encoder_->Layer(i, x, batch, hooks, Lines::kTokens);
     return x;
   }
 
@@ -72,19 +73,19 @@ TEST_F(EncoderTest, InferenceKernelsAgreeWithTrainingKernels) {
 
 TEST_F(EncoderTest, TheLastLayerOfFirstTokensIsThatOfAllTokens) {
   const at::NoGradGuard no_grad;
-  for (const int64_t round_to : {1, 16}) {
+  for (const auto& [round_to, inference] : std::vector<std::pair<int64_t, bool>>{{1, true}, {16, true}, {1, false}}) {
     const PackedBatch batch = PackTexts(MixedTexts(), round_to);
     // A part on every line of every module, and told what the lines are.
     ForwardHooks hooks;
-    hooks.inference = true;
+    hooks.inference = inference;
     hooks.linear = [&](const std::string&, const at::Tensor& x, const at::Tensor& y, Lines lines) {
       EXPECT_EQ(x.size(0), lines == Lines::kRows ? batch.first.size(0) : batch.ids.size(0));
       return y.add_(x.sum({1}, /*keepdim=*/true) * 0.01);
     };
-    at::Tensor x = encoder_->Layer(0, encoder_->Embed(batch, hooks), batch, hooks);
-    const at::Tensor of_first = encoder_->LayerOfFirstTokens(1, x, batch, hooks);
-    const at::Tensor whole = FirstTokens(encoder_->Layer(1, x, batch, hooks), batch);
-    EXPECT_TRUE(at::allclose(of_first, whole, 1e-5, 1e-5)) << round_to;
+    at::Tensor x = encoder_->Layer(0, encoder_->Embed(batch, hooks), batch, hooks, Lines::kTokens);
+    const at::Tensor of_first = encoder_->Layer(1, x, batch, hooks, Lines::kRows);
+    const at::Tensor whole = FirstTokens(encoder_->Layer(1, x, batch, hooks, Lines::kTokens), batch);
+    EXPECT_TRUE(at::allclose(of_first, whole, 1e-5, 1e-5)) << round_to << inference;
   }
 }
 

@@ -163,11 +163,11 @@ class PassTest : public ::testing::Test {
     const auto fused = gradients([&] {
       at::Tensor x = evaluating.Embed(batch);
       for (int64_t i = 0; i < 3; ++i) x = evaluating.Layer(i, x, batch);
-      return evaluating.Head(x, batch);
+      return evaluating.Head(x);
     });
     const auto plain = gradients([&] {
       at::Tensor x = encoder_->Embed(batch, hooks);
-      for (int64_t i = 0; i < 3; ++i) x = encoder_->Layer(i, x, batch, hooks);
+      for (int64_t i = 0; i < 3; ++i) x = encoder_->Layer(i, x, batch, hooks, Lines::kTokens);
       return at::linear(encoder_->Pool(FirstTokens(x, batch), hooks), adapter_->head().weight, adapter_->head().bias);
     });
     for (size_t i = 0; i < fused.size(); ++i) {
