@@ -15,6 +15,7 @@
 #include "worker/engine/evaluate/bootstrap.h"
 #include "worker/engine/evaluate/rouge.h"
 #include "worker/engine/summarize/extractive.h"
+#include "worker/engine/summarize/oracle.h"
 #include "worker/engine/text/sentences.h"
 
 namespace {

@@ -11,6 +11,8 @@ v1::Method MethodOfName(const std::string& name) {
   return method;
 }
 
+bool TakesTemplate(v1::Task task) { return task == v1::TASK_SEQ2SEQ || task == v1::TASK_EXTRACTIVE_SUMMARIZATION; }
+
 double DefaultLearningRate(v1::Method method) {
   switch (method) {
     case v1::METHOD_HEAD:

@@ -1,5 +1,5 @@
-// A fine-tuning method's own options, from the contract to what the formats know: one reading for the server, which
-// checks a job, and the worker, which runs it.
+// What a fine-tuning task and method decide, and a method's own options, from the contract to what the formats know:
+// one reading for the server, which checks a job, and the worker, which runs it.
 #pragma once
 
 #include <string>
@@ -14,6 +14,9 @@ namespace tenon {
 
 // The method that tenon.json calls by this name; METHOD_UNSPECIFIED when there is none.
 v1::Method MethodOfName(const std::string& name);
+
+// Whether rows of the task's data sets become texts by a template, instead of being texts and labels themselves.
+bool TakesTemplate(v1::Task task);
 
 // AdamW's rate when a job names none.
 double DefaultLearningRate(v1::Method method);

@@ -7,6 +7,7 @@
 #include "client/uploads.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
+#include "common/tuning_options.h"
 
 namespace tenon::cli {
 
@@ -40,7 +41,7 @@ absl::Status FinishJob(Cli& cli, const AnyJob& created, bool wait) {
 }
 
 v1::DatasetKind RowsOf(v1::Task task) {
-  return task == v1::TASK_SEQ2SEQ ? v1::DATASET_KIND_RECORDS : v1::DATASET_KIND_UNSPECIFIED;
+  return TakesTemplate(task) ? v1::DATASET_KIND_RECORDS : v1::DATASET_KIND_UNSPECIFIED;
 }
 
 void TemplateFlags::AddTo(CLI::App* command, const std::string& group) {
@@ -48,7 +49,8 @@ void TemplateFlags::AddTo(CLI::App* command, const std::string& group) {
       ->add_option("--input-template", input,
                    "What the model reads: a row's fields in braces, as 'summarize: {dialogue}'; {{ is a brace")
       ->group(group);
-  command->add_option("--target-template", target, "What it shall write, as '{summary}'")->group(group);
+  command->add_option("--target-template", target, "What it shall write, or the text's summary, as '{summary}'")
+      ->group(group);
 }
 
 }  // namespace tenon::cli

@@ -67,9 +67,9 @@ std::string ResultTable(const v1::EvalResult& result) {
   return table.ToString();
 }
 
-void AddTemplate(const v1::TextTemplate& text_template, Table& facts) {
+void AddTemplate(const v1::TextTemplate& text_template, v1::Task task, Table& facts) {
   facts.Add({"reads", Shorten(text_template.input(), 200)});
-  facts.Add({"writes", Shorten(text_template.target(), 200)});
+  facts.Add({TargetWord(task), Shorten(text_template.target(), 200)});
 }
 
 std::string DescribeFinetune(const v1::FinetuneJob& job) {
@@ -81,7 +81,10 @@ std::string DescribeFinetune(const v1::FinetuneJob& job) {
   facts.Add(
       {"data", absl::StrCat(job.train_dataset(),
                             job.validation_dataset().empty() ? "" : ", validated on " + job.validation_dataset())});
-  if (job.has_text_template()) AddTemplate(job.text_template(), facts);
+  if (job.has_text_template()) AddTemplate(job.text_template(), job.task(), facts);
+  if (job.has_sentence_scorer()) {
+    facts.Add({"context", absl::StrCat(job.sentence_scorer().neighbours(), " sentences on either side")});
+  }
   if (job.state() == v1::JOB_STATE_QUEUED) facts.Add({"place", FormatQueue(job.queue())});
   if (job.state() == v1::JOB_STATE_RUNNING) facts.Add({"progress", FormatProgress(job.progress(), 20)});
   facts.Add({"seed", absl::StrCat(job.training().seed())});
@@ -142,7 +145,7 @@ std::string DescribeEval(const v1::EvalJob& job) {
   } else if (job.has_seq2seq()) {
     facts.Add({"what", absl::StrCat("texts written by ", job.seq2seq().models_size(), " model(s)")});
     facts.Add({"data", job.seq2seq().dataset()});
-    if (job.seq2seq().has_text_template()) AddTemplate(job.seq2seq().text_template(), facts);
+    if (job.seq2seq().has_text_template()) AddTemplate(job.seq2seq().text_template(), v1::TASK_SEQ2SEQ, facts);
   } else {
     facts.Add({"what", absl::StrCat("classification by ", job.classification().adapters_size(), " adapter(s)")});
     facts.Add({"data", job.classification().dataset()});
@@ -224,6 +227,8 @@ absl::Status JobStatus(const AnyJob& job) {
 std::string DescribeJob(const AnyJob& job) {
   return job.is_eval ? DescribeEval(job.eval) : DescribeFinetune(job.finetune);
 }
+
+const char* TargetWord(v1::Task task) { return task == v1::TASK_EXTRACTIVE_SUMMARIZATION ? "summary" : "writes"; }
 
 absl::Status PrintJob(Cli& cli, const AnyJob& job) {
   if (cli.json()) {

@@ -32,6 +32,8 @@ absl::StatusOr<AnyJob> FollowJob(Cli& cli, const std::string& name, bool is_eval
 absl::Status PrintJob(Cli& cli, const AnyJob& job);
 // OK unless the job failed or was cancelled.
 absl::Status JobStatus(const AnyJob& job);
+// What the target of a task's template is: what the model `writes`, or the `summary` that it chooses sentences for.
+const char* TargetWord(v1::Task task);
 // The job's facts, results, and error as tables.
 std::string DescribeJob(const AnyJob& job);
 

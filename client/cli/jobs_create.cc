@@ -7,6 +7,7 @@
 #include "client/cli/output.h"
 #include "client/cli/set_option.h"
 #include "common/formats/status.h"
+#include "common/tuning_options.h"
 
 namespace tenon::cli {
 namespace {
@@ -24,8 +25,8 @@ struct FinetuneFlags {
 std::string DescribePreview(const v1::FinetuneJob& job) {
   std::string text;
   for (int i = 0; i < job.preview_size(); ++i) {
-    absl::StrAppend(&text, "row ", i + 1, "\n  reads:  ", Shorten(job.preview(i).input(), 1000),
-                    "\n  writes: ", Shorten(job.preview(i).target(), 1000), "\n");
+    absl::StrAppend(&text, "row ", i + 1, "\n  reads:  ", Shorten(job.preview(i).input(), 1000), "\n  ",
+                    TargetWord(job.task()), ": ", Shorten(job.preview(i).target(), 1000), "\n");
   }
   return text.empty() ? "The rows are too long to be shown.\n" : text;
 }
@@ -42,17 +43,18 @@ absl::Status Finetune(Cli& cli, const FinetuneFlags& flags) {
   job.set_task(task);
   ASSIGN_OR_RETURN(const v1::Method method, ParseWord<v1::Method>(flags.method, "--method"));
   job.set_method(method);
-  const bool writes = task == v1::TASK_SEQ2SEQ;
-  if (flags.preview && !writes) {
-    return TenonError(Reason::kFieldInvalid, "--preview shows what templates make of rows: it is for --task seq2seq.",
+  if (flags.preview && !TakesTemplate(task)) {
+    return TenonError(Reason::kFieldInvalid,
+                      "--preview shows what templates make of rows: it is for --task seq2seq and extractive.",
                       "--preview");
   }
   flags.text_template.Fill(job);
-  // Options of another method are unknown ones here, so that none is set in vain.
+  // Options of another method or task are unknown ones here, so that none is set in vain.
   std::vector<google::protobuf::Message*> options = {job.mutable_training()};
   if (method == v1::METHOD_LORA) options.push_back(job.mutable_lora());
   if (method == v1::METHOD_PROMPT_TUNING) options.push_back(job.mutable_prompt_tuning());
   if (method == v1::METHOD_BOTTLENECK) options.push_back(job.mutable_bottleneck());
+  if (task == v1::TASK_EXTRACTIVE_SUMMARIZATION) options.push_back(job.mutable_sentence_scorer());
   for (const std::string& assignment : flags.set) RETURN_IF_ERROR(SetOption(assignment, options));
   ASSIGN_OR_RETURN(*job.mutable_train_dataset(), DatasetName(cli, flags.train, "--train", RowsOf(task)));
   if (!flags.validation.empty()) {
@@ -70,7 +72,7 @@ absl::Status Finetune(Cli& cli, const FinetuneFlags& flags) {
   if (created.finetune.preview_size() > 0) {
     const v1::TemplatedRow& first = created.finetune.preview(0);
     PrintNote(absl::StrCat("Row 1 reads: ", Shorten(first.input(), 200)));
-    PrintNote(absl::StrCat("     writes: ", Shorten(first.target(), 200)));
+    PrintNote(absl::StrCat("     ", TargetWord(task), ": ", Shorten(first.target(), 200)));
   }
   return FinishJob(cli, created, flags.wait);
 }
@@ -85,11 +87,15 @@ void AddFinetune(CLI::App& jobs, Cli& cli) {
       "    --train train.jsonl --validation validation.jsonl --set learning_rate=1e-3 --set r=8 --wait\n"
       "  tenon jobs finetune --base flan --adapter talks --task seq2seq --method lora --train talks.jsonl \\\n"
       "    --input-template 'summarize: {dialogue}' --target-template '{summary}' --preview\n"
-      "  (shows the first rows as the model will see them; without --preview it trains on them)",
+      "  (shows the first rows as the model will see them; without --preview it trains on them)\n"
+      "  tenon jobs finetune --base minilm --adapter minutes --task extractive --method lora --train talks.jsonl \\\n"
+      "    --input-template '{dialogue}' --target-template '{summary}' --set neighbours=2 --wait\n"
+      "  (learns which sentences of a text its summary is made of; then: tenon summarize --adapter minutes)",
       [&cli, flags] { return Finetune(cli, *flags); });
   const std::vector<std::string> keys =
       OptionKeys({&v1::TrainingOptions::default_instance(), &v1::LoraOptions::default_instance(),
-                  &v1::PromptTuningOptions::default_instance(), &v1::BottleneckOptions::default_instance()});
+                  &v1::PromptTuningOptions::default_instance(), &v1::BottleneckOptions::default_instance(),
+                  &v1::SentenceScorerOptions::default_instance()});
   command->add_option("--base", flags->base, "Base model, as in `tenon bases list`")->required();
   command
       ->add_option("--adapter", flags->adapter,
@@ -97,7 +103,8 @@ void AddFinetune(CLI::App& jobs, Cli& cli) {
       ->required();
   command
       ->add_option("--task", flags->task,
-                   "sequence_classification, or seq2seq (texts that a base that generates shall write)")
+                   "sequence_classification, seq2seq (texts that a base that generates shall write), or extractive "
+                   "(which sentences of a text an encoder shall choose for its summary)")
       ->required();
   command
       ->add_option(
@@ -109,9 +116,10 @@ void AddFinetune(CLI::App& jobs, Cli& cli) {
                    "A file (.jsonl, .csv, .tsv) of text and label, or of the templates' fields; or a data set's id")
       ->required();
   command->add_option("--validation", flags->validation, "Rows that choose the best checkpoint: file or data set");
-  flags->text_template.AddTo(command, "With --task seq2seq");
+  const std::string group = "With --task seq2seq or extractive";
+  flags->text_template.AddTo(command, group);
   command->add_flag("--preview", flags->preview, "Show the first rows as the templates make them; start nothing")
-      ->group("With --task seq2seq");
+      ->group(group);
   command->add_option("--set", flags->set, "key=value, any number of times: " + absl::StrJoin(keys, ", "))
       ->allow_extra_args(false);
   command->add_option("--id", flags->id, "Id of the job; drawn when not given");

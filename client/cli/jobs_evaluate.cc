@@ -103,6 +103,13 @@ absl::Status Evaluate(Cli& cli, const EvaluateFlags& flags) {
   request.set_request_id(flags.request_id);
   v1::EvalJob& job = *request.mutable_eval_job();
   ASSIGN_OR_RETURN(const v1::Task task, ParseWord<v1::Task>(flags.task, "--task"));
+  if (task == v1::TASK_EXTRACTIVE_SUMMARIZATION) {
+    return TenonError(
+        Reason::kUnsupported,
+        "Chosen sentences are not measured by `jobs evaluate`. `jobs finetune --validation` measures them: "
+        "accuracy, F1 and loss of whether a sentence belongs to the summary.",
+        "--task");
+  }
   if (task == v1::TASK_SEQ2SEQ) {
     RETURN_IF_ERROR(FillSeq2Seq(cli, flags, *job.mutable_seq2seq()));
   } else {

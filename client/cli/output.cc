@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -121,11 +122,14 @@ std::string EnumWord(const google::protobuf::EnumDescriptor* type, int value) {
 absl::StatusOr<int> ParseEnumWord(const google::protobuf::EnumDescriptor* type, const std::string& word,
                                   const std::string& field) {
   std::vector<std::string> allowed;
+  std::vector<int> longer;
   for (int i = 0; i < type->value_count(); ++i) {
     if (type->value(i)->number() == 0) continue;
     allowed.push_back(EnumWord(type, type->value(i)->number()));
     if (allowed.back() == word) return type->value(i)->number();
+    if (absl::StartsWith(allowed.back(), word + "_")) longer.push_back(type->value(i)->number());
   }
+  if (longer.size() == 1) return longer.front();
   return TenonError(Reason::kFieldInvalid, absl::StrCat("'", word, "' is none of ", absl::StrJoin(allowed, ", "), "."),
                     field);
 }

@@ -46,7 +46,8 @@ void PrintNote(const std::string& text);
 
 // `succeeded` for JOB_STATE_SUCCEEDED: the value without its enum's prefix, in lower case; `-` for UNSPECIFIED.
 std::string EnumWord(const google::protobuf::EnumDescriptor* type, int value);
-// The value for a word; FIELD_INVALID lists what is allowed.
+// The value for a word, or for its beginning up to an underscore where one value alone begins so; FIELD_INVALID lists
+// what is allowed.
 absl::StatusOr<int> ParseEnumWord(const google::protobuf::EnumDescriptor* type, const std::string& word,
                                   const std::string& field);
 template <typename Enum>

@@ -55,7 +55,8 @@ void AddSummarize(CLI::App& app, Cli& cli) {
   CLI::App* command = AddCommand(
       app, cli, "summarize", "Shorten texts: a base that writes (T5) writes a summary, an encoder chooses sentences",
       "tenon summarize --base minilm --max-sentences 2 --input articles.jsonl --output json\n"
-      "  tenon summarize --adapter minutes --num-beams 4 --combine-chunks --input calls.jsonl",
+      "  tenon summarize --adapter minutes --num-beams 4 --combine-chunks --input calls.jsonl\n"
+      "  (an adapter trained with `jobs finetune --task extractive` chooses sentences as it learnt to)",
       [&cli, flags] { return Summarize(cli, *flags); });
   AddModelFlags(command, *flags);
   const std::string group = "With an encoder";
@@ -64,7 +65,8 @@ void AddSummarize(CLI::App& app, Cli& cli) {
       ->group(group);
   command
       ->add_option("--method", flags->method,
-                   "mmr (default: like the whole text, unlike each other), centroid, or lead (the first ones)")
+                   "mmr (like the whole text, unlike each other), centroid, lead (the first ones), or scorer (what an "
+                   "adapter was trained to choose). Default: scorer with such an adapter, else mmr")
       ->group(group);
   command
       ->add_option("--relevance", flags->relevance,

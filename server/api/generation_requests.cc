@@ -29,7 +29,7 @@ absl::Status CheckExtractive(const v1::ExtractiveOptions& options) {
                                                           kMaxSummarySentences, ", or 0 for 3"));
   }
   if (!v1::ExtractiveMethod_IsValid(options.method())) {
-    return Wrong("extractive.method", "must be MMR, CENTROID or LEAD");
+    return Wrong("extractive.method", "must be MMR, CENTROID, LEAD or SCORER");
   }
   if (options.has_relevance() && !(options.relevance() >= 0 && options.relevance() <= 1)) {
     return Wrong("extractive.relevance", absl::StrCat("is ", options.relevance(), "; it must be 0 to 1"));

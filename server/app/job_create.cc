@@ -34,7 +34,7 @@ absl::StatusOr<ResolvedModel> ResolveForEval(const ModelIndex& models, const std
   return model;
 }
 
-// A class is what an encoder's head gives; a base that writes is trained to write.
+// Classes and sentences' scores are what an encoder's head gives; a base that writes is trained to write.
 absl::Status CheckBaseFor(const v1::FinetuneJob& job, const v1::Base& base) {
   const bool writes = std::find(base.tasks().begin(), base.tasks().end(), v1::TASK_SEQ2SEQ) != base.tasks().end();
   if (writes == (job.task() == v1::TASK_SEQ2SEQ)) return absl::OkStatus();
@@ -42,9 +42,10 @@ absl::Status CheckBaseFor(const v1::FinetuneJob& job, const v1::Base& base) {
     return TenonError(Reason::kNotGenerative,
                       base.name() + " does not write texts; TASK_SEQ2SEQ needs a base that does", "finetune_job.base");
   }
-  return TenonError(Reason::kUnsupported,
-                    base.name() + " writes texts: train it with TASK_SEQ2SEQ, a class being the text of its label",
-                    "finetune_job.task");
+  const char* instead = job.task() == v1::TASK_EXTRACTIVE_SUMMARIZATION
+                            ? " writes texts: train it with TASK_SEQ2SEQ; sentences are chosen by an encoder"
+                            : " writes texts: train it with TASK_SEQ2SEQ, a class being the text of its label";
+  return TenonError(Reason::kUnsupported, base.name() + instead, "finetune_job.task");
 }
 
 }  // namespace

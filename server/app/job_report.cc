@@ -55,7 +55,8 @@ absl::Status KeepRevision(Transaction& transaction, JobRecord& record, const int
   revision.labels = LabelsOf(record, outcome);
   revision.multi_label = job.training().multi_label();
   revision.files.assign(outcome.files().begin(), outcome.files().end());
-  if (job.has_text_template()) revision.text_template = job.text_template();
+  // What a writer's texts stand in; a scorer of sentences is given texts as they are.
+  if (job.task() == v1::TASK_SEQ2SEQ && job.has_text_template()) revision.text_template = job.text_template();
   revision.job = job.name();
   revision.digest = digest;
   ASSIGN_OR_RETURN(const std::string name, PutRevision(transaction, record.tenant(), revision, now));

@@ -3,10 +3,11 @@
 
 #include "common/formats/status.h"
 #include "common/ids.h"
+#include "common/tuning_options.h"
 #include "server/app/catalog_requests.h"
+#include "server/app/job_preview.h"
 #include "server/app/job_records.h"
 #include "server/app/job_scheduler_impl.h"
-#include "server/app/job_seq2seq.h"
 #include "server/catalog/records.h"
 #include "server/jobs/eval_request.h"
 #include "server/jobs/finetune_request.h"
@@ -106,7 +107,7 @@ absl::StatusOr<v1::FinetuneJob> JobSchedulerImpl::CreateFinetune(const std::stri
   ASSIGN_OR_RETURN(job.name, NewName("finetuneJobs", request.finetune_job_id(), "finetune_job_id"));
   ASSIGN_OR_RETURN(const v1::FinetuneJob spec, NormalizeFinetune(request.finetune_job(), DrawSeed()));
   FirstRows first;
-  if (spec.task() == v1::TASK_SEQ2SEQ) {
+  if (TakesTemplate(spec.task())) {
     ASSIGN_OR_RETURN(first, ReadFirstRows(*parts_.store, *parts_.blobs, tenant, spec.train_dataset()));
   }
   const auto prepare = [&](Snapshot& snapshot, UnknownLabels* unknown) -> absl::StatusOr<JobRecord> {

@@ -8,8 +8,10 @@
 #include "common/formats/train_options.h"
 #include "common/ids.h"
 #include "common/tuning_options.h"
+#include "server/jobs/extractive_request.h"
 #include "server/jobs/method_options.h"
 #include "server/jobs/seq2seq_request.h"
+#include "server/jobs/template_request.h"
 
 namespace tenon::server {
 namespace {
@@ -32,12 +34,15 @@ absl::Status CheckKind(const v1::FinetuneJob& job) {
   switch (job.task()) {
     case v1::TASK_SEQUENCE_CLASSIFICATION:
     case v1::TASK_SEQ2SEQ:
+    case v1::TASK_EXTRACTIVE_SUMMARIZATION:
       break;
     case v1::TASK_UNSPECIFIED:
       return TenonError(Reason::kFieldRequired, "task is required", "finetune_job.task");
     case v1::TASK_FEATURE_EXTRACTION:
-      return TenonError(Reason::kUnsupported, "fine-tuning serves TASK_SEQUENCE_CLASSIFICATION and TASK_SEQ2SEQ",
-                        "finetune_job.task");
+      return TenonError(
+          Reason::kUnsupported,
+          "fine-tuning serves TASK_SEQUENCE_CLASSIFICATION, TASK_SEQ2SEQ and TASK_EXTRACTIVE_SUMMARIZATION",
+          "finetune_job.task");
     default:
       return TenonError(Reason::kFieldInvalid, "task " + std::to_string(job.task()) + " is not known",
                         "finetune_job.task");
@@ -146,6 +151,12 @@ absl::Status CompleteLabels(v1::FinetuneJob& job, const v1::Dataset& train,
   return absl::OkStatus();
 }
 
+// Rows that a scorer of sentences learns from are the sentences, which only the worker that splits the texts counts:
+// what depends on the number of steps is left open, unless that is given.
+bool StepsAreKnown(const v1::FinetuneJob& job) {
+  return job.task() != v1::TASK_EXTRACTIVE_SUMMARIZATION || job.training().has_max_steps();
+}
+
 // What depends on the number of rows.
 absl::Status CompleteSchedule(v1::FinetuneJob& job, int64_t rows, bool validates) {
   v1::TrainingOptions& t = *job.mutable_training();
@@ -158,8 +169,9 @@ absl::Status CompleteSchedule(v1::FinetuneJob& job, int64_t rows, bool validates
   if (!warmup.ok()) return WithPath(warmup.status(), job);
   // Both stay unset or as they were given: exactly one may be set, and whoever reads the echo may send it again.
   if (!t.has_warmup_ratio()) t.set_warmup_steps(*warmup);
-  if (!t.has_eval_steps()) {
-    t.set_eval_steps(validates ? std::max<int64_t>(1, steps / kEvaluationsByDefault) : 0);
+  if (!t.has_eval_steps() && !validates) t.set_eval_steps(0);
+  if (!t.has_eval_steps() && StepsAreKnown(job)) {
+    t.set_eval_steps(std::max<int64_t>(1, steps / kEvaluationsByDefault));
   }
   return absl::OkStatus();
 }
@@ -191,7 +203,9 @@ absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& request
     RETURN_IF_ERROR(SetName("datasets", "validation_dataset", job.mutable_validation_dataset()));
   }
   RETURN_IF_ERROR(CheckKind(requested));
-  RETURN_IF_ERROR(NormalizeSeq2Seq(requested, job));
+  RETURN_IF_ERROR(NormalizeTemplate(requested, job));
+  RETURN_IF_ERROR(NormalizeSeq2Seq(job));
+  RETURN_IF_ERROR(NormalizeExtractive(requested, job));
   FillTraining(*job.mutable_training(), job.method(), drawn_seed);
   FillMethodOptions(requested, job);
   const auto metric = formats::ResolveMetric(job.training().metric_for_best(), job.task() == v1::TASK_SEQ2SEQ);
@@ -204,7 +218,7 @@ absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& request
 absl::Status CompleteFinetune(v1::FinetuneJob& job, const v1::Dataset& train,
                               const std::optional<v1::Dataset>& validation, bool* unknown_labels) {
   *unknown_labels = false;
-  if (job.task() == v1::TASK_SEQ2SEQ) {
+  if (TakesTemplate(job.task())) {
     RETURN_IF_ERROR(CheckTemplate(job, train, "train_dataset"));
     if (validation.has_value()) RETURN_IF_ERROR(CheckTemplate(job, *validation, "validation_dataset"));
   } else {

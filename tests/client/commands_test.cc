@@ -142,6 +142,22 @@ TEST_F(CommandsTest, OptionsOfLoraDoNotFitAHead) {
   EXPECT_EQ(GetField(status), "r");
 }
 
+TEST_F(CommandsTest, NeighboursAreOfAScorerOfSentences) {
+  const auto with = [](const std::string& task) {
+    return std::vector<std::string>{"jobs", "finetune", "--base", "b",       "--adapter",    "a",     "--task",
+                                    task,   "--method", "lora",   "--train", "no such file", "--set", "neighbours=2"};
+  };
+  EXPECT_EQ(GetField(Run(with("sequence_classification"))), "neighbours");
+  EXPECT_EQ(GetField(Run(with("seq2seq"))), "neighbours");
+  EXPECT_EQ(GetField(Run(with("extractive"))), "--train") << "the option is taken";
+}
+
+TEST_F(CommandsTest, ChosenSentencesAreNoEvaluationsTask) {
+  const absl::Status status = Run({"jobs", "evaluate", "--task", "extractive", "--adapter", "a", "--data", "d"});
+  EXPECT_EQ(GetReason(status), Reason::kUnsupported);
+  EXPECT_EQ(GetField(status), "--task");
+}
+
 TEST_F(CommandsTest, APreviewIsOfTemplates) {
   const absl::Status status = Run({"jobs", "finetune", "--base", "b", "--adapter", "a", "--task",
                                    "sequence_classification", "--method", "lora", "--train", "t", "--preview"});
@@ -208,10 +224,10 @@ TEST_F(CommandsTest, CompletionOffersWhatFitsTheCommand) {
   testing::internal::CaptureStdout();
   ASSERT_TRUE(Run({"completion", "bash"}).ok());
   const std::string script = testing::internal::GetCapturedStdout();
-  EXPECT_EQ(Offered(script, "tenon summarize --method ''"), "mmr centroid lead");
+  EXPECT_EQ(Offered(script, "tenon summarize --method ''"), "mmr centroid lead scorer");
   EXPECT_EQ(Offered(script, "tenon jobs finetune --method ''"), "lora prompt_tuning bottleneck head full");
   EXPECT_EQ(Offered(script, "tenon generate --early-stopping ''"), "false true never");
-  EXPECT_EQ(Offered(script, "tenon jobs finetune --task ''"), "sequence_classification seq2seq");
+  EXPECT_EQ(Offered(script, "tenon jobs finetune --task ''"), "sequence_classification seq2seq extractive");
   EXPECT_EQ(Offered(script, "tenon jobs evaluate --task ''"), "sequence_classification seq2seq feature_extraction");
   EXPECT_EQ(Offered(script, "tenon datasets add --kind ''"), "classification queries qrels records");
   EXPECT_EQ(Offered(script, "tenon generate --num"), "--num-beams --num-return-sequences");

@@ -47,6 +47,13 @@ TEST(DescribeJob, AJobOnTextsShowsItsTemplate) {
   const std::string text = DescribeJob(job);
   EXPECT_THAT(text, HasSubstr("summarize: {dialogue}"));
   EXPECT_THAT(text, HasSubstr("{summary}"));
+  EXPECT_THAT(text, HasSubstr("writes"));
+  EXPECT_THAT(text, Not(HasSubstr("context")));
+  job.finetune.set_task(v1::TASK_EXTRACTIVE_SUMMARIZATION);
+  job.finetune.mutable_sentence_scorer()->set_neighbours(2);
+  const std::string scorer = DescribeJob(job);
+  EXPECT_THAT(scorer, Not(HasSubstr("writes")));
+  EXPECT_THAT(scorer, HasSubstr("2 sentences on either side"));
   EXPECT_THAT(DescribeJob(AnyJob()), Not(HasSubstr("reads")));
 }
 

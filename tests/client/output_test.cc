@@ -61,6 +61,14 @@ TEST(EnumWord, IsReadBack) {
   EXPECT_FALSE(ParseWord<v1::Method>("unspecified", "--method").ok());
 }
 
+TEST(EnumWord, ABeginningIsEnough) {
+  EXPECT_EQ(*ParseWord<v1::Task>("extractive", "--task"), v1::TASK_EXTRACTIVE_SUMMARIZATION);
+  EXPECT_EQ(*ParseWord<v1::Task>("extractive_summarization", "--task"), v1::TASK_EXTRACTIVE_SUMMARIZATION);
+  EXPECT_EQ(*ParseWord<v1::Method>("prompt", "--method"), v1::METHOD_PROMPT_TUNING);
+  EXPECT_FALSE(ParseWord<v1::Task>("extract", "--task").ok()) << "a whole word";
+  EXPECT_FALSE(ParseWord<v1::Task>("", "--task").ok());
+}
+
 TEST(Shorten, CutsAtCodePoints) {
   EXPECT_EQ(Shorten("short", 10), "short");
   EXPECT_EQ(Shorten("äöüäöü", 4), "äöü…");

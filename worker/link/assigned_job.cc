@@ -9,7 +9,6 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
-#include "common/dataset_kind.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
 #include "common/status_proto.h"
@@ -67,49 +66,12 @@ void AssignedJob::Phase(v1::JobPhase phase) {
   reporter_.Progress(std::move(progress));
 }
 
-absl::StatusOr<formats::Dataset> AssignedJob::ReadData(const internal::v1::DatasetRef& ref) {
-  if (stopping_) return TenonError(Reason::kCancelled, "the job was cancelled");
-  ASSIGN_OR_RETURN(const formats::DatasetFormat format, ToFormat(ref.format()));
-  std::string bytes;
-  RETURN_IF_ERROR(Retry(reporter_.dropped(), [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(bytes, parts_.cache->Read(ref.sha256()));
-    return absl::OkStatus();
-  }));
-  return formats::ReadDataset(bytes, format, {}, RowKind(ref.kind()));
-}
-
-// The rows of both sets, as the task reads them.
-absl::Status AssignedJob::FillData(const formats::Dataset& train, engine::TrainData* data) {
-  const internal::v1::FinetuneWork& work = assignment_.finetune();
-  const bool writes = work.spec().task() == v1::TASK_SEQ2SEQ;
-  if (writes) {
-    ASSIGN_OR_RETURN(data->train_pairs, ToTextPairs(train, work.spec().text_template()));
-  } else {
-    labels_.assign(work.spec().labels().begin(), work.spec().labels().end());
-    if (labels_.empty()) labels_ = train.labels;
-    data->labels = labels_;
-    const v1::TrainingOptions& training = work.spec().training();
-    data->multi_label = training.has_multi_label() ? training.multi_label() : train.multi_label;
-    ASSIGN_OR_RETURN(data->train, ToRows(train, labels_));
-  }
-  if (!work.has_validation()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const formats::Dataset validation, ReadData(work.validation()));
-  if (writes) {
-    auto pairs = ToTextPairs(validation, work.spec().text_template());
-    if (!pairs.ok()) return Annotate(pairs.status(), "validation ");
-    data->validation_pairs = *std::move(pairs);
-  } else {
-    ASSIGN_OR_RETURN(data->validation, ToRows(validation, labels_));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status AssignedJob::StartFinetune() {
   const internal::v1::FinetuneWork& work = assignment_.finetune();
   ASSIGN_OR_RETURN(const formats::Dataset train, ReadData(work.train()));
   runtime::TrainJob job{.id = runtime_id(), .name = name(), .base_digest = assignment_.base_digest()};
   ASSIGN_OR_RETURN(job.options, ToTrainOptions(work.spec(), train.row_count()));
-  RETURN_IF_ERROR(FillData(train, &job.data));
+  RETURN_IF_ERROR(FillData(train, job));
   if (work.has_resume()) {
     fs::path folder;
     RETURN_IF_ERROR(Restore(work.resume(), &folder));
@@ -221,8 +183,8 @@ absl::StatusOr<internal::v1::FinetuneOutcome> AssignedJob::PublishAdapter(const 
   Phase(v1::JOB_PHASE_PUBLISHING);
   internal::v1::FinetuneOutcome outcome;
   const v1::FinetuneJob& spec = assignment_.finetune().spec();
-  const bool makes_adapter = spec.method() != v1::METHOD_FULL;
-  if (makes_adapter && spec.has_text_template()) RETURN_IF_ERROR(AddTemplate(folder, spec.text_template()));
+  const bool keeps_template = spec.task() == v1::TASK_SEQ2SEQ && spec.method() != v1::METHOD_FULL;
+  if (keeps_template && spec.has_text_template()) RETURN_IF_ERROR(AddTemplate(folder, spec.text_template()));
   RETURN_IF_ERROR(PublishFiles(folder, outcome.mutable_files()));
   outcome.mutable_labels()->Add(labels_.begin(), labels_.end());
   absl::MutexLock lock(&mutex_);

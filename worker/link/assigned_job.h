@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -34,13 +35,19 @@ class AssignedJob : public std::enable_shared_from_this<AssignedJob> {
 
  private:
   absl::Status StartFinetune();
-  absl::Status FillData(const formats::Dataset& train, engine::TrainData* data);
+  // assigned_job_data.cc. The rows of both sets, as the task reads them.
+  absl::StatusOr<formats::Dataset> ReadData(const internal::v1::DatasetRef& ref);
+  absl::Status FillData(const formats::Dataset& train, runtime::TrainJob& job);
+  absl::Status FillLabelled(const formats::Dataset& train, const std::optional<formats::Dataset>& validation,
+                            engine::TrainData& data);
+  absl::Status FillPairs(const formats::Dataset& train, const std::optional<formats::Dataset>& validation,
+                         runtime::TrainJob& job);
   // assigned_job_eval.cc
   absl::Status StartEval();
   absl::Status StartClassification(const formats::Dataset& dataset);
   absl::Status StartSeq2Seq(const formats::Dataset& dataset);
   std::function<void(int64_t done, int64_t total)> RowProgress();
-  absl::StatusOr<formats::Dataset> ReadData(const internal::v1::DatasetRef& ref);
+  // assigned_job.cc
   absl::Status Restore(const internal::v1::Checkpoint& checkpoint, std::filesystem::path* folder);
   void OnNotice(const std::string& message);
   void OnUpdate(const engine::TrainUpdate& update);

@@ -43,10 +43,10 @@ absl::StatusOr<formats::LoraConfig> ToLora(const v1::FinetuneJob& spec) {
   return lora;
 }
 
-// Of tenon.json's task.
-v1::Task ToTask(const std::string& task) {
-  if (task == "feature_extraction") return v1::TASK_FEATURE_EXTRACTION;
-  if (task == "seq2seq") return v1::TASK_SEQ2SEQ;
+v1::Task TaskOf(const formats::TenonConfig& adapter) {
+  if (adapter.task == "feature_extraction") return v1::TASK_FEATURE_EXTRACTION;
+  if (adapter.task == "seq2seq") return v1::TASK_SEQ2SEQ;
+  if (adapter.sentence_scorer.has_value()) return v1::TASK_EXTRACTIVE_SUMMARIZATION;
   return v1::TASK_SEQUENCE_CLASSIFICATION;
 }
 
@@ -153,7 +153,7 @@ internal::v1::InferenceResult ToResult(uint64_t call_id, internal::v1::Inference
     result.mutable_labels()->Add(reply->adapter.labels.begin(), reply->adapter.labels.end());
   }
   if (check) {
-    result.set_task(ToTask(reply->adapter.task));
+    result.set_task(TaskOf(reply->adapter));
     result.set_method(MethodOfName(reply->adapter.method));
     if (const auto& own = reply->adapter.text_template; own.has_value()) {
       result.mutable_text_template()->set_input(own->input);

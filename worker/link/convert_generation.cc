@@ -59,6 +59,9 @@ absl::StatusOr<runtime::ExtractiveChoice> ToChoice(const v1::ExtractiveOptions& 
     case v1::EXTRACTIVE_METHOD_LEAD:
       choice.method = runtime::ExtractiveChoice::Method::kLead;
       break;
+    case v1::EXTRACTIVE_METHOD_SCORER:
+      choice.method = runtime::ExtractiveChoice::Method::kScorer;
+      break;
     default:
       return TenonError(Reason::kFieldInvalid, absl::StrCat("method is ", static_cast<int>(options.method())),
                         "extractive.method");

@@ -3,7 +3,6 @@
 
 #include <filesystem>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/formats/dataset.h"
@@ -11,11 +10,6 @@
 #include "worker/runtime/runtime.h"
 
 namespace tenon::link {
-
-// Rows as the template makes them. FIELD_INVALID names a side of the template, DATASET_INVALID and TEXT_TOO_LARGE the
-// row.
-absl::StatusOr<std::vector<engine::TextPair>> ToTextPairs(const formats::Dataset& dataset,
-                                                          const v1::TextTemplate& text_template);
 
 // The evaluation that `work.seq2seq` asks for, without an id. FIELD_INVALID names the option.
 absl::StatusOr<runtime::Seq2SeqEvalJob> ToSeq2SeqEvalJob(const internal::v1::EvalWork& work,

@@ -9,6 +9,15 @@
 #include "worker/engine/summarize/scorer.h"
 
 namespace tenon::runtime {
+namespace {
+
+using Method = ExtractiveChoice::Method;
+
+bool ScorerChooses(const ExtractiveChoice& choice, const std::optional<formats::SentenceScorer>& scorer) {
+  return scorer.has_value() && choice.method.value_or(Method::kScorer) == Method::kScorer;
+}
+
+}  // namespace
 
 absl::StatusOr<ExtractiveSummary> ExtractiveSummary::Make(const std::string& text, const ExtractiveChoice& choice,
                                                           const std::optional<formats::SentenceScorer>& scorer,
@@ -17,7 +26,7 @@ absl::StatusOr<ExtractiveSummary> ExtractiveSummary::Make(const std::string& tex
   if (found.empty()) return TenonError(Reason::kTextEmpty, "the text has no sentence");
   ExtractiveSummary summary;
   summary.choice_ = choice;
-  if (!choice.method.has_value()) summary.scorer_ = scorer;
+  if (ScorerChooses(choice, scorer)) summary.scorer_ = scorer;
   summary.truncated_ = found.size() > kMaxSentences;
   const size_t read = std::min(found.size(), kMaxSentences);
   for (size_t i = 0; i < read; ++i) {
@@ -28,12 +37,12 @@ absl::StatusOr<ExtractiveSummary> ExtractiveSummary::Make(const std::string& tex
 
 engine::Output ExtractiveSummary::OutputFor(const ExtractiveChoice& choice,
                                             const std::optional<formats::SentenceScorer>& scorer) {
-  return scorer.has_value() && !choice.method.has_value() ? engine::Output::kLogits : engine::Output::kEmbedding;
+  return ScorerChooses(choice, scorer) ? engine::Output::kLogits : engine::Output::kEmbedding;
 }
 
 std::vector<std::string> ExtractiveSummary::Inputs() const {
   if (scorer_.has_value()) return engine::ScorerRows(sentences_, *scorer_);
-  return method() == ExtractiveChoice::Method::kLead ? std::vector<std::string>() : sentences_;
+  return method() == Method::kLead ? std::vector<std::string>() : sentences_;
 }
 
 absl::StatusOr<std::vector<size_t>> ExtractiveSummary::ChooseSentences(absl::Span<const InferenceRow> rows) const {
@@ -47,10 +56,10 @@ absl::StatusOr<std::vector<size_t>> ExtractiveSummary::ChooseSentences(absl::Spa
     }
     return engine::ScoredSentences(scores, words, options);
   }
-  if (method() == ExtractiveChoice::Method::kLead) return engine::LeadSentences(words, options);
+  if (method() == Method::kLead) return engine::LeadSentences(words, options);
   std::vector<float> embeddings;
   for (const InferenceRow& row : rows) embeddings.insert(embeddings.end(), row.values.begin(), row.values.end());
-  if (method() == ExtractiveChoice::Method::kMmr) options.lambda = choice_.relevance;
+  if (method() == Method::kMmr) options.lambda = choice_.relevance;
   return engine::ExtractSentences(embeddings, words, options);
 }
 

@@ -20,8 +20,8 @@ class ExtractiveSummary {
  public:
   static constexpr size_t kMaxSentences = 4096;  // of a text; the rest is not read, and the summary says so
 
-  // `scorer`: the adapter's, if it has one; used unless the choice names another method. TEXT_EMPTY when the text has
-  // no sentence.
+  // `scorer`: the adapter's, if it has one; used unless the choice names another method, and needed when it names
+  // that. TEXT_EMPTY when the text has no sentence.
   static absl::StatusOr<ExtractiveSummary> Make(const std::string& text, const ExtractiveChoice& choice,
                                                 const std::optional<formats::SentenceScorer>& scorer,
                                                 const engine::SentenceSplitter& splitter);

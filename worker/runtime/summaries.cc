@@ -11,6 +11,17 @@
 #include "worker/runtime/summary_rounds.h"
 
 namespace tenon::runtime {
+namespace {
+
+using Method = ExtractiveChoice::Method;
+
+absl::Status NoScorer() {
+  return TenonError(Reason::kFieldInvalid,
+                    "method is SCORER; the model has none: an adapter trained for TASK_EXTRACTIVE_SUMMARIZATION has",
+                    "method");
+}
+
+}  // namespace
 
 struct Summaries::Call {
   uint64_t id = 0;
@@ -95,6 +106,8 @@ void Summaries::End(const CallPtr& call, const absl::Status& status) {
 }
 
 void Summaries::Begin(const CallPtr& call) {
+  const bool wants_scorer = call->in.extractive.has_value() && call->in.extractive->method == Method::kScorer;
+  if (wants_scorer && (!call->reply.extractive || call->in.adapter_digest.empty())) return End(call, NoScorer());
   std::vector<std::string>& ignored = call->reply.ignored_options;
   if (call->reply.extractive) {
     if (call->in.options.has_value()) ignored.push_back("generation");
@@ -124,10 +137,13 @@ void Summaries::Ask(const CallPtr& call, InferenceCall part,
 
 // How an adapter chooses sentences is its own to say, unless the caller does.
 void Summaries::AskScorer(const CallPtr& call) {
-  const bool chosen = call->in.extractive.has_value() && call->in.extractive->method.has_value();
-  if (call->in.adapter_digest.empty() || chosen) return BeginExtractive(call, std::nullopt);
-  Ask(call, InferenceCall(), [this, call](const absl::StatusOr<InferenceReply>& reply) {
+  const std::optional<Method> method = call->in.extractive.value_or(ExtractiveChoice()).method;
+  if (call->in.adapter_digest.empty() || method.value_or(Method::kScorer) != Method::kScorer) {
+    return BeginExtractive(call, std::nullopt);
+  }
+  Ask(call, InferenceCall(), [this, call, method](const absl::StatusOr<InferenceReply>& reply) {
     if (!reply.ok()) return End(call, reply.status());
+    if (method.has_value() && !reply->adapter.sentence_scorer.has_value()) return End(call, NoScorer());
     BeginExtractive(call, reply->adapter.sentence_scorer);
   });
 }

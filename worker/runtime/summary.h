@@ -14,8 +14,8 @@ namespace tenon::runtime {
 
 // How sentences are chosen; for a base that encodes.
 struct ExtractiveChoice {
-  enum class Method { kMmr, kCentroid, kLead };
-  // Unset: by the adapter where that was trained to score sentences, else kMmr.
+  enum class Method { kMmr, kCentroid, kLead, kScorer };
+  // kScorer: by an adapter that was trained to score sentences. Unset: by such an adapter, else kMmr.
   std::optional<Method> method;
   int64_t max_sentences = 3;
   double relevance = 0.7;  // of kMmr, 0 to 1: being like the whole text, against being unlike the sentences chosen

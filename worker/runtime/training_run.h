@@ -36,7 +36,7 @@ class TrainingRun final : public BackgroundJob, public std::enable_shared_from_t
  private:
   enum class State { kPreparing, kRunning, kPublishing, kFinished };
   void Prepare();
-  // The rows of a scorer of sentences.
+  // The rows of a scorer of sentences, and what depends on their number.
   absl::Status MakeRows();
   void PublishCheckpoint(int64_t step);
   void PublishResult();

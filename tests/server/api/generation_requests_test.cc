@@ -151,9 +151,10 @@ TEST(CheckStreamGenerate, IsForOneTextOfOneLine) {
 }
 
 TEST(CheckSummarize, OptionsAndTexts) {
-  for (const char* rest : {"", "extractive { max_sentences: 1 method: EXTRACTIVE_METHOD_LEAD relevance: 0 }",
-                           "extractive { relevance: 1 }", "generation { num_beams: 4 num_return_sequences: 1 }",
-                           "combine_chunks: true max_input_tokens: 100"}) {
+  for (const char* rest :
+       {"", "extractive { max_sentences: 1 method: EXTRACTIVE_METHOD_LEAD relevance: 0 }",
+        "extractive { relevance: 1 }", "extractive { method: EXTRACTIVE_METHOD_SCORER }",
+        "generation { num_beams: 4 num_return_sequences: 1 }", "combine_chunks: true max_input_tokens: 100"}) {
     EXPECT_TRUE(Summarize(rest).ok()) << rest << ": " << Summarize(rest);
   }
   for (const auto& [rest, field] : std::initializer_list<Case>{

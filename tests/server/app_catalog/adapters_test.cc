@@ -148,6 +148,18 @@ TEST_F(AdaptersTest, ImportsAndExportsTheSameFiles) {
   EXPECT_EQ(call.base_digest, base_digest_);
 }
 
+TEST_F(AdaptersTest, AScorerOfSentencesStaysOne) {
+  Files files = Lora();
+  formats::TenonConfig config = *formats::ParseTenonConfig(files["tenon.json"]);
+  config.sentence_scorer = formats::SentenceScorer{.neighbours = 2};
+  files["tenon.json"] = formats::WriteTenonConfig(config, /*with_job=*/true);
+  const auto adapter = Import(files);
+  ASSERT_TRUE(adapter.ok()) << adapter.status();
+  EXPECT_EQ(adapter->task(), v1::TASK_EXTRACTIVE_SUMMARIZATION);
+  EXPECT_EQ(adapter->labels_size(), 2);
+  EXPECT_EQ(Export("style"), files);
+}
+
 TEST_F(AdaptersTest, TheSameFilesAgainMakeNoNewRevision) {
   ASSERT_TRUE(Import(Lora(), "style", {}, "tiny", "once").ok());
   EXPECT_EQ(Import(Lora())->revisions_size(), 1);

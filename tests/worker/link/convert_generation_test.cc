@@ -143,6 +143,8 @@ TEST(ToSummaryCall, TakesTheRequest) {
   EXPECT_EQ(call->extractive->method, runtime::ExtractiveChoice::Method::kLead);
   EXPECT_EQ(call->extractive->max_sentences, 5);
   EXPECT_EQ(call->extractive->relevance, 0);
+  request.mutable_extractive()->set_method(v1::EXTRACTIVE_METHOD_SCORER);
+  EXPECT_EQ(ToSummaryCall(request, kNow)->extractive->method, runtime::ExtractiveChoice::Method::kScorer);
   request.mutable_extractive()->set_method(static_cast<v1::ExtractiveMethod>(9));
   EXPECT_EQ(GetField(ToSummaryCall(request, kNow).status()), "extractive.method");
 }

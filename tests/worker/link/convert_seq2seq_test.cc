@@ -16,7 +16,6 @@ namespace {
 
 namespace pb = internal::v1;
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::Pair;
 
 formats::Dataset Talks() {
@@ -29,25 +28,6 @@ v1::TextTemplate Template(const std::string& input, const std::string& target) {
   text_template.set_input(input);
   text_template.set_target(target);
   return text_template;
-}
-
-TEST(ToTextPairs, MakesEveryRow) {
-  const auto pairs = ToTextPairs(Talks(), Template("say: {dialogue}", "{summary}."));
-  ASSERT_TRUE(pairs.ok()) << pairs.status();
-  ASSERT_EQ(pairs->size(), 2u);
-  EXPECT_EQ((*pairs)[0].input, "say: hi");
-  EXPECT_EQ((*pairs)[1].input, "say: no {x}");
-  EXPECT_EQ((*pairs)[1].target, "n.");
-}
-
-TEST(ToTextPairs, NamesTheRowAndTheTemplate) {
-  formats::Dataset data = Talks();
-  data.records[1][0] = " ";
-  const absl::Status row = ToTextPairs(data, Template("{dialogue}", "{summary}")).status();
-  EXPECT_EQ(GetReason(row), Reason::kDatasetInvalid);
-  EXPECT_EQ(GetField(row), "row 2");
-  EXPECT_THAT(std::string(row.message()), HasSubstr("row 2: field dialogue is empty"));
-  EXPECT_EQ(GetField(ToTextPairs(data, Template("{dialogue}", "{summary")).status()), "text_template.target");
 }
 
 pb::EvalWork Work(const std::string& text) {
@@ -150,7 +130,7 @@ TEST(ToTrainOptions, OfSeq2SeqHasItsOwnDefaults) {
   EXPECT_EQ(said->max_target_tokens, 9);
 }
 
-TEST(ToResult, AnAdaptersCheckGivesItsTemplate) {
+TEST(ToResult, AnAdaptersCheckGivesItsTaskAndTemplate) {
   runtime::InferenceReply reply;
   reply.adapter.task = "seq2seq";
   reply.adapter.method = "lora";
@@ -161,6 +141,10 @@ TEST(ToResult, AnAdaptersCheckGivesItsTemplate) {
   EXPECT_EQ(result.text_template().target(), "{b}");
   reply.adapter.text_template.reset();
   EXPECT_FALSE(ToResult(1, pb::INFERENCE_KIND_CHECK_ADAPTER, true, reply).has_text_template());
+  reply.adapter.task = "sequence_classification";
+  EXPECT_EQ(ToResult(1, pb::INFERENCE_KIND_CHECK_ADAPTER, true, reply).task(), v1::TASK_SEQUENCE_CLASSIFICATION);
+  reply.adapter.sentence_scorer.emplace();
+  EXPECT_EQ(ToResult(1, pb::INFERENCE_KIND_CHECK_ADAPTER, true, reply).task(), v1::TASK_EXTRACTIVE_SUMMARIZATION);
 }
 
 }  // namespace

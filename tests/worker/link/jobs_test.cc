@@ -379,6 +379,45 @@ TEST_F(JobsTest, GivesTheRuntimePairsAndPublishesTheTemplate) {
   EXPECT_EQ(published->text_template, (formats::TextTemplate{"class of {text}", "{label}"}));
 }
 
+TEST_F(JobsTest, GivesTheRuntimeTextsToScoreSentencesOf) {
+  Connect();
+  pb::LinkResponse message = FinetuneAssignment();
+  pb::FinetuneWork& work = *message.mutable_assign()->mutable_finetune();
+  v1::FinetuneJob& spec = *work.mutable_spec();
+  spec.set_task(v1::TASK_EXTRACTIVE_SUMMARIZATION);
+  spec.mutable_text_template()->set_input("All of {text}.");
+  spec.mutable_text_template()->set_target("{label}");
+  spec.mutable_sentence_scorer()->set_neighbours(2);
+  spec.mutable_training()->clear_max_steps();
+  spec.mutable_training()->set_epochs(1);
+  spec.mutable_training()->set_batch_size(1);
+  spec.mutable_training()->set_warmup_ratio(0.1);
+  *work.mutable_validation() = work.train();
+  server_.SendLink(message);
+  const auto training = runtime_.WaitForTraining(kId);
+  ASSERT_TRUE(training.job.scorer.has_value());
+  EXPECT_EQ(training.job.scorer->scorer.neighbours, 2);
+  ASSERT_EQ(training.job.scorer->train.size(), 10u);
+  EXPECT_EQ(training.job.scorer->train[3].input, "All of row 3.");
+  EXPECT_EQ(training.job.scorer->train[3].target, "yes");
+  EXPECT_EQ(training.job.scorer->validation.size(), 10u);
+  EXPECT_TRUE(training.job.data.train.empty() && training.job.data.train_pairs.empty());
+  EXPECT_EQ(training.job.options.lora.task_type, "SEQ_CLS");
+  // What the number of steps decides comes with the number of sentences.
+  const auto options = training.job.options_for(500);
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->warmup_steps, 50);
+  EXPECT_EQ(options->eval_steps, 50);
+
+  formats::TenonConfig config{.task = "sequence_classification", .method = "lora", .labels = engine::ScorerLabels()};
+  config.sentence_scorer.emplace();
+  const std::string exported = formats::WriteTenonConfig(config, true);
+  Finish(training, MakeFolder("export", {{"tenon.json", exported}}));
+  const auto success = server_.WaitForReport([](const auto& report) { return report.has_finetune_success(); });
+  EXPECT_THAT(success.finetune_success().labels(), ElementsAre("other", "extract"));
+  EXPECT_EQ(server_.published()[success.finetune_success().files(0).sha256()], exported) << "without a template";
+}
+
 TEST_F(JobsTest, ATemplateThatTheRowsDoNotFillFailsTheJob) {
   Connect();
   pb::LinkResponse message = FinetuneAssignment();

@@ -93,6 +93,31 @@ TEST_F(RuntimeJobsTest, AScorerIsTrainedOnTheSentencesOfItsTexts) {
   EXPECT_EQ(GetField(Train(std::move(blank)).status()), "train row 2");
 }
 
+TEST_F(RuntimeJobsTest, AScorersOptionsFollowTheNumberOfItsSentences) {
+  Start();
+  TrainJob job = Job("texts", 10);
+  job.data = {};
+  job.scorer.emplace().train = {{"The cat sat. It rained. Dogs barked.", "the cat sat"},
+                                {"One fish. Two birds.", "two birds"}};
+  int64_t rows = 0;
+  job.options_for = [&](int64_t count) {
+    rows = count;
+    engine::TrainOptions options;
+    options.max_steps = 3;
+    return options;
+  };
+  int64_t steps = 0;
+  TrainCallbacks callbacks;
+  callbacks.update = [&](const engine::TrainUpdate& update) {
+    steps += std::holds_alternative<engine::TrainProgress>(update);
+  };
+  ASSERT_TRUE(Train(job, callbacks).ok());
+  EXPECT_EQ(rows, 5);
+  EXPECT_EQ(steps, 3);
+  job.options_for = [](int64_t) { return TenonError(Reason::kOptionInvalid, "no", "warmup_ratio"); };
+  EXPECT_EQ(GetField(Train(job).status()), "warmup_ratio");
+}
+
 TEST_F(RuntimeJobsTest, LeavesNothingInScratch) {
   Start();
   ASSERT_TRUE(Train(Job("a", 5)).ok());

@@ -185,6 +185,26 @@ TEST_F(SummariesTest, AnAdapterThatScoresSentencesChoosesThem) {
   EXPECT_THAT(Summarize(call)->rows[0].sentences, ElementsAre(0, 1));
 }
 
+TEST_F(SummariesTest, AScorerMayBeNamedWhereThereIsOne) {
+  StartWriter();
+  SummaryCall call = Of("base", {"5 One. 2 Two. 9 Three. 7 Four."});
+  call.adapter_digest = "scorer-1";
+  call.extractive = ExtractiveChoice{.method = ExtractiveChoice::Method::kScorer, .max_sentences = 2};
+  const auto reply = Summarize(call);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_THAT(reply->rows[0].sentences, ElementsAre(2, 3));
+  SummaryCall alone = call, other = call, writer = call;
+  alone.adapter_digest = "";
+  other.adapter_digest = "head-3";
+  writer.base_digest = "writer";
+  writer.adapter_digest = "";
+  for (const SummaryCall& wrong : {alone, other, writer}) {
+    const absl::Status status = Summarize(wrong).status();
+    EXPECT_EQ(GetReason(status), Reason::kFieldInvalid) << status;
+    EXPECT_EQ(GetField(status), "method");
+  }
+}
+
 TEST_F(SummariesTest, AScorersContextMayBeCutButNotItsSentenceInSilence) {
   Start();
   const std::string words = absl::StrJoin(std::vector<std::string>(100, "Word"), " ");

@@ -49,15 +49,6 @@ TokenIds Joined(const std::vector<TokenIds>& lines) {
   return all;
 }
 
-RougeScore MakeScore(int64_t hits, int64_t predicted, int64_t wanted) {
-  RougeScore score;
-  score.precision = static_cast<double>(hits) / static_cast<double>(std::max<int64_t>(predicted, 1));
-  score.recall = static_cast<double>(hits) / static_cast<double>(std::max<int64_t>(wanted, 1));
-  if (score.precision + score.recall > 0)
-    score.f1 = 2 * score.precision * score.recall / (score.precision + score.recall);
-  return score;
-}
-
 // Each n-gram as one number, sorted.
 std::vector<uint64_t> Grams(const TokenIds& ids, size_t n) {
   std::vector<uint64_t> grams;
@@ -79,13 +70,13 @@ RougeScore RougeN(const TokenIds& reference, const TokenIds& prediction, size_t 
     i += advance_wanted;
     j += advance_predicted;
   }
-  return MakeScore(hits, static_cast<int64_t>(predicted.size()), static_cast<int64_t>(wanted.size()));
+  return RougeOfCounts(hits, static_cast<int64_t>(predicted.size()), static_cast<int64_t>(wanted.size()));
 }
 
 RougeScore RougeL(const TokenIds& reference, const TokenIds& prediction) {
   if (reference.empty() || prediction.empty()) return {};
-  return MakeScore(LcsLength(reference, prediction), static_cast<int64_t>(prediction.size()),
-                   static_cast<int64_t>(reference.size()));
+  return RougeOfCounts(LcsLength(reference, prediction), static_cast<int64_t>(prediction.size()),
+                       static_cast<int64_t>(reference.size()));
 }
 
 // Tokens of each reference sentence that are in its longest common subsequence with any predicted one; each counts as
@@ -113,10 +104,19 @@ RougeScore RougeLsum(const std::vector<TokenIds>& reference, const std::vector<T
       --predicted[id];
     }
   }
-  return MakeScore(hits, predicted_size, wanted_size);
+  return RougeOfCounts(hits, predicted_size, wanted_size);
 }
 
 }  // namespace
+
+RougeScore RougeOfCounts(int64_t hits, int64_t predicted, int64_t wanted) {
+  RougeScore score;
+  score.precision = static_cast<double>(hits) / static_cast<double>(std::max<int64_t>(predicted, 1));
+  score.recall = static_cast<double>(hits) / static_cast<double>(std::max<int64_t>(wanted, 1));
+  if (score.precision + score.recall > 0)
+    score.f1 = 2 * score.precision * score.recall / (score.precision + score.recall);
+  return score;
+}
 
 std::vector<std::string> RougeTokens(const std::string& text, const RougeOptions& options) {
   // Two letters beyond ASCII have an ASCII lower case: the Kelvin sign and, before a combining dot, the Turkish I.

@@ -5,6 +5,7 @@
 // a sentence, so that whoever wants sentences breaks the text first.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ RougeScores ScoreRouge(const std::string& reference, const std::string& predicti
 // The best score of each kind by F1; of equal ones that of the earlier reference. Zeros when there is none.
 RougeScores ScoreRouge(const std::vector<std::string>& references, const std::string& prediction,
                        const RougeOptions& options);
+
+// Of n-grams, or other units, that were counted: `hits` are in both texts.
+RougeScore RougeOfCounts(int64_t hits, int64_t predicted, int64_t wanted);
 
 // What the scores are counted on.
 std::vector<std::string> RougeTokens(const std::string& text, const RougeOptions& options);

@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
-#include "worker/engine/evaluate/rouge.h"
 
 namespace tenon::engine {
 namespace {
@@ -140,37 +139,6 @@ int64_t CountWords(const std::string& sentence) {
     inside = !space;
   }
   return words;
-}
-
-std::vector<size_t> OracleSentences(const std::vector<std::string>& sentences, const std::string& reference,
-                                    int64_t max_sentences) {
-  std::vector<bool> chosen(sentences.size());
-  const auto score = [&] {
-    std::string summary;
-    for (size_t s = 0; s < sentences.size(); ++s) {
-      if (chosen[s]) absl::StrAppend(&summary, sentences[s], "\n");
-    }
-    const RougeScores scores = ScoreRouge(reference, summary, {});
-    return scores.rouge1.f1 + scores.rouge2.f1;
-  };
-  double reached = 0;
-  for (int64_t step = 0; step < max_sentences; ++step) {
-    size_t best = sentences.size();
-    for (size_t s = 0; s < sentences.size(); ++s) {
-      if (chosen[s]) continue;
-      chosen[s] = true;
-      const double with = score();
-      chosen[s] = false;
-      if (with > reached) best = s, reached = with;
-    }
-    if (best == sentences.size()) break;
-    chosen[best] = true;
-  }
-  std::vector<size_t> indices;
-  for (size_t s = 0; s < sentences.size(); ++s) {
-    if (chosen[s]) indices.push_back(s);
-  }
-  return indices;
 }
 
 }  // namespace tenon::engine

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/formats/status.h"
-#include "worker/engine/summarize/extractive.h"
+#include "worker/engine/summarize/oracle.h"
 
 namespace tenon::engine {
 namespace {
@@ -35,7 +35,10 @@ absl::Status AddRows(absl::Span<const TextPair> texts, const std::string& name, 
       rows.push_back({std::move(inputs[s]), {extract ? kExtractLabel : 1 - kExtractLabel}});
     }
   }
-  return absl::OkStatus();
+  if (!rows.empty() || texts.empty()) return absl::OkStatus();
+  return TenonError(Reason::kDatasetInvalid,
+                    absl::StrCat(name, ": no text has a sentence with a word of its summary; nothing can be learnt"),
+                    name);
 }
 
 }  // namespace

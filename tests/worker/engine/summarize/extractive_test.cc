@@ -86,18 +86,5 @@ TEST(Words, AreRunsWithoutWhiteSpace) {
   EXPECT_EQ(CountWords(" \n"), 0);
 }
 
-TEST(Oracle, TakesTheSentencesThatTheReferenceWasMadeOf) {
-  const std::vector<std::string> sentences = {"It was a dark night.", "The cat sat on the mat.", "Nobody came.",
-                                              "A dog barked at the cat."};
-  EXPECT_THAT(OracleSentences(sentences, "The cat sat on the mat. A dog barked.", 3), ElementsAre(1, 3));
-  EXPECT_THAT(OracleSentences(sentences, "The cat sat on the mat. A dog barked.", 1), ElementsAre(1));
-}
-
-TEST(Oracle, StopsWhenNothingHelps) {
-  EXPECT_THAT(OracleSentences({"one two", "three", "one"}, "one two", 3), ElementsAre(0));
-  EXPECT_THAT(OracleSentences({"one two", "three"}, "other words", 3), IsEmpty());
-  EXPECT_THAT(OracleSentences({}, "other words", 3), IsEmpty());
-}
-
 }  // namespace
 }  // namespace tenon::engine

@@ -58,5 +58,20 @@ TEST(ScorerTrainData, ATextWithoutASentenceIsNamed) {
   EXPECT_EQ(GetReason(ScorerTrainData(data, *splitter, [] { return true; }).status()), Reason::kCancelled);
 }
 
+TEST(ScorerTrainData, SummariesOfOtherWordsTeachNothing) {
+  const auto splitter = SentenceSplitter::Make();
+  ASSERT_TRUE(splitter.ok());
+  ScorerData data;
+  data.train = {{"One. Two.", "three"}, {"One. Two.", "two"}};
+  data.validation = {{"One. Two.", "three"}};
+  const absl::Status status = ScorerTrainData(data, *splitter, Never).status();
+  EXPECT_EQ(GetReason(status), Reason::kDatasetInvalid) << status;
+  EXPECT_EQ(GetField(status), "validation");
+  data.validation.clear();
+  EXPECT_EQ(ScorerTrainData(data, *splitter, Never)->train.size(), 2u);
+  data.train.pop_back();
+  EXPECT_EQ(GetField(ScorerTrainData(data, *splitter, Never).status()), "train");
+}
+
 }  // namespace
 }  // namespace tenon::engine
