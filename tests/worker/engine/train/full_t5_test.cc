@@ -35,7 +35,7 @@ class FullT5Test : public ::testing::TestWithParam<bool> {
     TrainOptions options = testing::ToyT5Options();
     options.method = Method::kFull;
     options.base_dropout = dropout;
-    const auto pairs = *TokenizePairs(testing::ToyPairs(12, 0), base_->tokenizer(), 64, 16);
+    const auto pairs = *TokenizePairs(testing::ToyPairs(12, 0), base_->tokenizer(), 64, 16, [] { return false; });
     auto data = std::make_shared<PairData>(PairData{pairs->train, pairs->train});
     task_ = std::make_unique<Seq2SeqTask>(network_, options, data, *std::move(model));
   }

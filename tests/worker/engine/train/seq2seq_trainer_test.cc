@@ -284,7 +284,7 @@ TEST(PairsTest, TheEndStaysWhereTextsAreCut) {
   const auto base = MakeToyT5();
   TrainData data;
   data.train_pairs = {{"abcdefgh", "uvwxyz"}, {"a", "b"}};
-  const auto pairs = TokenizePairs(data, base->tokenizer(), 5, 3);
+  const auto pairs = TokenizePairs(data, base->tokenizer(), 5, 3, [] { return false; });
   ASSERT_TRUE(pairs.ok()) << pairs.status();
   const TokenPairs& train = (*pairs)->train;
   ASSERT_EQ(train.size(), 2);

@@ -51,7 +51,7 @@ class T5PassTest : public ::testing::Test {
     if (options_.bottleneck.parallel) options_.bottleneck.scaling = 0.5;
     auto adapter = TrainableAdapter::Make(*model_, options_, {}, nullptr);
     ASSERT_TRUE(adapter.ok()) << adapter.status();
-    data_ = *TokenizePairs(testing::ToyPairs(12, 7), base_->tokenizer(), 64, 16);
+    data_ = *TokenizePairs(testing::ToyPairs(12, 7), base_->tokenizer(), 64, 16, [] { return false; });
     task_ = std::make_unique<Seq2SeqTask>(model_, options_, data_, *std::move(adapter));
     const at::NoGradGuard no_grad;
     for (Parameter& parameter : parameters()) {
