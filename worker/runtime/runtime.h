@@ -114,6 +114,9 @@ struct TrainJob {
   // In place of `data`: texts with summaries, for a scorer of sentences.
   std::optional<engine::ScorerData> scorer;
   std::optional<std::filesystem::path> checkpoint;
+
+  // Whether there are validation rows.
+  bool validates() const { return scorer.has_value() ? !scorer->validation.empty() : data.validates(); }
 };
 
 struct EvalJob {

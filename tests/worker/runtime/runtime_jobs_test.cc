@@ -126,6 +126,17 @@ TEST_F(RuntimeJobsTest, AWholeBaseIsTrainedOnlyWhereItFits) {
   EXPECT_TRUE(Train(second).ok()) << "its memory is free again";
 }
 
+TEST(TrainJobTest, ValidatesWithRowsOfAnyKind) {
+  EXPECT_FALSE(TrainJob().validates());
+  TrainJob texts, pairs, scorer;
+  texts.data.validation = {{"row", {0}}};
+  pairs.data.validation_pairs = {{"row", "reply"}};
+  scorer.scorer.emplace();
+  EXPECT_FALSE(scorer.validates());
+  scorer.scorer->validation = {{"text", "summary"}};
+  for (const TrainJob* job : {&texts, &pairs, &scorer}) EXPECT_TRUE(job->validates());
+}
+
 TEST_F(RuntimeJobsTest, AWholeBaseThatNeverFitsIsRefused) {
   options_.memory_bytes = 1000 + 3999;
   Start();

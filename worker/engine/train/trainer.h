@@ -50,6 +50,8 @@ struct TrainData {
   std::optional<formats::SentenceScorer> sentence_scorer;  // of rows made by summarize/scorer.h; goes to tenon.json
   std::vector<TextPair> train_pairs;
   std::vector<TextPair> validation_pairs;  // may be empty
+
+  bool validates() const { return !validation.empty() || !validation_pairs.empty(); }
 };
 
 // What a slice may have to say.
