@@ -47,7 +47,7 @@ TEST(RelativeBiasTest, ASquareHoldsTheNumbersOfItsDistances) {
   const RelativeBias bias = MakeBias();
   const int64_t length = 40;  // past the farthest
   const at::Tensor by_distance = bias.Distances(length - 1, length - 1), square = bias.Square(length);
-  ASSERT_EQ(square.sizes(), (std::vector<int64_t>{kHeads, length, length}));
+  ASSERT_EQ(square.sizes().vec(), (std::vector<int64_t>{kHeads, length, length}));
   for (int64_t query = 0; query < length; ++query) {
     // Column i of the distances is for distance i - (length - 1).
     const at::Tensor row = by_distance.narrow(1, length - 1 - query, length);
