@@ -14,7 +14,7 @@ RUN deploy/install.sh
 FROM debian:12.11-slim
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-      ca-certificates libabsl20220623 libcurl4 libgomp1 libgrpc++1.51 liblapack3 libopenblas0-pthread libprometheus-cpp-core1.0 \
+      ca-certificates libabsl20220623 libcurl4 libgomp1 libgrpc++1.51 libicu72 liblapack3 libopenblas0-pthread libprometheus-cpp-core1.0 \
       libprometheus-cpp-pull1.0 libprotobuf32 libspdlog1.10 libsqlite3-0 libssl3 \
  && rm -rf /var/lib/apt/lists/* \
  && install -d -o 65532 -g 65532 -m 0750 /var/lib/tenon

@@ -18,4 +18,17 @@ absl::StatusOr<nlohmann::json> ReadConfigJson(const std::filesystem::path& folde
   return TenonError(Reason::kBaseInvalid, absl::StrCat(kConfigFile, ": ", what), kConfigFile);
 }
 
+void RefuseUnsupported(JsonFields& fields, const std::string& type, std::initializer_list<const char*> keys) {
+  const std::string found = fields.String("model_type", type);
+  if (found != type) {
+    fields.Unsupported("model_type", absl::StrCat("\"", found, "\" is not supported; ", type, " is"));
+  }
+  for (const char* key : keys) {
+    const nlohmann::json* value = fields.Get(key);
+    if (value != nullptr && !IsFalsy(*value)) {
+      fields.Unsupported(key, absl::StrCat("is ", Shown(*value), ", which is not supported"));
+    }
+  }
+}
+
 }  // namespace tenon::formats

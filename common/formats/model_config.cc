@@ -12,20 +12,10 @@
 namespace tenon::formats {
 namespace {
 
-// What transformers' BertConfig allows and the engine does not run.
-void RefuseUnsupported(JsonFields& fields) {
-  const std::string type = fields.String("model_type", "bert");
-  if (type != "bert") fields.Unsupported("model_type", absl::StrCat("\"", type, "\" is not supported; bert is"));
+void CheckPositions(JsonFields& fields) {
   const std::string positions = fields.String("position_embedding_type", "absolute");
   if (positions != "absolute") {
     fields.Unsupported("position_embedding_type", absl::StrCat("\"", positions, "\" is not supported; absolute is"));
-  }
-  for (const char* key : {"is_decoder", "add_cross_attention", "is_encoder_decoder", "pruned_heads",
-                          "quantization_config", "chunk_size_feed_forward"}) {
-    const nlohmann::json* value = fields.Get(key);
-    if (value != nullptr && !IsFalsy(*value)) {
-      fields.Unsupported(key, absl::StrCat("is ", Shown(*value), ", which is not supported"));
-    }
   }
 }
 
@@ -98,7 +88,10 @@ absl::StatusOr<BertConfig> ReadBertConfig(const std::filesystem::path& folder) {
   JsonFields fields(json, kConfigFile, Reason::kBaseInvalid);
   BertConfig config;
   config.model_type = "bert";
-  RefuseUnsupported(fields);
+  RefuseUnsupported(fields, "bert",
+                    {"is_decoder", "add_cross_attention", "is_encoder_decoder", "pruned_heads", "quantization_config",
+                     "chunk_size_feed_forward"});
+  CheckPositions(fields);
   ReadSizes(fields, config);
   ReadNumbers(fields, config);
   ReadLabels(fields, config);

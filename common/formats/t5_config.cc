@@ -11,21 +11,14 @@
 namespace tenon::formats {
 namespace {
 
-void RefuseUnsupported(JsonFields& fields) {
-  const std::string type = fields.String("model_type", "t5");
-  if (type != "t5") fields.Unsupported("model_type", absl::StrCat("\"", type, "\" is not supported; t5 is"));
+// Of T5's forms the one that writes.
+void CheckForm(JsonFields& fields) {
   if (!fields.Bool("is_encoder_decoder", true)) fields.Unsupported("is_encoder_decoder", "is false: half a T5");
   // The library's other heads on a T5; T5WithLMHeadModel is an old name of the one that writes.
   for (const std::string& name : fields.Strings("architectures")) {
     if (name != "T5ForConditionalGeneration" && name != "T5WithLMHeadModel" && name != "T5Model") {
       fields.Unsupported("architectures",
                          absl::StrCat("has \"", name, "\", which is not supported; T5ForConditionalGeneration is"));
-    }
-  }
-  for (const char* key : {"quantization_config", "pruned_heads"}) {
-    const nlohmann::json* value = fields.Get(key);
-    if (value != nullptr && !IsFalsy(*value)) {
-      fields.Unsupported(key, absl::StrCat("is ", Shown(*value), ", which is not supported"));
     }
   }
 }
@@ -87,7 +80,8 @@ absl::StatusOr<T5Config> ReadT5Config(const std::filesystem::path& folder) {
   JsonFields fields(json, kConfigFile, Reason::kBaseInvalid);
   T5Config config;
   config.model_type = "t5";
-  RefuseUnsupported(fields);
+  RefuseUnsupported(fields, "t5", {"quantization_config", "pruned_heads"});
+  CheckForm(fields);
   ReadSizes(fields, config);
   ReadFeedForward(fields, config);
   config.tied = fields.Bool("tie_word_embeddings", true);

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <set>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/formats/answers.h"
 #include "common/formats/status.h"
 #include "common/generation_options.h"
 #include "common/ids.h"
@@ -26,16 +26,6 @@ absl::Status Wrong(Reason reason, const std::string& field, const std::string& w
   return TenonError(reason, absl::StrCat(field, " ", what), field);
 }
 
-// As labels are compared with what a model wrote: without case, outer punctuation and repeated spaces.
-std::string Compared(const std::string& label) {
-  std::string text = absl::AsciiStrToLower(label);
-  absl::RemoveExtraAsciiWhitespace(&text);
-  const auto outer = [](char c) { return absl::ascii_ispunct(static_cast<unsigned char>(c)) || c == ' '; };
-  while (!text.empty() && outer(text.back())) text.pop_back();
-  while (!text.empty() && outer(text.front())) text.erase(0, 1);
-  return text;
-}
-
 absl::Status CheckLabels(const v1::Seq2SeqEval& eval, const std::string& prefix) {
   if (eval.labels_size() > kMaxLabels) {
     return Wrong(Reason::kFieldInvalid, prefix + "labels",
@@ -45,8 +35,9 @@ absl::Status CheckLabels(const v1::Seq2SeqEval& eval, const std::string& prefix)
   for (int i = 0; i < eval.labels_size(); ++i) {
     const std::string field = absl::StrCat(prefix, "labels[", i, "]");
     const std::string& label = eval.labels(i);
-    const std::string compared = Compared(label);
-    if (compared.empty()) return Wrong(Reason::kFieldInvalid, field, "has no letter or digit");
+    // As what a model wrote is compared with them.
+    const std::string compared = formats::NormalizeAnswer(label);
+    if (compared.empty()) return Wrong(Reason::kFieldInvalid, field, "is blank");
     if (label.size() > kMaxLabelBytes) {
       return Wrong(Reason::kFieldInvalid, field,
                    absl::StrCat("has ", label.size(), " bytes; at most ", kMaxLabelBytes));

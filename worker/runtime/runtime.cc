@@ -132,9 +132,7 @@ class RuntimeImpl final : public Runtime {
   absl::Status StartTraining(TrainJob job, TrainCallbacks callbacks) override {
     absl::MutexLock lock(&mutex_);
     ASSIGN_OR_RETURN(auto base, CheckJob(job.id, job.base_digest));
-    const bool validates = !job.data.validation.empty() || !job.data.validation_pairs.empty() ||
-                           (job.scorer.has_value() && !job.scorer->validation.empty());
-    const int64_t bytes = engine::Trainer::MemoryBytes(*base, job.options, validates);
+    const int64_t bytes = engine::Trainer::MemoryBytes(*base, job.options, job.validates());
     RETURN_IF_ERROR(CheckMemory(bytes));
     const std::string id = job.id;
     if (bytes > 0) training_bytes_[id] = bytes;

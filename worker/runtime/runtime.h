@@ -116,6 +116,9 @@ struct TrainJob {
   // With `scorer`: the options, once it is known how many rows its texts make, in place of those above.
   std::function<absl::StatusOr<engine::TrainOptions>(int64_t rows)> options_for;
   std::optional<std::filesystem::path> checkpoint;
+
+  // Whether there are validation rows.
+  bool validates() const { return scorer.has_value() ? !scorer->validation.empty() : data.validates(); }
 };
 
 struct EvalJob {
@@ -226,7 +229,8 @@ class Runtime {
   virtual absl::Status StartTraining(TrainJob job, TrainCallbacks callbacks) = 0;
   virtual absl::Status StartEvaluation(EvalJob job, EvalCallbacks callbacks) = 0;
   virtual absl::Status StartSeq2SeqEvaluation(Seq2SeqEvalJob job, Seq2SeqEvalCallbacks callbacks) = 0;
-  // Stops a job within one slice; its `done` gets CANCELLED. No-op for an unknown id.
+  // Stops a job within one slice, or before the next row of its preparation; its `done` gets CANCELLED. No-op for an
+  // unknown id.
   virtual void CancelJob(const std::string& id) = 0;
 
   virtual RuntimeStats stats() const = 0;

@@ -24,18 +24,24 @@ TrainingRun::TrainingRun(TrainJob job, TrainCallbacks callbacks, Parts parts)
     : job_(std::move(job)), callbacks_(std::move(callbacks)), parts_(std::move(parts)) {}
 
 void TrainingRun::Start() {
-  parts_.preparer->Post([self = shared_from_this()] { self->Prepare(); });
+  // Weak: a job that is cancelled while it waits must not hold its rows and its base until its turn would have come.
+  parts_.preparer->Post([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->Prepare();
+  });
 }
 
 void TrainingRun::Prepare() {
-  if (cancelled_) return Finish(TenonError(Reason::kCancelled, "the job was cancelled"));
-  if (const absl::Status status = MakeRows(); !status.ok()) return Finish(status);
-  auto trainer =
-      engine::Trainer::Create(parts_.base, job_.options, std::move(job_.data), job_.checkpoint, std::nullopt);
-  if (!trainer.ok()) return Finish(trainer.status());
-  trainer_ = *std::move(trainer);
+  if (!Move(State::kWaiting, State::kPreparing)) return;  // was cancelled before its turn
+  if (const absl::Status status = MakeTrainer(); !status.ok()) return Finish(status);
   if (const std::string notice = trainer_->notice(); !notice.empty() && callbacks_.notice) callbacks_.notice(notice);
   MoveTo(State::kRunning);
+}
+
+absl::Status TrainingRun::MakeTrainer() {
+  RETURN_IF_ERROR(MakeRows());
+  ASSIGN_OR_RETURN(trainer_, engine::Trainer::Create(parts_.base, job_.options, std::move(job_.data), job_.checkpoint,
+                                                     std::nullopt, [this] { return cancelled_.load(); }));
+  return absl::OkStatus();
 }
 
 absl::Status TrainingRun::MakeRows() {
@@ -56,9 +62,16 @@ void TrainingRun::MoveTo(State state) {
   parts_.loop->Wake();
 }
 
+bool TrainingRun::Move(State from, State to) {
+  absl::MutexLock lock(&mutex_);
+  if (state_ != from) return false;
+  state_ = to;
+  return true;
+}
+
 bool TrainingRun::Ready() {
   absl::MutexLock lock(&mutex_);
-  return state_ == State::kRunning;
+  return state_ == State::kRunning || (state_ == State::kWaiting && cancelled_);
 }
 
 bool TrainingRun::finished() const {
@@ -72,7 +85,12 @@ void TrainingRun::Cancel() {
 }
 
 void TrainingRun::RunSlice() {
-  if (cancelled_) return Finish(TenonError(Reason::kCancelled, "the job was cancelled"));
+  if (cancelled_) {
+    // Unless the preparing thread has taken it since Ready: it sees for itself then.
+    const bool here = Move(State::kWaiting, State::kPublishing) || Move(State::kRunning, State::kPublishing);
+    if (here) Finish(TenonError(Reason::kCancelled, "the job was cancelled"));
+    return;
+  }
   absl::StatusOr<std::optional<engine::TrainUpdate>> update = trainer_->RunSlice();
   if (!update.ok()) return Finish(update.status());
   if (!update->has_value()) return;

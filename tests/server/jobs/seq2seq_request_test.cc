@@ -182,6 +182,7 @@ TEST(Seq2SeqEvalRequestTest, FillsInDefaults) {
   EXPECT_TRUE(NormalizeEval(Eval("models: 'b' models: 'bases/flan' labels: 'good' labels: 'not good' max_rows: 5 "
                                  "generation { num_beams: 4 max_new_tokens: 60 }"))
                   .ok());
+  EXPECT_TRUE(NormalizeEval(Eval("labels: '+' labels: '-'")).ok()) << "signs are answers, too";
 }
 
 TEST(Seq2SeqEvalRequestTest, WhatIsWrongIsNamed) {
@@ -203,7 +204,8 @@ TEST(Seq2SeqEvalRequestTest, WhatIsWrongIsNamed) {
            {"max_target_tokens: 1", "max_target_tokens"},
            {"max_rows: -1", "max_rows"},
            {"labels: 'good' labels: ' Good.'", "labels[1]"},
-           {"labels: '...'", "labels[0]"},
+           {"labels: 'ÉTÉ' labels: '«été»'", "labels[1]"},  // as a worker compares them
+           {"labels: ' '", "labels[0]"},
        }) {
     const absl::Status status = NormalizeEval(Eval(rest)).status();
     EXPECT_EQ(GetField(status), absl::StrCat("eval_job.seq2seq.", field)) << status;

@@ -29,6 +29,7 @@ void FakeEngine::Reset() {
   on_load = nullptr;
   on_join = nullptr;
   on_step = nullptr;
+  on_create = nullptr;
   on_slice = nullptr;
   notice.clear();
 }
@@ -278,7 +279,10 @@ class FakeTrainer final : public Trainer {
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const Base>, const TrainOptions& options,
                                                          TrainData data,
                                                          const std::optional<std::filesystem::path>& checkpoint,
-                                                         const std::optional<std::filesystem::path>&) {
+                                                         const std::optional<std::filesystem::path>&,
+                                                         const std::function<bool()>& cancelled) {
+  if (FakeEngine::Get().on_create) FakeEngine::Get().on_create(cancelled);
+  if (cancelled()) return TenonError(Reason::kCancelled, "the job was cancelled");
   if (options.learning_rate <= 0)
     return TenonError(Reason::kOptionInvalid, "learning_rate must be above 0", "learning_rate");
   auto trainer = std::make_unique<FakeTrainer>(options, std::move(data));

@@ -36,6 +36,8 @@ struct FakeEngine {
   // block.
   std::function<absl::Status(int64_t lines, const std::vector<FakeLine>& joining)> on_join;
   std::function<absl::Status(const std::vector<FakeLine>& lines)> on_step;
+  // Told when a trainer is made, on the preparing thread; may block.
+  std::function<void(const std::function<bool()>& cancelled)> on_create;
   // Asked before each training slice.
   std::function<absl::Status(int64_t slice)> on_slice;
   // Of trainers that go on from a checkpoint.

@@ -151,6 +151,17 @@ TEST_F(RuntimeJobsTest, AWholeBaseIsTrainedOnlyWhereItFits) {
   EXPECT_TRUE(Train(second).ok()) << "its memory is free again";
 }
 
+TEST(TrainJobTest, ValidatesWithRowsOfAnyKind) {
+  EXPECT_FALSE(TrainJob().validates());
+  TrainJob texts, pairs, scorer;
+  texts.data.validation = {{"row", {0}}};
+  pairs.data.validation_pairs = {{"row", "reply"}};
+  scorer.scorer.emplace();
+  EXPECT_FALSE(scorer.validates());
+  scorer.scorer->validation = {{"text", "summary"}};
+  for (const TrainJob* job : {&texts, &pairs, &scorer}) EXPECT_TRUE(job->validates());
+}
+
 TEST_F(RuntimeJobsTest, AWholeBaseThatNeverFitsIsRefused) {
   options_.memory_bytes = 1000 + 3999;
   Start();
@@ -267,6 +278,50 @@ TEST_F(RuntimeJobsTest, CancelStopsWithinOneSlice) {
   gate.Open();
   training.join();
   EXPECT_EQ(FakeEngine::Get().trainer_slices, 11);
+}
+
+TEST_F(RuntimeJobsTest, AJobIsCancelledWhileAnotherIsPrepared) {
+  Gate gate;
+  FakeEngine::Get().on_create = [&](const auto&) { gate.Pass(); };
+  StartWriter();
+  std::thread first([&] { EXPECT_TRUE(Train(Job("first", 3)).ok()); });
+  gate.WaitUntilReached();
+  TrainJob second = Job("second", 3);
+  second.base_digest = "writer";
+  absl::Notification ended;
+  const auto done = [&](const absl::StatusOr<std::filesystem::path>& result) {
+    EXPECT_EQ(GetReason(result.status()), Reason::kCancelled);
+    ended.Notify();
+  };
+  ASSERT_TRUE(runtime_->StartTraining(std::move(second), {.done = done}).ok());
+  runtime_->CancelJob("second");
+  EXPECT_TRUE(ended.WaitForNotificationWithTimeout(absl::Seconds(60))) << "it waits for the first";
+  runtime_->UnloadBase("writer");
+  while (!runtime_->unloading_bases().empty()) std::this_thread::yield();  // nothing of it is left
+  gate.Open();
+  first.join();
+  ended.WaitForNotification();
+}
+
+TEST_F(RuntimeJobsTest, AJobIsCancelledWhileItIsPrepared) {
+  Gate gate;
+  bool asked = false, seen = false;
+  FakeEngine::Get().on_create = [&](const std::function<bool()>& cancelled) {
+    if (asked) return;
+    asked = true;
+    EXPECT_FALSE(cancelled());
+    gate.Pass();
+    seen = cancelled();
+  };
+  Start();
+  std::thread training([&] { EXPECT_EQ(GetReason(Train(Job("a", 3)).status()), Reason::kCancelled); });
+  gate.WaitUntilReached();
+  runtime_->CancelJob("a");
+  gate.Open();
+  training.join();
+  EXPECT_TRUE(seen);
+  EXPECT_EQ(FakeEngine::Get().trainer_slices, 0);
+  EXPECT_TRUE(Train(Job("a", 3)).ok()) << "the name is free again";
 }
 
 TEST_F(RuntimeJobsTest, ABrokenSliceFailsTheJobAlone) {

@@ -3,10 +3,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/formats/answers.h"
 #include "common/formats/status.h"
 #include "worker/engine/evaluate/bootstrap.h"
 #include "worker/engine/evaluate/rouge.h"
-#include "worker/engine/text/answers.h"
 
 namespace tenon::engine {
 namespace {
@@ -38,7 +38,7 @@ Seq2SeqEvaluator::Seq2SeqEvaluator(const Seq2SeqScoring& scoring)
 absl::StatusOr<Seq2SeqEvaluator> Seq2SeqEvaluator::Create(const Seq2SeqScoring& scoring) {
   Seq2SeqEvaluator evaluator(scoring);
   for (size_t i = 0; i < scoring.labels.size(); ++i) {
-    const std::string text = NormalizeAnswer(scoring.labels[i]);
+    const std::string text = formats::NormalizeAnswer(scoring.labels[i]);
     if (text.empty()) return TenonError(Reason::kFieldInvalid, absl::StrCat("label ", i + 1, " is blank"), "labels");
     const auto [other, added] = evaluator.labels_.emplace(text, static_cast<int64_t>(i));
     if (!added) {
@@ -52,7 +52,7 @@ absl::StatusOr<Seq2SeqEvaluator> Seq2SeqEvaluator::Create(const Seq2SeqScoring& 
 }
 
 int64_t Seq2SeqEvaluator::LabelOf(const std::string& text) const {
-  const auto found = labels_.find(NormalizeAnswer(text));
+  const auto found = labels_.find(formats::NormalizeAnswer(text));
   return found == labels_.end() ? -1 : found->second;
 }
 
@@ -72,7 +72,7 @@ void Seq2SeqEvaluator::Add(const Seq2SeqRow& row) {
   rouge2_.push_back(rouge.rouge2.f1);
   rouge_l_.push_back(rouge.rouge_l.f1);
   rouge_lsum_.push_back(rouge.rouge_lsum.f1);
-  exact_match_.push_back(NormalizeAnswer(row.written) == NormalizeAnswer(row.reference) ? 1 : 0);
+  exact_match_.push_back(formats::NormalizeAnswer(row.written) == formats::NormalizeAnswer(row.reference) ? 1 : 0);
   if (labels_.empty()) return;
   const int64_t truth = LabelOf(row.reference), chosen = LabelOf(row.written);
   classification_.AddChoice(truth, chosen);

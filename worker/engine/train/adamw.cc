@@ -1,11 +1,8 @@
 #include "worker/engine/train/adamw.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/linalg_vector_norm.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "worker/engine/kernels/adamw.h"
@@ -14,24 +11,9 @@
 namespace tenon::engine {
 namespace {
 
-// Every adapter's update is one slice; a large model's is cut into parts of some milliseconds.
-constexpr int64_t kSliceElements = int64_t{1} << 22;
 constexpr int64_t kThreadElements = int64_t{1} << 16;  // that are worth a thread
 
 }  // namespace
-
-double ClipGradients(std::vector<Parameter>& parameters, double max_norm) {
-  const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> norms;
-  for (const Parameter& parameter : parameters) norms.push_back(at::linalg_vector_norm(parameter.grad));
-  const double norm = at::linalg_vector_norm(at::stack(norms)).item<double>();
-  // torch adds this 1e-6, and multiplies by 1 when the norm is small enough.
-  const double scale = max_norm > 0 ? max_norm / (norm + 1e-6) : 1;
-  if (scale < 1) {
-    for (Parameter& parameter : parameters) parameter.grad.mul_(scale);
-  }
-  return norm;
-}
 
 AdamW::AdamW(const std::vector<Parameter>& parameters, const Options& options) : options_(options) {
   const at::NoGradGuard no_grad;
@@ -40,36 +22,27 @@ AdamW::AdamW(const std::vector<Parameter>& parameters, const Options& options) :
   }
 }
 
-void AdamW::Step(std::vector<Parameter>& parameters, double learning_rate, int64_t step) {
-  while (!StepSlice(parameters, learning_rate, step)) {
+void AdamW::Step(std::vector<Parameter>& parameters, const Update& update) {
+  while (!StepSlice(parameters, update)) {
   }
 }
 
-bool AdamW::StepSlice(std::vector<Parameter>& parameters, double learning_rate, int64_t step) {
+bool AdamW::StepSlice(std::vector<Parameter>& parameters, const Update& update) {
   const at::NoGradGuard no_grad;
-  for (int64_t left = kSliceElements; left > 0 && next_.parameter < parameters.size();) {
-    Parameter& parameter = parameters[next_.parameter];
-    const int64_t size = parameter.value.numel();
-    const int64_t count = std::min(left, size - next_.element);
-    Update(parameter, moments_[next_.parameter], next_.element, count, learning_rate, step);
-    left -= count;
-    next_.element += count;
-    if (next_.element == size) next_ = {next_.parameter + 1, 0};
-  }
-  if (next_.parameter < parameters.size()) return false;
-  next_ = {};
-  return true;
+  return slices_.Next(parameters,
+                      [&](const WeightPart& part) { UpdatePart(parameters[part.parameter], part, update); });
 }
 
-void AdamW::Update(Parameter& parameter, Moments& moments, int64_t first, int64_t count, double learning_rate,
-                   int64_t step) {
-  const auto t = static_cast<double>(step);
+void AdamW::UpdatePart(const Parameter& parameter, const WeightPart& part, const Update& update) {
+  const auto t = static_cast<double>(update.step);
+  const double learning_rate = update.learning_rate;
   const double correction1 = 1 - std::pow(options_.beta1, t);
   const double correction2 = std::sqrt(1 - std::pow(options_.beta2, t));
   const double keep = parameter.decay ? 1 - learning_rate * options_.weight_decay : 1;
-  const auto part = [&](const at::Tensor& whole) { return whole.detach().view(-1).narrow(0, first, count); };
-  at::Tensor value = part(parameter.value), m = part(moments.first), v = part(moments.second);
-  const at::Tensor grad = part(parameter.grad.contiguous());
+  const Moments& moments = moments_[part.parameter];
+  at::Tensor value = part.Of(parameter.value), m = part.Of(moments.first), v = part.Of(moments.second);
+  at::Tensor grad = part.Of(parameter.grad.contiguous());
+  if (update.gradient_scale < 1) grad.mul_(update.gradient_scale);
   if (value.is_cpu()) {
     const kernels::AdamW adam{static_cast<float>(options_.beta1),
                               static_cast<float>(options_.beta2),

@@ -7,12 +7,9 @@
 #include <vector>
 
 #include "worker/engine/train/trainable.h"
+#include "worker/engine/train/weight_slices.h"
 
 namespace tenon::engine {
-
-// Scales all gradients so that their global L2 norm is at most `max_norm`, as torch.nn.utils.clip_grad_norm_; 0 leaves
-// them alone. Returns the norm before.
-double ClipGradients(std::vector<Parameter>& parameters, double max_norm);
 
 class AdamW {
  public:
@@ -26,27 +23,28 @@ class AdamW {
 
   AdamW(const std::vector<Parameter>& parameters, const Options& options);
 
-  // One update with every parameter's gradient, which must be defined. `step` counts from 1.
-  void Step(std::vector<Parameter>& parameters, double learning_rate, int64_t step);
-  // The same in parts of at most so many elements as one slice takes; true when the update is complete. A checkpoint
-  // may be taken before and after it, not in between.
-  bool StepSlice(std::vector<Parameter>& parameters, double learning_rate, int64_t step);
+  // What one update is made with.
+  struct Update {
+    double learning_rate = 0;
+    int64_t step = 1;           // counts from 1
+    double gradient_scale = 1;  // of ClipScale; gradients are multiplied in place
+  };
+
+  // One update with every parameter's gradient, which must be defined.
+  void Step(std::vector<Parameter>& parameters, const Update& update);
+  // A slice's part of the same; true when the update is complete. A checkpoint may be taken before and after it, not in
+  // between.
+  bool StepSlice(std::vector<Parameter>& parameters, const Update& update);
 
   // In the order of the parameters; a checkpoint stores them and puts them back.
   std::vector<Moments>& moments() { return moments_; }
 
  private:
-  // Where an update stands.
-  struct Place {
-    size_t parameter = 0;
-    int64_t element = 0;
-  };
-  // `count` elements of a parameter, from `first` on.
-  void Update(Parameter& parameter, Moments& moments, int64_t first, int64_t count, double learning_rate, int64_t step);
+  void UpdatePart(const Parameter& parameter, const WeightPart& part, const Update& update);
 
   Options options_;
   std::vector<Moments> moments_;
-  Place next_;
+  WeightSlices slices_;
 };
 
 }  // namespace tenon::engine

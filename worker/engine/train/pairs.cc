@@ -10,12 +10,13 @@ namespace tenon::engine {
 namespace {
 
 absl::StatusOr<TokenPairs> TokenizeRows(const std::vector<TextPair>& rows, const std::string& name,
-                                        const Tokenizer& tokenizer, int64_t max_input_tokens,
-                                        int64_t max_target_tokens) {
+                                        const Tokenizer& tokenizer, int64_t max_input_tokens, int64_t max_target_tokens,
+                                        const std::function<bool()>& cancelled) {
   TokenPairs result;
   result.sources.reserve(rows.size());
   result.targets.reserve(rows.size());
   for (size_t i = 0; i < rows.size(); ++i) {
+    if (cancelled()) return TenonError(Reason::kCancelled, "the job was cancelled");
     std::vector<int32_t> source = tokenizer.Encode(rows[i].input, max_input_tokens).ids;
     std::vector<int32_t> target = tokenizer.Encode(rows[i].target, max_target_tokens).ids;
     // The end is always there.
@@ -42,13 +43,14 @@ std::vector<int64_t> TokenPairs::lengths() const {
 }
 
 absl::StatusOr<std::shared_ptr<const PairData>> TokenizePairs(const TrainData& data, const Tokenizer& tokenizer,
-                                                              int64_t max_input_tokens, int64_t max_target_tokens) {
+                                                              int64_t max_input_tokens, int64_t max_target_tokens,
+                                                              const std::function<bool()>& cancelled) {
   if (data.train_pairs.empty()) return TenonError(Reason::kDatasetInvalid, "the training data has no rows", "train");
   auto result = std::make_shared<PairData>();
   ASSIGN_OR_RETURN(result->train,
-                   TokenizeRows(data.train_pairs, "train", tokenizer, max_input_tokens, max_target_tokens));
-  ASSIGN_OR_RETURN(result->validation,
-                   TokenizeRows(data.validation_pairs, "validation", tokenizer, max_input_tokens, max_target_tokens));
+                   TokenizeRows(data.train_pairs, "train", tokenizer, max_input_tokens, max_target_tokens, cancelled));
+  ASSIGN_OR_RETURN(result->validation, TokenizeRows(data.validation_pairs, "validation", tokenizer, max_input_tokens,
+                                                    max_target_tokens, cancelled));
   return std::shared_ptr<const PairData>(std::move(result));
 }
 

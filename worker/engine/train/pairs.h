@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -24,8 +25,10 @@ struct PairData {
   TokenPairs train, validation;
 };
 
-// Tokenizes every row. DATASET_INVALID names a row without tokens in its input or its target.
+// Tokenizes every row. DATASET_INVALID names a row without tokens in its input or its target. CANCELLED once
+// `cancelled` says so.
 absl::StatusOr<std::shared_ptr<const PairData>> TokenizePairs(const TrainData& data, const Tokenizer& tokenizer,
-                                                              int64_t max_input_tokens, int64_t max_target_tokens);
+                                                              int64_t max_input_tokens, int64_t max_target_tokens,
+                                                              const std::function<bool()>& cancelled);
 
 }  // namespace tenon::engine

@@ -26,11 +26,13 @@ absl::Status CheckLabels(const LabelledText& row, const TrainData& data, const s
 }
 
 absl::StatusOr<TokenRows> TokenizeRows(const std::vector<LabelledText>& rows, const TrainData& data,
-                                       const std::string& name, const Tokenizer& tokenizer, int64_t max_tokens) {
+                                       const std::string& name, const Tokenizer& tokenizer, int64_t max_tokens,
+                                       const std::function<bool()>& cancelled) {
   TokenRows result;
   result.ids.reserve(rows.size());
   result.labels.reserve(rows.size());
   for (size_t i = 0; i < rows.size(); ++i) {
+    if (cancelled()) return TenonError(Reason::kCancelled, "the job was cancelled");
     RETURN_IF_ERROR(CheckLabels(rows[i], data, absl::StrCat(name, " row ", i + 1)));
     result.ids.push_back(tokenizer.Encode(rows[i].text, max_tokens).ids);
     result.labels.push_back(rows[i].labels);
@@ -63,7 +65,8 @@ TokenRows TokenRows::Select(const std::vector<int64_t>& rows) const {
 }
 
 absl::StatusOr<std::shared_ptr<const TokenData>> TokenizeData(const TrainData& data, const Tokenizer& tokenizer,
-                                                              int64_t max_tokens) {
+                                                              int64_t max_tokens,
+                                                              const std::function<bool()>& cancelled) {
   const size_t needed = data.multi_label ? 1 : 2;
   if (data.labels.size() < needed) {
     return TenonError(Reason::kDatasetInvalid,
@@ -74,8 +77,9 @@ absl::StatusOr<std::shared_ptr<const TokenData>> TokenizeData(const TrainData& d
   auto result = std::make_shared<TokenData>();
   result->labels = data.labels;
   result->multi_label = data.multi_label;
-  ASSIGN_OR_RETURN(result->train, TokenizeRows(data.train, data, "train", tokenizer, max_tokens));
-  ASSIGN_OR_RETURN(result->validation, TokenizeRows(data.validation, data, "validation", tokenizer, max_tokens));
+  ASSIGN_OR_RETURN(result->train, TokenizeRows(data.train, data, "train", tokenizer, max_tokens, cancelled));
+  ASSIGN_OR_RETURN(result->validation,
+                   TokenizeRows(data.validation, data, "validation", tokenizer, max_tokens, cancelled));
   return std::shared_ptr<const TokenData>(std::move(result));
 }
 

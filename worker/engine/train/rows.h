@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -31,9 +32,10 @@ struct TokenData {
 };
 
 // Tokenizes every row. DATASET_INVALID names a row without the labels that its task needs, or with one that is not
-// there.
+// there. CANCELLED once `cancelled` says so.
 absl::StatusOr<std::shared_ptr<const TokenData>> TokenizeData(const TrainData& data, const Tokenizer& tokenizer,
-                                                              int64_t max_tokens);
+                                                              int64_t max_tokens,
+                                                              const std::function<bool()>& cancelled);
 
 // All rows, of so many tokens each and with so many virtual ones in front, cut into batches that one slice without
 // gradients takes.

@@ -1,5 +1,7 @@
 #include "worker/engine/train/train_loop.h"
 
+#include <ATen/ops/empty_like.h>
+
 #include <cmath>
 #include <utility>
 
@@ -29,17 +31,16 @@ TrainLoop::Update TrainLoop::Slice() {
       return Baseline();
     case Phase::kStep:
       return Step();
-    case Phase::kUpdate:
-      if (!std::isfinite(ClipGradients(learner_->adapter().parameters(), options_.max_grad_norm))) {
-        return TenonError(Reason::kLossNotFinite, absl::StrCat("the gradient became infinite in step ", step_ + 1));
-      }
-      phase_ = Phase::kOptimize;
-      return OptimizerSlice();
+    case Phase::kNorm:
+      return NormSlice();
     case Phase::kOptimize:
       return OptimizerSlice();
     case Phase::kUntrained:
     case Phase::kEvaluate:
       return Evaluate();
+    case Phase::kKeepBest:
+      KeepBestSlice();
+      return std::nullopt;
     case Phase::kSave:
       phase_ = Phase::kStep;
       return CheckpointDue{step_};
@@ -78,14 +79,26 @@ TrainLoop::Update TrainLoop::Step() {
   if (!result.ok()) return Annotate(result.status(), absl::StrCat("step ", step_ + 1, ": "));
   if (result->has_value()) {
     result_ = **result;
-    phase_ = Phase::kUpdate;
+    phase_ = Phase::kNorm;
   }
+  return std::nullopt;
+}
+
+TrainLoop::Update TrainLoop::NormSlice() {
+  const std::optional<double> norm = norm_.Slice(learner_->adapter().parameters());
+  if (!norm.has_value()) return std::nullopt;
+  if (!std::isfinite(*norm)) {
+    return TenonError(Reason::kLossNotFinite, absl::StrCat("the gradient became infinite in step ", step_ + 1));
+  }
+  gradient_scale_ = ClipScale(*norm, options_.max_grad_norm);
+  phase_ = Phase::kOptimize;
   return std::nullopt;
 }
 
 std::optional<TrainUpdate> TrainLoop::OptimizerSlice() {
   const double rate = LearningRate(options_, total_steps(), step_ + 1);
-  if (!optimizer_.StepSlice(learner_->adapter().parameters(), rate, step_ + 1)) return std::nullopt;
+  const AdamW::Update update{.learning_rate = rate, .step = step_ + 1, .gradient_scale = gradient_scale_};
+  if (!optimizer_.StepSlice(learner_->adapter().parameters(), update)) return std::nullopt;
   ++step_;
   trained_tokens_ += result_.tokens;
   phase_ = AfterStep();
@@ -113,14 +126,20 @@ TrainLoop::Update TrainLoop::Evaluate() {
     return TrainEvaluation{0, "untrained", *std::move(metrics), false};
   }
   const bool best = best_.Add(step_, *metrics);
-  if (best) {
-    for (const Parameter& parameter : learner_->adapter().parameters()) {
-      best_weights_[parameter.name] = parameter.value.detach().clone();
-    }
-  }
   evaluated_step_ = step_;
-  phase_ = AfterEvaluation();
+  phase_ = best ? Phase::kKeepBest : AfterEvaluation();
   return TrainEvaluation{step_, "validation", *std::move(metrics), best};
+}
+
+void TrainLoop::KeepBestSlice() {
+  const std::vector<Parameter>& parameters = learner_->adapter().parameters();
+  const bool kept = best_slices_.Next(parameters, [&](const WeightPart& part) {
+    const Parameter& parameter = parameters[part.parameter];
+    at::Tensor& best = best_weights_[parameter.name];
+    if (!best.defined()) best = at::empty_like(parameter.value.detach());
+    part.Of(best).copy_(part.Of(parameter.value));
+  });
+  if (kept) phase_ = AfterEvaluation();
 }
 
 TrainUpdate TrainLoop::Done() {

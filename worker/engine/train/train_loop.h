@@ -10,8 +10,10 @@
 #include "worker/engine/base.h"
 #include "worker/engine/train/adamw.h"
 #include "worker/engine/train/best.h"
+#include "worker/engine/train/clip.h"
 #include "worker/engine/train/learner.h"
 #include "worker/engine/train/trainer.h"
+#include "worker/engine/train/weight_slices.h"
 
 namespace tenon::engine {
 
@@ -31,16 +33,20 @@ class TrainLoop final : public Trainer {
   std::string notice() const override { return notice_; }
 
  private:
-  enum class Phase { kPrepare, kUntrained, kBaseline, kStep, kUpdate, kOptimize, kEvaluate, kSave, kDone };
+  enum class Phase { kPrepare, kUntrained, kBaseline, kStep, kNorm, kOptimize, kEvaluate, kKeepBest, kSave, kDone };
   using Update = absl::StatusOr<std::optional<TrainUpdate>>;
 
   Update Slice();
   Update Prepare();
   Update Baseline();
   Update Step();
+  // A part of the norm of the step's gradients.
+  Update NormSlice();
   // A part of the step's update; the progress with its last part.
   std::optional<TrainUpdate> OptimizerSlice();
   Update Evaluate();
+  // A part of the copy of weights that were the best so far.
+  void KeepBestSlice();
   TrainUpdate Done();
   // Where to go on from the end of step `step_`, before or after its evaluation.
   Phase AfterStep() const;
@@ -49,15 +55,18 @@ class TrainLoop final : public Trainer {
   TrainOptions options_;
   std::unique_ptr<Learner> learner_;
   std::unique_ptr<TrainLoop> baseline_;
+  GradientNorm norm_;
   AdamW optimizer_;
   BestTracker best_;
   std::map<std::string, at::Tensor> best_weights_;  // by parameter name; empty before the first evaluation
+  WeightSlices best_slices_;                        // of their copy
 
   Phase phase_ = Phase::kPrepare;
   int64_t step_ = 0;  // finished ones
   int64_t evaluated_step_ = 0;
   int64_t trained_tokens_ = 0;
-  StepResult result_;  // of the step that waits for its update
+  StepResult result_;          // of the step that waits for its update
+  double gradient_scale_ = 1;  // of its gradients
   std::optional<TrainEvaluation> baseline_best_;
   std::string notice_;
 };

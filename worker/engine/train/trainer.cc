@@ -132,10 +132,11 @@ const char* MethodName(Method method) {
 
 absl::StatusOr<std::unique_ptr<TrainLoop>> MakeClassifierLoop(std::shared_ptr<const Base> base,
                                                               const TrainOptions& options, const TrainData& data,
-                                                              const AdapterTensors* initial) {
+                                                              const AdapterTensors* initial,
+                                                              const std::function<bool()>& cancelled) {
   ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(*base, options));
   Site site{.base = base};
-  ASSIGN_OR_RETURN(site.data, TokenizeData(data, base->tokenizer(), max_tokens));
+  ASSIGN_OR_RETURN(site.data, TokenizeData(data, base->tokenizer(), max_tokens, cancelled));
   // Of a model that is trained whole only the baseline reads the frozen base: it takes the copy that serves.
   ASSIGN_OR_RETURN(site.encoder,
                    base->encoder(options.method == Method::kFull ? base->precision() : options.precision));
@@ -155,7 +156,8 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeClassifierLoop(std::shared_ptr<co
 
 absl::StatusOr<std::unique_ptr<TrainLoop>> MakeSeq2SeqLoop(std::shared_ptr<const Base> base,
                                                            const TrainOptions& options, const TrainData& data,
-                                                           const AdapterTensors* initial) {
+                                                           const AdapterTensors* initial,
+                                                           const std::function<bool()>& cancelled) {
   if (options.method == Method::kHead) {
     return TenonError(Reason::kUnsupported,
                       absl::StrCat("method ", MethodName(options.method), " on a base that writes texts"), "method");
@@ -163,7 +165,7 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeSeq2SeqLoop(std::shared_ptr<const
   // Positions are relative: nothing limits them.
   const int64_t max_tokens = options.max_input_tokens > 0 ? options.max_input_tokens : base->default_max_tokens();
   ASSIGN_OR_RETURN(std::shared_ptr<const PairData> pairs,
-                   TokenizePairs(data, base->tokenizer(), max_tokens, options.max_target_tokens));
+                   TokenizePairs(data, base->tokenizer(), max_tokens, options.max_target_tokens, cancelled));
   formats::TenonConfig config;
   config.task = "seq2seq";
   config.method = MethodName(options.method);
@@ -192,7 +194,8 @@ int64_t Trainer::MemoryBytes(const Base& base, const TrainOptions& options, bool
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const Base> base, const TrainOptions& asked,
                                                          TrainData data,
                                                          const std::optional<std::filesystem::path>& checkpoint,
-                                                         const std::optional<std::filesystem::path>& initial) {
+                                                         const std::optional<std::filesystem::path>& initial,
+                                                         const std::function<bool()>& cancelled) {
   return Guarded([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
     RETURN_IF_ERROR(formats::CheckTrainOptions(asked));
     TrainOptions options = asked;
@@ -205,9 +208,10 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const B
       ASSIGN_OR_RETURN(start, HostAdapter::Load(*initial, *base));
     }
     const AdapterTensors* tensors = start != nullptr ? &start->tensors() : nullptr;
-    ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> loop, base->generates()
-                                                          ? MakeSeq2SeqLoop(base, options, data, tensors)
-                                                          : MakeClassifierLoop(base, options, data, tensors));
+    ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> loop,
+                     base->generates() ? MakeSeq2SeqLoop(base, options, data, tensors, cancelled)
+                                       : MakeClassifierLoop(base, options, data, tensors, cancelled));
+    if (cancelled()) return TenonError(Reason::kCancelled, "the job was cancelled");  // before more is read
     if (checkpoint.has_value()) RETURN_IF_ERROR(loop->Restore(*checkpoint));
     return std::unique_ptr<Trainer>(std::move(loop));
   });

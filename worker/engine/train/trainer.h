@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -49,6 +50,8 @@ struct TrainData {
   std::optional<formats::SentenceScorer> sentence_scorer;  // of rows made by summarize/scorer.h; goes to tenon.json
   std::vector<TextPair> train_pairs;
   std::vector<TextPair> validation_pairs;  // may be empty
+
+  bool validates() const { return !validation.empty() || !validation_pairs.empty(); }
 };
 
 // What a slice may have to say.
@@ -86,10 +89,12 @@ class Trainer {
   //
   // Method `full` trains fp32 copies of every weight of the base and a new head; the base itself stays as it is, and
   // serves meanwhile. It is all fp32: Precision::kBf16 is OPTION_INVALID. `initial` may hold a head alone.
-  static absl::StatusOr<std::unique_ptr<Trainer>> Create(std::shared_ptr<const Base> base, const TrainOptions& options,
-                                                         TrainData data,
-                                                         const std::optional<std::filesystem::path>& checkpoint,
-                                                         const std::optional<std::filesystem::path>& initial);
+  //
+  // CANCELLED once `cancelled`, which is asked before each row and each large read, says so.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(
+      std::shared_ptr<const Base> base, const TrainOptions& options, TrainData data,
+      const std::optional<std::filesystem::path>& checkpoint, const std::optional<std::filesystem::path>& initial,
+      const std::function<bool()>& cancelled = [] { return false; });
   // Device bytes that a run holds beside its base, activations not counted: 0 for adapters, whose state is small. For
   // `full` 4 bytes a parameter for the weights, their gradients and AdamW's two moments each, and, where validation
   // rows choose one, for the best weights.

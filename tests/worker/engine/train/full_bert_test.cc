@@ -17,12 +17,15 @@
 #include "absl/strings/match.h"
 #include "common/formats/safetensors.h"
 #include "tests/worker/engine/tiny_base.h"
+#include "tests/worker/engine/train/pass_check.h"
 #include "tests/worker/engine/train/toy_run.h"
 #include "worker/engine/train/network.h"
 #include "worker/engine/train/segmented_pass.h"
 
 namespace tenon::engine {
 namespace {
+
+using testing::Slices;
 
 formats::TenonConfig TwoLabels() {
   formats::TenonConfig config;
@@ -56,13 +59,6 @@ class FullBertTest : public ::testing::Test {
   SegmentedPass Pass(const MicroBatch& rows, double scale) {
     return SegmentedPass(network_->Pass(PackRows(rows_, rows, at::kCPU), PickLabels(rows_, rows), false), *model_,
                          *dropout_, scale, 3);
-  }
-  int Slices(SegmentedPass& pass) {
-    for (int slices = 1;; ++slices) {
-      const auto finished = pass.Advance();
-      EXPECT_TRUE(finished.ok()) << finished.status();
-      if (!finished.ok() || *finished) return slices;
-    }
   }
   std::map<std::string, at::Tensor> TakeGradients() {
     std::map<std::string, at::Tensor> grads;

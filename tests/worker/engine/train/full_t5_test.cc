@@ -13,12 +13,15 @@
 
 #include "absl/strings/match.h"
 #include "common/formats/safetensors.h"
+#include "tests/worker/engine/train/pass_check.h"
 #include "tests/worker/engine/train/toy_run.h"
 #include "worker/engine/train/segmented_pass.h"
 #include "worker/engine/train/seq2seq_task.h"
 
 namespace tenon::engine {
 namespace {
+
+using testing::Slices;
 
 class FullT5Test : public ::testing::TestWithParam<bool> {
  protected:
@@ -35,7 +38,7 @@ class FullT5Test : public ::testing::TestWithParam<bool> {
     TrainOptions options = testing::ToyT5Options();
     options.method = Method::kFull;
     options.base_dropout = dropout;
-    const auto pairs = *TokenizePairs(testing::ToyPairs(12, 0), base_->tokenizer(), 64, 16);
+    const auto pairs = *TokenizePairs(testing::ToyPairs(12, 0), base_->tokenizer(), 64, 16, [] { return false; });
     auto data = std::make_shared<PairData>(PairData{pairs->train, pairs->train});
     task_ = std::make_unique<Seq2SeqTask>(network_, options, data, *std::move(model));
   }
@@ -44,22 +47,7 @@ class FullT5Test : public ::testing::TestWithParam<bool> {
   SegmentedPass Pass(const MicroBatch& rows, double scale) {
     return SegmentedPass(task_->Pass(rows), task_->adapter(), task_->dropout(), scale, 3);
   }
-  int Slices(SegmentedPass& pass) {
-    for (int slices = 1;; ++slices) {
-      const auto finished = pass.Advance();
-      EXPECT_TRUE(finished.ok()) << finished.status();
-      if (!finished.ok() || *finished) return slices;
-    }
-  }
-  std::vector<at::Tensor> TakeGradients() {
-    std::vector<at::Tensor> grads;
-    for (Parameter& parameter : parameters()) {
-      EXPECT_TRUE(parameter.grad.defined()) << parameter.name;
-      grads.push_back(parameter.grad.clone());
-      parameter.grad = at::Tensor();
-    }
-    return grads;
-  }
+  std::vector<at::Tensor> TakeGradients() { return testing::TakeGradients(parameters()); }
   // Of all rows, by target token; without autograd.
   double Loss() {
     for (;;) {

@@ -15,23 +15,13 @@ namespace tenon::engine {
 namespace {
 
 using testing::FreshFolder;
+using testing::LoadToy;
 using testing::MakeToyBase;
 using testing::RunToy;
 using testing::ToyData;
 using testing::ToyRun;
 
-TrainOptions FullOptions() {
-  TrainOptions options = testing::ToyOptions();
-  options.method = Method::kFull;
-  options.learning_rate = 1e-3;
-  return options;
-}
-
-std::shared_ptr<const Base> Open(const std::filesystem::path& folder) {
-  auto base = Base::Load(folder, {.digest = std::string(64, 'c')});
-  EXPECT_TRUE(base.ok()) << base.status();
-  return base.ok() ? *base : nullptr;
-}
+TrainOptions FullOptions() { return testing::ForFull(testing::ToyOptions()); }
 
 double RightAnswers(const Base& base, const std::vector<LabelledText>& rows) {
   int64_t right = 0;
@@ -63,7 +53,7 @@ TEST(FullTrainerTest, LearnsAndLeavesABaseThatAnswersAsItDid) {
     best = std::max(best, evaluation.metrics.at("accuracy"));
   }
   EXPECT_GT(best, 0.9);
-  const auto made = Open(run.folder);
+  const auto made = LoadToy(run.folder);
   ASSERT_NE(made, nullptr);
   EXPECT_EQ(made->labels(), data.labels);
   EXPECT_DOUBLE_EQ(RightAnswers(*made, data.validation) / 48, best);
@@ -81,7 +71,7 @@ TEST(FullTrainerTest, TheFolderIsTheBasesWithOtherWeightsAndAHead) {
   std::ofstream(folder / "notes.txt") << "not a base's file";
   TrainOptions options = FullOptions();
   options.max_steps = 2;
-  const ToyRun run = RunToy(Open(folder), options, ToyData(16, 0));
+  const ToyRun run = RunToy(LoadToy(folder), options, ToyData(16, 0));
   ASSERT_TRUE(run.status.ok()) << run.status;
   for (const char* name : {"vocab.txt", "tokenizer_config.json", "modules.json"}) {
     EXPECT_EQ(testing::ReadBytes(run.folder / name), testing::ReadBytes(folder / name)) << name;
@@ -101,7 +91,7 @@ TEST(FullTrainerTest, TheFolderIsTheBasesWithOtherWeightsAndAHead) {
   auto before = nlohmann::json::parse(testing::ReadBytes(folder / "config.json"));
   before.erase("architectures");
   for (const auto& [key, value] : before.items()) EXPECT_EQ(config[key], value) << key;
-  EXPECT_EQ(Open(run.folder)->sentence().pooling, formats::Pooling::kCls);
+  EXPECT_EQ(LoadToy(run.folder)->sentence().pooling, formats::Pooling::kCls);
 }
 
 TEST(FullTrainerTest, ABasesOwnHeadIsReplaced) {
@@ -109,9 +99,9 @@ TEST(FullTrainerTest, ABasesOwnHeadIsReplaced) {
   testing::WriteTinyBase(folder, {.labels = {"x", "y", "z"}});
   TrainOptions options = FullOptions();
   options.max_steps = 2;
-  const ToyRun run = RunToy(Open(folder), options, ToyData(16, 0));
+  const ToyRun run = RunToy(LoadToy(folder), options, ToyData(16, 0));
   ASSERT_TRUE(run.status.ok()) << run.status;
-  EXPECT_EQ(Open(run.folder)->labels(), (std::vector<std::string>{"label-0", "label-1"}));
+  EXPECT_EQ(LoadToy(run.folder)->labels(), (std::vector<std::string>{"label-0", "label-1"}));
   const auto weights = formats::Safetensors::OpenModel(run.folder, {});
   ASSERT_TRUE(weights.ok());
   EXPECT_EQ((*weights)->Find("classifier.weight")->shape, (std::vector<int64_t>{2, 32}));
@@ -123,14 +113,14 @@ TEST(FullTrainerTest, WhatItMakesIsABaseForAdaptersAndForItself) {
   options.max_steps = 2;
   const ToyRun first = RunToy(MakeToyBase(), options, ToyData(16, 0));
   ASSERT_TRUE(first.status.ok()) << first.status;
-  const auto made = Open(first.folder);
+  const auto made = LoadToy(first.folder);
   ASSERT_NE(made, nullptr);
   TrainOptions lora = testing::ToyOptions();
   lora.max_steps = 2;
   EXPECT_TRUE(RunToy(made, lora, ToyData(16, 4)).status.ok());
   const ToyRun second = RunToy(made, options, ToyData(16, 0, 3));
   ASSERT_TRUE(second.status.ok()) << second.status;
-  EXPECT_EQ(Open(second.folder)->labels().size(), 3u);
+  EXPECT_EQ(LoadToy(second.folder)->labels().size(), 3u);
 }
 
 TEST(FullTrainerTest, SeveralLabelsOrOneThatMayBeOff) {
@@ -142,7 +132,7 @@ TEST(FullTrainerTest, SeveralLabelsOrOneThatMayBeOff) {
     options.max_steps = 2;
     const ToyRun run = RunToy(MakeToyBase(), options, data);
     ASSERT_TRUE(run.status.ok()) << run.status;
-    const auto made = Open(run.folder);
+    const auto made = LoadToy(run.folder);
     ASSERT_NE(made, nullptr);
     EXPECT_EQ(made->labels(), data.labels);
     EXPECT_TRUE(made->config().multi_label);

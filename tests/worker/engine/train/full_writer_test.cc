@@ -15,23 +15,13 @@ namespace tenon::engine {
 namespace {
 
 using testing::FreshFolder;
+using testing::LoadToy;
 using testing::MakeToyT5;
 using testing::RunToy;
 using testing::ToyPairs;
 using testing::ToyRun;
 
-TrainOptions FullOptions() {
-  TrainOptions options = testing::ToyT5Options();
-  options.method = Method::kFull;
-  options.learning_rate = 1e-3;
-  return options;
-}
-
-std::shared_ptr<const Base> Open(const std::filesystem::path& folder) {
-  auto base = Base::Load(folder, {.digest = std::string(64, 'c')});
-  EXPECT_TRUE(base.ok()) << base.status();
-  return base.ok() ? *base : nullptr;
-}
+TrainOptions FullOptions() { return testing::ForFull(testing::ToyT5Options()); }
 
 class FullWriterTest : public ::testing::TestWithParam<bool> {};
 INSTANTIATE_TEST_SUITE_P(Shapes, FullWriterTest, ::testing::Bool(),
@@ -54,7 +44,7 @@ TEST_P(FullWriterTest, LearnsAndLeavesABaseThatWritesAsItDid) {
   }
   EXPECT_GT(best, 0.9);
 
-  const auto made = Open(run.folder);
+  const auto made = LoadToy(run.folder);
   ASSERT_NE(made, nullptr);
   EXPECT_TRUE(made->generates());
   EXPECT_EQ(made->parameters(), base->parameters());
@@ -81,7 +71,7 @@ TEST_P(FullWriterTest, TheFolderIsTheBasesWithOtherWeights) {
   std::ofstream(folder / "notes.txt") << "not a base's file";
   TrainOptions options = FullOptions();
   options.max_steps = 2;
-  const ToyRun run = RunToy(Open(folder), options, ToyPairs(16, 0));
+  const ToyRun run = RunToy(LoadToy(folder), options, ToyPairs(16, 0));
   ASSERT_TRUE(run.status.ok()) << run.status;
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}) {
     EXPECT_EQ(testing::ReadBytes(run.folder / name), testing::ReadBytes(folder / name)) << name;
@@ -118,7 +108,7 @@ TEST(FullWriterRulesTest, AnOutputLayerThatIsTheEmbeddingStaysIt) {
   }
   ASSERT_TRUE(formats::WriteSafetensors(folder / "same.safetensors", writes, {{"format", "pt"}}).ok());
   std::filesystem::rename(folder / "same.safetensors", folder / "model.safetensors");
-  const auto base = Open(folder);
+  const auto base = LoadToy(folder);
   ASSERT_NE(base, nullptr);
   TrainOptions options = FullOptions();
   options.max_steps = 2;
@@ -130,7 +120,7 @@ TEST(FullWriterRulesTest, AnOutputLayerThatIsTheEmbeddingStaysIt) {
   ASSERT_TRUE(output != nullptr && shared != nullptr);
   EXPECT_EQ(run.done->trainable_parameters, base->parameters() - shared->size_bytes / 4);
   EXPECT_EQ(std::memcmp(output->data, shared->data, static_cast<size_t>(shared->size_bytes)), 0);
-  EXPECT_NE(Open(run.folder), nullptr);
+  EXPECT_NE(LoadToy(run.folder), nullptr);
 }
 
 TEST(FullWriterRulesTest, WhatItCannotDoIsNamed) {

@@ -14,11 +14,14 @@
 
 #include "common/formats/status.h"
 #include "tests/worker/engine/tiny_base.h"
+#include "tests/worker/engine/train/pass_check.h"
 #include "tests/worker/engine/train/toy_run.h"
 #include "worker/engine/train/network.h"
 
 namespace tenon::engine {
 namespace {
+
+using testing::Slices;
 
 // A network on a tiny base whose adapter is not the zero it starts as.
 class PassTest : public ::testing::Test {
@@ -88,35 +91,9 @@ class PassTest : public ::testing::Test {
     return SegmentedPass(network_->Pass(Packed(rows), PickLabels(rows_, rows), false), *adapter_, *dropout_, scale,
                          micro_batch);
   }
-  void ClearGradients() {
-    for (Parameter& parameter : adapter_->parameters()) parameter.grad = at::Tensor();
-  }
-  std::vector<at::Tensor> TakeGradients() {
-    std::vector<at::Tensor> grads;
-    for (Parameter& parameter : adapter_->parameters()) grads.push_back(parameter.grad.clone());
-    ClearGradients();
-    return grads;
-  }
-  // Slices until the end; returns how many.
-  int Slices(SegmentedPass& pass) {
-    for (int slices = 1;; ++slices) {
-      const auto finished = pass.Advance();
-      EXPECT_TRUE(finished.ok()) << finished.status();
-      if (!finished.ok() || *finished) return slices;
-    }
-  }
+  std::vector<at::Tensor> TakeGradients() { return testing::TakeGradients(adapter_->parameters()); }
   void ExpectSlicedEqualsWhole() {
-    SegmentedPass sliced = Pass({0, 1, 2, 3}, 0.25, 5);
-    Slices(sliced);
-    const std::vector<at::Tensor> parts = TakeGradients();
-    SegmentedPass whole = Pass({0, 1, 2, 3}, 0.25, 5);
-    ASSERT_TRUE(whole.RunWhole().ok());
-    const std::vector<at::Tensor> all = TakeGradients();
-    EXPECT_EQ(sliced.loss(), whole.loss());
-    for (size_t i = 0; i < all.size(); ++i) {
-      EXPECT_TRUE(at::equal(parts[i], all[i])) << adapter_->parameters()[i].name;
-      EXPECT_GT(all[i].abs().max().item<double>(), 0) << adapter_->parameters()[i].name;
-    }
+    testing::ExpectSlicedEqualsWhole(adapter_->parameters(), [this] { return Pass({0, 1, 2, 3}, 0.25, 5); });
   }
 
   // Gradients by differences of the loss, every parameter, a few elements each.

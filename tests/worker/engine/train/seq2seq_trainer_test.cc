@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
+#include "tests/worker/engine/train/resume_check.h"
 #include "tests/worker/engine/train/toy_run.h"
 #include "worker/engine/adapter/adapter.h"
 #include "worker/engine/adapter/tensors.h"
@@ -78,31 +79,10 @@ struct ResumeCase {
 class Seq2SeqResumeTest : public ::testing::TestWithParam<ResumeCase> {};
 
 TEST_P(Seq2SeqResumeTest, EveryCheckpointGoesOnToTheSameBytes) {
-  const auto base = MakeToyT5();
   TrainOptions options = ToyT5Options();
   options.method = GetParam().method;
   options.precision = GetParam().precision;
-  options.max_steps = 11;
-  options.save_steps = 2;
-  options.eval_steps = 3;
-  options.gradient_accumulation_steps = 2;
-  options.weight_decay = 0.01;
-  options.schedule = Schedule::kCosine;
-  options.warmup_steps = 3;
-  const TrainData data = ToyPairs(37, 16);
-  const ToyRun whole = RunToy(base, options, data);
-  ASSERT_TRUE(whole.status.ok()) << whole.status;
-  ASSERT_EQ(whole.checkpoints.size(), 5u);  // steps 2, 4, 6, 8, 10
-  for (size_t i = 0; i < whole.checkpoints.size(); ++i) {
-    const ToyRun rest = RunToy(base, options, data, whole.checkpoints[i]);
-    ASSERT_TRUE(rest.status.ok()) << rest.status;
-    const int64_t step = 2 * (static_cast<int64_t>(i) + 1);
-    EXPECT_EQ(rest.progress.front().step, step + 1);
-    EXPECT_EQ(rest.progress.front().loss, whole.progress[static_cast<size_t>(step)].loss);
-    EXPECT_EQ(rest.weights, whole.weights) << "from step " << step;
-    EXPECT_EQ(rest.done->trained_tokens, whole.done->trained_tokens);
-    EXPECT_EQ(rest.done->best_step, whole.done->best_step);
-  }
+  testing::ExpectEveryCheckpointGoesOn(MakeToyT5(), options, ToyPairs(37, 16));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Seq2SeqResumeTest,
@@ -284,7 +264,7 @@ TEST(PairsTest, TheEndStaysWhereTextsAreCut) {
   const auto base = MakeToyT5();
   TrainData data;
   data.train_pairs = {{"abcdefgh", "uvwxyz"}, {"a", "b"}};
-  const auto pairs = TokenizePairs(data, base->tokenizer(), 5, 3);
+  const auto pairs = TokenizePairs(data, base->tokenizer(), 5, 3, [] { return false; });
   ASSERT_TRUE(pairs.ok()) << pairs.status();
   const TokenPairs& train = (*pairs)->train;
   ASSERT_EQ(train.size(), 2);

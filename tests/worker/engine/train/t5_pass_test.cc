@@ -12,12 +12,15 @@
 #include <vector>
 
 #include "common/formats/status.h"
+#include "tests/worker/engine/train/pass_check.h"
 #include "tests/worker/engine/train/toy_run.h"
 #include "worker/engine/train/segmented_pass.h"
 #include "worker/engine/train/seq2seq_task.h"
 
 namespace tenon::engine {
 namespace {
+
+using testing::Slices;
 
 class T5PassTest : public ::testing::Test {
  protected:
@@ -51,7 +54,7 @@ class T5PassTest : public ::testing::Test {
     if (options_.bottleneck.parallel) options_.bottleneck.scaling = 0.5;
     auto adapter = TrainableAdapter::Make(*model_, options_, {}, nullptr);
     ASSERT_TRUE(adapter.ok()) << adapter.status();
-    data_ = *TokenizePairs(testing::ToyPairs(12, 7), base_->tokenizer(), 64, 16);
+    data_ = *TokenizePairs(testing::ToyPairs(12, 7), base_->tokenizer(), 64, 16, [] { return false; });
     task_ = std::make_unique<Seq2SeqTask>(model_, options_, data_, *std::move(adapter));
     const at::NoGradGuard no_grad;
     for (Parameter& parameter : parameters()) {
@@ -64,34 +67,9 @@ class T5PassTest : public ::testing::Test {
   SegmentedPass Pass(const MicroBatch& rows, double scale, int64_t micro_batch) {
     return SegmentedPass(task_->Pass(rows), task_->adapter(), task_->dropout(), scale, micro_batch);
   }
-  int Slices(SegmentedPass& pass) {
-    for (int slices = 1;; ++slices) {
-      const auto finished = pass.Advance();
-      EXPECT_TRUE(finished.ok()) << finished.status();
-      if (!finished.ok() || *finished) return slices;
-    }
-  }
-  std::vector<at::Tensor> TakeGradients() {
-    std::vector<at::Tensor> grads;
-    for (Parameter& parameter : parameters()) {
-      EXPECT_TRUE(parameter.grad.defined()) << parameter.name;
-      grads.push_back(parameter.grad.clone());
-      parameter.grad = at::Tensor();
-    }
-    return grads;
-  }
+  std::vector<at::Tensor> TakeGradients() { return testing::TakeGradients(parameters()); }
   void ExpectSlicedEqualsWhole() {
-    SegmentedPass sliced = Pass({0, 1, 5, 8}, 0.25, 5);
-    Slices(sliced);
-    const std::vector<at::Tensor> parts = TakeGradients();
-    SegmentedPass whole = Pass({0, 1, 5, 8}, 0.25, 5);
-    ASSERT_TRUE(whole.RunWhole().ok());
-    const std::vector<at::Tensor> all = TakeGradients();
-    EXPECT_EQ(sliced.loss(), whole.loss());
-    for (size_t i = 0; i < all.size(); ++i) {
-      EXPECT_TRUE(at::equal(parts[i], all[i])) << parameters()[i].name;
-      EXPECT_GT(all[i].abs().max().item<double>(), 0) << parameters()[i].name;
-    }
+    testing::ExpectSlicedEqualsWhole(parameters(), [this] { return Pass({0, 1, 5, 8}, 0.25, 5); });
   }
   // By differences of the validation's loss, which takes no way through autograd.
   void ExpectFiniteDifferences() {

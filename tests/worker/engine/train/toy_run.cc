@@ -24,6 +24,12 @@ std::filesystem::path FreshFolder(const std::string& name) {
   return folder;
 }
 
+std::shared_ptr<const engine::Base> LoadToy(const std::filesystem::path& folder) {
+  auto base = engine::Base::Load(folder, {.digest = std::string(64, 'b')});
+  EXPECT_TRUE(base.ok()) << base.status();
+  return base.ok() ? *base : nullptr;
+}
+
 std::shared_ptr<const engine::Base> MakeToyBase(double dropout) {
   // Products this small only lose time to a second thread.
   static const bool once = (engine::SetThreads(1), true);
@@ -33,11 +39,7 @@ std::shared_ptr<const engine::Base> MakeToyBase(double dropout) {
   tiny.dropout = dropout;
   tiny.layers = 3;
   WriteTinyBase(folder, tiny);
-  engine::Base::Options options;
-  options.digest = std::string(64, 'b');
-  auto base = engine::Base::Load(folder, options);
-  EXPECT_TRUE(base.ok()) << base.status();
-  return base.ok() ? *base : nullptr;
+  return LoadToy(folder);
 }
 
 std::vector<engine::LabelledText> ToyRows(int64_t rows, uint64_t seed, int64_t labels) {
@@ -83,11 +85,7 @@ std::shared_ptr<const engine::Base> MakeToyT5(bool flan) {
   TinyT5 tiny;
   tiny.flan = flan;
   WriteTinyT5(folder, tiny);
-  engine::Base::Options options;
-  options.digest = std::string(64, 'c');
-  auto base = engine::Base::Load(folder, options);
-  EXPECT_TRUE(base.ok()) << base.status();
-  return base.ok() ? *base : nullptr;
+  return LoadToy(folder);
 }
 
 engine::TrainData ToyPairs(int64_t train_rows, int64_t validation_rows) {
@@ -110,6 +108,12 @@ engine::TrainData ToyPairs(int64_t train_rows, int64_t validation_rows) {
 engine::TrainOptions ToyT5Options() {
   engine::TrainOptions options = ToyOptions();
   options.lora.target_modules = {"q", "v"};
+  return options;
+}
+
+engine::TrainOptions ForFull(engine::TrainOptions options) {
+  options.method = engine::Method::kFull;
+  options.learning_rate = 1e-3;
   return options;
 }
 

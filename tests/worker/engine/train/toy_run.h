@@ -15,6 +15,8 @@ namespace tenon::testing {
 
 // A fresh folder under the test's temporary one.
 std::filesystem::path FreshFolder(const std::string& name);
+// The base in a folder, a toy or what a run made of one. Fails the test on error, and is nullptr then.
+std::shared_ptr<const engine::Base> LoadToy(const std::filesystem::path& folder);
 // A tiny base, written and loaded.
 std::shared_ptr<const engine::Base> MakeToyBase(double dropout = 0.1);
 
@@ -28,6 +30,9 @@ engine::TrainOptions ToyOptions();
 std::shared_ptr<const engine::Base> MakeToyT5(bool flan = true);
 engine::TrainData ToyPairs(int64_t train_rows, int64_t validation_rows);
 engine::TrainOptions ToyT5Options();
+
+// These options for method `full`.
+engine::TrainOptions ForFull(engine::TrainOptions options);
 
 struct ToyRun {
   std::vector<engine::TrainProgress> progress;

@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/clamp.h>
+#include <ATen/ops/embedding.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/minimum.h>
 #include <ATen/ops/where.h>
@@ -46,16 +47,19 @@ RelativeBias::RelativeBias(const at::Tensor& weight, int64_t max_distance, bool 
   buckets_ = Buckets(distance, weight.size(0), max_distance, both_ways).to(weight.device());
 }
 
+at::Tensor RelativeBias::Numbers(const at::Tensor& distances) const {
+  // An embedding's gradient adds its rows in one order on every device; that of index_select adds by atomics on CUDA.
+  return at::embedding(weight_, buckets_.take(at::clamp(distances, -reach_, reach_) + reach_));
+}
+
 at::Tensor RelativeBias::Distances(int64_t back, int64_t ahead) const {
   const auto options = at::TensorOptions().dtype(at::kLong).device(weight_.device());
-  const at::Tensor columns = at::clamp(at::arange(-back, ahead + 1, options), -reach_, reach_) + reach_;
-  return weight_.index_select(0, buckets_.index_select(0, columns)).t();
+  return Numbers(at::arange(-back, ahead + 1, options)).t();
 }
 
 at::Tensor RelativeBias::Square(int64_t length) const {
   const at::Tensor places = at::arange(length, at::TensorOptions().dtype(at::kLong).device(weight_.device()));
-  const at::Tensor columns = (places.unsqueeze(0) - places.unsqueeze(1) + (length - 1)).flatten();
-  return Distances(length - 1, length - 1).index_select(1, columns).view({weight_.size(1), length, length});
+  return Numbers(places.unsqueeze(0) - places.unsqueeze(1)).permute({2, 0, 1}).contiguous();
 }
 
 int64_t RelativeBias::Bytes() const { return TensorBytes(weight_) + TensorBytes(buckets_); }

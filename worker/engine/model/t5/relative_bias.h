@@ -10,7 +10,8 @@
 
 namespace tenon::engine {
 
-// The numbers by distance; a distance is the key's position less the query's. Autograd follows them to the weight.
+// The numbers by distance; a distance is the key's position less the query's. Autograd follows them to the weight, with
+// the same bits each time.
 class RelativeBias {
  public:
   RelativeBias() = default;
@@ -27,6 +28,9 @@ class RelativeBias {
   int64_t Bytes() const;
 
  private:
+  // distances [...] int64 -> [..., heads].
+  at::Tensor Numbers(const at::Tensor& distances) const;
+
   at::Tensor weight_;
   at::Tensor buckets_;  // [2 * reach_ + 1] int64: of distances -reach_ to reach_, beyond which nothing changes
   int64_t reach_ = 0;

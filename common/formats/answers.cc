@@ -1,4 +1,4 @@
-#include "worker/engine/text/answers.h"
+#include "common/formats/answers.h"
 
 #include <unicode/bytestream.h>
 #include <unicode/casemap.h>
@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace tenon::engine {
+namespace tenon::formats {
 namespace {
 
 struct Character {
@@ -63,4 +63,4 @@ std::string NormalizeAnswer(const std::string& text) {
   return normalized;
 }
 
-}  // namespace tenon::engine
+}  // namespace tenon::formats

@@ -1,12 +1,13 @@
-// When two written texts are the same answer.
+// When two written texts are the same answer, to who asks for labels and to who counts them. Apart from the other
+// formats as a library: it needs ICU.
 #pragma once
 
 #include <string>
 
-namespace tenon::engine {
+namespace tenon::formats {
 
 // `text`, which is UTF-8, in lower case (ICU's, of no language), without white space and punctuation (categories P*) at
 // either end, each run of white space as one blank: ` "Sports".` is `sports`. Punctuation that is all there is stays.
 std::string NormalizeAnswer(const std::string& text);
 
-}  // namespace tenon::engine
+}  // namespace tenon::formats

@@ -1,8 +1,8 @@
-#include "worker/engine/text/answers.h"
+#include "common/formats/answers.h"
 
 #include <gtest/gtest.h>
 
-namespace tenon::engine {
+namespace tenon::formats {
 namespace {
 
 TEST(NormalizeAnswer, CaseOuterPunctuationAndSpacesDoNotCount) {
@@ -38,4 +38,4 @@ TEST(NormalizeAnswer, BrokenBytesHarmNobodyElse) {
 }
 
 }  // namespace
-}  // namespace tenon::engine
+}  // namespace tenon::formats
