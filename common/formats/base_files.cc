@@ -87,8 +87,12 @@ absl::StatusOr<Files> BaseFiles(const std::filesystem::path& folder) {
     for (const char* name : {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json"}) add(name);
     return files;
   }
-  // vocab.txt is in tokenizer.json too, which wins.
-  if (!add("tokenizer.json") && !add("vocab.txt")) return Missing("tokenizer.json", ", and no vocab.txt");
+  // vocab.txt and vocab.json are in tokenizer.json too, which wins.
+  if (!add("tokenizer.json") && !add("vocab.txt")) {
+    if (!add("vocab.json")) return Missing("tokenizer.json", ", and no vocab.txt or vocab.json");
+    if (!add("merges.txt")) return Missing("merges.txt", ", which belongs to vocab.json");
+    add("added_tokens.json");
+  }
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json", "modules.json",
                            "sentence_bert_config.json", "config_sentence_transformers.json"}) {
     add(name);

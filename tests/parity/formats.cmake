@@ -4,7 +4,7 @@ if(TENON_PYTHON)
   target_link_libraries(tenon-tokenize-tool PRIVATE tenon_engine_text)
   add_executable(tenon-merge-tool merge_tool.cc)
   target_link_libraries(tenon-merge-tool PRIVATE tenon_formats)
-  foreach(kind tokenizer t5_tokenizer merge)
+  foreach(kind tokenizer t5_tokenizer byte_level merge)
     add_test(NAME ${kind}_parity
       COMMAND ${TENON_PYTHON} -m pytest -q ${CMAKE_CURRENT_SOURCE_DIR}/${kind}_test.py
       WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

@@ -29,7 +29,7 @@ HARD = [
 
 
 def ask(folder, lines):
-    return run_tool(["--t5", str(folder)], lines)
+    return run_tool(["--generative", str(folder)], lines)
 
 
 @pytest.fixture(params=["tokenizer_json", "spiece", "cleaning", "saved"])

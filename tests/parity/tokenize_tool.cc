@@ -1,9 +1,10 @@
-// Tokenizes JSON lines for tests/parity/tokenizer_test.py and t5_tokenizer_test.py.
+// Tokenizes JSON lines for tests/parity/tokenizer_test.py, t5_tokenizer_test.py and byte_level_test.py.
 //
 //   tenon-tokenize-tool FOLDER   {"text": T, "max_tokens": N} a line in, [ids...] a line out
 //   tenon-tokenize-tool --words  "T" a line in, [words...] a line out: clean-up and splitting alone, lower-casing
-//   tenon-tokenize-tool --t5 FOLDER       {"text": T, "max_tokens": N} or {"piece": T} a line in, [ids...] a line out;
-//                                         {"ids": [ids...]} a line in, "TEXT" a line out
+//   tenon-tokenize-tool --generative FOLDER  {"text": T, "max_tokens": N} or {"piece": T} a line in, [ids...] a line
+//                                            out; {"ids": [ids...]} a line in, "TEXT" a line out
+//   tenon-tokenize-tool --byte-level FOLDER  the same, and {"pair": [T, T], "max_tokens": N} a line in
 //   tenon-tokenize-tool --charsmap FILE   "T" a line in, "T" a line out, normalized
 #include <fstream>
 #include <iostream>
@@ -12,6 +13,7 @@
 #include <string>
 
 #include "worker/engine/text/bert_normalizer.h"
+#include "worker/engine/text/byte_level_tokenizer.h"
 #include "worker/engine/text/charsmap.h"
 #include "worker/engine/text/tokenizer.h"
 
@@ -50,23 +52,27 @@ int Ids(const std::string& folder) {
   return 0;
 }
 
-int T5(const std::string& folder) {
-  const auto tokenizer = tenon::engine::LoadGenerativeTokenizer(folder);
+json Answer(const tenon::engine::GenerativeTokenizer& tokenizer, const json& request) {
+  if (request.contains("ids")) return tokenizer.Decode(request["ids"].get<std::vector<int32_t>>());
+  if (request.contains("piece")) return tokenizer.EncodePiece(request["piece"]);
+  return tokenizer.Encode(request["text"], request["max_tokens"]).ids;
+}
+
+json Answer(const tenon::engine::ByteLevelTokenizer& tokenizer, const json& request) {
+  if (!request.contains("pair")) {
+    return Answer(static_cast<const tenon::engine::GenerativeTokenizer&>(tokenizer), request);
+  }
+  return tokenizer.EncodePair(request["pair"][0], request["pair"][1], request["max_tokens"]).ids;
+}
+
+template <typename Loaded>
+int Answers(const Loaded& tokenizer) {
   if (!tokenizer.ok()) {
     std::cerr << tokenizer.status() << '\n';
     return 1;
   }
   std::string line;
-  while (std::getline(std::cin, line)) {
-    const json request = json::parse(line);
-    if (request.contains("ids")) {
-      std::cout << json((*tokenizer)->Decode(request["ids"].get<std::vector<int32_t>>())).dump() << '\n';
-    } else if (request.contains("piece")) {
-      std::cout << json((*tokenizer)->EncodePiece(request["piece"])).dump() << '\n';
-    } else {
-      std::cout << json((*tokenizer)->Encode(request["text"], request["max_tokens"]).ids).dump() << '\n';
-    }
-  }
+  while (std::getline(std::cin, line)) std::cout << Answer(**tokenizer, json::parse(line)).dump() << '\n';
   return 0;
 }
 
@@ -92,8 +98,10 @@ int main(int argc, char** argv) {
   std::ios::sync_with_stdio(false);
   const std::string first = argc > 1 ? argv[1] : "";
   if (argc == 2) return first == "--words" ? Words() : Ids(first);
-  if (argc == 3 && first == "--t5") return T5(argv[2]);
+  if (argc == 3 && first == "--generative") return Answers(tenon::engine::LoadGenerativeTokenizer(argv[2]));
+  if (argc == 3 && first == "--byte-level") return Answers(tenon::engine::ByteLevelTokenizer::Load(argv[2]));
   if (argc == 3 && first == "--charsmap") return Normalized(argv[2]);
-  std::cerr << "usage: tenon-tokenize-tool FOLDER | --words | --t5 FOLDER | --charsmap FILE\n";
+  std::cerr
+      << "usage: tenon-tokenize-tool FOLDER | --words | --generative FOLDER | --byte-level FOLDER | --charsmap FILE\n";
   return 2;
 }

@@ -173,6 +173,21 @@ TEST(BaseFiles, FlatFolderGivesTheSameNames) {
   EXPECT_EQ((*files)[2].first, "vocab.txt");
 }
 
+TEST(BaseFiles, BytePairsAreTwoFiles) {
+  const test::TempFolder folder;
+  for (const char* name : {"config.json", "model.safetensors", "vocab.json"}) folder.Write(name, "");
+  EXPECT_THAT(std::string(BaseFiles(folder.path()).status().message()), HasSubstr("merges.txt: no such file"));
+  folder.Write("merges.txt", "");
+  folder.Write("added_tokens.json", "");
+  const auto files = BaseFiles(folder.path());
+  ASSERT_TRUE(files.ok()) << files.status();
+  std::vector<std::string> names;
+  for (const auto& [name, path] : *files) names.push_back(name);
+  EXPECT_THAT(names, ElementsAre("config.json", "model.safetensors", "vocab.json", "merges.txt", "added_tokens.json"));
+  folder.Write("tokenizer.json", "");
+  EXPECT_EQ(BaseFiles(folder.path())->size(), 3u) << "it has all of them";
+}
+
 TEST(BaseFiles, ListsShards) {
   const test::TempFolder folder;
   for (const char* name : {"config.json", "tokenizer.json", "b.safetensors"}) folder.Write(name, "");

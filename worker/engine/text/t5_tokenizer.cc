@@ -16,17 +16,6 @@ namespace {
 constexpr std::string_view kMeta = "\xE2\x96\x81";  // U+2581, what stands for a space in a piece
 constexpr CodePoint kMetaCodePoint = 0x2581;
 
-// Malformed bytes become U+FFFD, one each.
-std::string Repaired(const std::string& text) {
-  std::string good;
-  const char* const end = text.data() + text.size();
-  for (const char* p = text.data(); p != end;) {
-    char bytes[4];
-    good.append(bytes, static_cast<size_t>(WriteUtf8(ReadUtf8(&p, end), bytes)));
-  }
-  return good;
-}
-
 // Cuts normalized text at white space, marks where words begin with U+2581, and also cuts before each such mark that
 // the text itself has.
 template <typename Word>
@@ -133,7 +122,7 @@ Encoding T5Tokenizer::Encode(const std::string& text, int64_t max_tokens) const 
   Encoding encoding;
   const size_t room = static_cast<size_t>(std::max<int64_t>(max_tokens, 0));
   const size_t limit = room > 0 ? room - 1 : 0;
-  Append(formats::IsValidUtf8(text) ? text : Repaired(text), limit, &encoding.ids);
+  Append(formats::IsValidUtf8(text) ? text : RepairUtf8(text), limit, &encoding.ids);
   encoding.truncated = encoding.ids.size() > limit || room == 0;
   encoding.ids.resize(std::min(encoding.ids.size(), limit));
   if (room > 0) encoding.ids.push_back(eos_);
@@ -142,7 +131,7 @@ Encoding T5Tokenizer::Encode(const std::string& text, int64_t max_tokens) const 
 
 std::vector<int32_t> T5Tokenizer::EncodePiece(const std::string& text) const {
   std::vector<int32_t> ids;
-  Append(formats::IsValidUtf8(text) ? text : Repaired(text), std::numeric_limits<size_t>::max(), &ids);
+  Append(formats::IsValidUtf8(text) ? text : RepairUtf8(text), std::numeric_limits<size_t>::max(), &ids);
   return ids;
 }
 

@@ -7,48 +7,27 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "common/formats/json.h"
 #include "common/formats/json_fields.h"
 #include "common/formats/status.h"
 #include "worker/engine/text/t5_config.h"
 #include "worker/engine/text/t5_tokenizer.h"
-#include "worker/engine/text/tokenizer_config.h"
+#include "worker/engine/text/tokenizer_json_parts.h"
 
 namespace tenon::engine {
 namespace {
 
 using formats::JsonFields;
+using tokenizer_json::Invalid;
+using tokenizer_json::kFile;
+using tokenizer_json::kMaxId;
+using tokenizer_json::Parts;
+using tokenizer_json::Type;
 using Json = nlohmann::json;
 
-constexpr char kFile[] = "tokenizer.json";
-constexpr int64_t kMaxId = 100'000'000;
 constexpr char kMeta[] = "\xE2\x96\x81";
 
-absl::Status Invalid(const std::string& key, const std::string& what) {
-  return TenonError(Reason::kBaseInvalid, absl::StrCat(kFile, ": ", key, " ", what), key);
-}
-
 absl::Status Unsupported(const std::string& key, const Json& found) {
-  return TenonError(
-      Reason::kUnsupported,
-      absl::StrCat(kFile, ": ", key, " ", formats::Shown(found), " is not supported, nor used by T5 in transformers"),
-      key);
-}
-
-std::string Type(const Json& part) {
-  const auto type = part.is_object() ? part.find("type") : part.end();
-  return part.is_object() && type != part.end() && type->is_string() ? type->get<std::string>() : "";
-}
-
-// The parts of a Sequence, the part itself, or nothing for null.
-absl::StatusOr<std::vector<Json>> Parts(const Json& json, const std::string& key, const std::string& list) {
-  const auto it = json.find(key);
-  if (it == json.end() || it->is_null()) return std::vector<Json>();
-  if (!it->is_object()) return Invalid(key, "must be an object");
-  if (Type(*it) != "Sequence") return std::vector<Json>{*it};
-  const auto parts = it->find(list);
-  if (parts == it->end() || !parts->is_array()) return Invalid(absl::StrCat(key, ".", list), "must be a list");
-  return parts->get<std::vector<Json>>();
+  return tokenizer_json::Unsupported(key, found, "is not supported, nor used by T5 in transformers");
 }
 
 absl::Status ReadModel(const Json& json, T5Spec* spec) {
@@ -122,37 +101,17 @@ absl::Status CheckSpaces(const Json& json) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<AddedToken>> ReadAddedTokens(const Json& json) {
-  std::vector<AddedToken> tokens;
-  const auto it = json.find("added_tokens");
-  if (it == json.end() || it->is_null()) return tokens;
-  if (!it->is_array()) return Invalid("added_tokens", "must be a list");
-  for (const Json& item : *it) {
-    if (!item.is_object()) return Invalid("added_tokens", "must hold objects");
-    ASSIGN_OR_RETURN(AddedToken token, ReadAddedToken(item, absl::StrCat(kFile, ": added_tokens")));
-    JsonFields fields(item, absl::StrCat(kFile, ": added_tokens"), Reason::kBaseInvalid);
-    token.id = static_cast<int32_t>(fields.Int("id", 0, 0, kMaxId));
-    RETURN_IF_ERROR(fields.status());
-    tokens.push_back(std::move(token));
-  }
-  std::stable_sort(tokens.begin(), tokens.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
-  return tokens;
-}
-
 }  // namespace
 
 absl::StatusOr<T5Spec> ParseT5TokenizerJson(const std::string& json, const std::string& config) {
   ASSIGN_OR_RETURN(const T5Config settings, ParseT5Config(config));
-  auto parsed = formats::ParseJson(json);
-  if (!parsed.ok() || !parsed->is_object()) {
-    const std::string what = parsed.ok() ? "must be an object" : std::string(parsed.status().message());
-    return TenonError(Reason::kBaseInvalid, absl::StrCat(kFile, ": ", what), kFile);
-  }
+  ASSIGN_OR_RETURN(const Json parsed, tokenizer_json::Parse(json));
   T5Spec spec;
-  RETURN_IF_ERROR(ReadModel(*parsed, &spec));
-  RETURN_IF_ERROR(ReadNormalizer(*parsed, &spec));
-  RETURN_IF_ERROR(CheckSpaces(*parsed));
-  ASSIGN_OR_RETURN(std::vector<AddedToken> own, ReadAddedTokens(*parsed));
+  RETURN_IF_ERROR(ReadModel(parsed, &spec));
+  RETURN_IF_ERROR(ReadNormalizer(parsed, &spec));
+  RETURN_IF_ERROR(CheckSpaces(parsed));
+  ASSIGN_OR_RETURN(std::vector<AddedToken> own, tokenizer_json::ReadAddedTokens(parsed));
+  std::stable_sort(own.begin(), own.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
   spec.added_tokens = settings.AddedTokensAfter(std::move(own), Sentinels(settings.extra_ids));
   spec.eos_token = settings.eos_token;
   spec.clean_up_spaces = settings.clean_up_spaces;

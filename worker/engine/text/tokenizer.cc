@@ -5,7 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "common/formats/files.h"
 #include "common/formats/status.h"
+#include "worker/engine/text/byte_level_tokenizer.h"
 #include "worker/engine/text/t5_tokenizer.h"
+#include "worker/engine/text/tokenizer_json_parts.h"
 #include "worker/engine/text/wordpiece_tokenizer.h"
 
 namespace tenon::engine {
@@ -38,9 +40,19 @@ absl::StatusOr<Files> ReadFiles(const std::filesystem::path& folder, const std::
   return files;
 }
 
+// Byte pairs come in tokenizer.json, whose model says so, or in vocab.json, where there is no `other`.
+absl::StatusOr<bool> HasBytePairs(const std::filesystem::path& folder, const std::string& other) {
+  if (!Exists(folder / "tokenizer.json")) return !Exists(folder / other) && Exists(folder / "vocab.json");
+  ASSIGN_OR_RETURN(const std::string json,
+                   formats::ReadFile(folder / "tokenizer.json", kMaxBytes, Reason::kBaseInvalid));
+  return tokenizer_json::ModelType(json) == "BPE";
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& folder) {
+  ASSIGN_OR_RETURN(const bool byte_pairs, HasBytePairs(folder, "vocab.txt"));
+  if (byte_pairs) return ByteLevelTokenizer::Load(folder);
   ASSIGN_OR_RETURN(const Files files, ReadFiles(folder, "vocab.txt"));
   ASSIGN_OR_RETURN(WordPieceSpec spec, files.json ? ParseTokenizerJson(files.model, files.config)
                                                   : ParseVocabulary(files.model, files.config));
@@ -49,6 +61,8 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const std::filesy
 
 absl::StatusOr<std::unique_ptr<const GenerativeTokenizer>> LoadGenerativeTokenizer(
     const std::filesystem::path& folder) {
+  ASSIGN_OR_RETURN(const bool byte_pairs, HasBytePairs(folder, "spiece.model"));
+  if (byte_pairs) return ByteLevelTokenizer::Load(folder);
   ASSIGN_OR_RETURN(const Files files, ReadFiles(folder, "spiece.model"));
   ASSIGN_OR_RETURN(T5Spec spec, files.json ? ParseT5TokenizerJson(files.model, files.config)
                                            : ParseT5Spiece(files.model, files.config));

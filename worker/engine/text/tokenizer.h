@@ -34,17 +34,19 @@ class GenerativeTokenizer : public Tokenizer {
   // Text of ids, special tokens left out, like `decode(ids, skip_special_tokens=True)` of Hugging Face; ids outside the
   // vocabulary give nothing.
   virtual std::string Decode(absl::Span<const int32_t> ids) const = 0;
-  // Ids of a piece of text without special tokens, as it stands inside a text: for bad words.
+  // Ids of a piece of text without special tokens, as it stands inside a text: for bad words. Byte-level tokenizers
+  // tell "word" from " word".
   virtual std::vector<int32_t> EncodePiece(const std::string& text) const = 0;
 };
 
-// The tokenizer of a Hugging Face folder (tokenizer.json, or vocab.txt with tokenizer_config.json). BASE_INVALID names
-// the file; UNSUPPORTED names a model or normalizer that is not WordPiece's.
+// The tokenizer of a Hugging Face folder: WordPiece of tokenizer.json, or of vocab.txt with tokenizer_config.json, or
+// byte-level BPE of tokenizer.json, or of vocab.json with merges.txt. BASE_INVALID names the file; UNSUPPORTED names a
+// model, or a part of it, that is neither's.
 absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& folder);
 
-// The tokenizer of a T5 folder: tokenizer.json, or spiece.model where there is none, with tokenizer_config.json if
-// there is one; what transformers' T5TokenizerFast makes of the same files. BASE_INVALID names the file; UNSUPPORTED
-// names what T5TokenizerFast does not do.
+// The tokenizer of a folder whose base generates: byte-level BPE as above, or T5's, of tokenizer.json, or spiece.model
+// where there is none, with tokenizer_config.json if there is one; what transformers' T5TokenizerFast makes of the same
+// files. BASE_INVALID names the file; UNSUPPORTED names what T5TokenizerFast does not do.
 absl::StatusOr<std::unique_ptr<const GenerativeTokenizer>> LoadGenerativeTokenizer(const std::filesystem::path& folder);
 
 }  // namespace tenon::engine

@@ -4,6 +4,9 @@
 #include <unicode/unorm2.h>
 #include <unicode/utf16.h>
 
+#include <algorithm>
+#include <iterator>
+
 namespace tenon::engine {
 namespace {
 
@@ -46,6 +49,28 @@ constexpr Range kNewCapitals[] = {
     {0x10D50, 0x10D65, 32}, {0x16EA0, 0x16EB8, 0x1B},
 };
 
+// Letters and numbers that Unicode 16.0 has and 15.0 has not.
+struct NewClass {
+  CodePoint first, last;
+  bool letter;
+};
+constexpr NewClass kNewLettersAndNumbers[] = {
+    {0x1C89, 0x1C8A, true},    {0xA7CB, 0xA7CD, true},    {0xA7DA, 0xA7DC, true},    {0x105C0, 0x105F3, true},
+    {0x10D40, 0x10D49, false}, {0x10D4A, 0x10D65, true},  {0x10D6F, 0x10D85, true},  {0x10EC2, 0x10EC4, true},
+    {0x11380, 0x11389, true},  {0x1138B, 0x1138B, true},  {0x1138E, 0x1138E, true},  {0x11390, 0x113B5, true},
+    {0x113B7, 0x113B7, true},  {0x113D1, 0x113D1, true},  {0x113D3, 0x113D3, true},  {0x116D0, 0x116E3, false},
+    {0x11BC0, 0x11BE0, true},  {0x11BF0, 0x11BF9, false}, {0x13460, 0x143FA, true},  {0x16100, 0x1611D, true},
+    {0x16130, 0x16139, false}, {0x16D40, 0x16D6C, true},  {0x16D70, 0x16D79, false}, {0x18CFF, 0x18CFF, true},
+    {0x1CCF0, 0x1CCF9, false}, {0x1E5D0, 0x1E5ED, true},  {0x1E5F0, 0x1E5F0, true},  {0x1E5F1, 0x1E5FA, false},
+    {0x2EBF0, 0x2EE5D, true}};
+
+bool IsOfClass(CodePoint c, uint32_t mask, bool letter) {
+  if ((U_GET_GC_MASK(c) & mask) != 0) return IsAtMost(c, 16);
+  const NewClass* range = std::upper_bound(std::begin(kNewLettersAndNumbers), std::end(kNewLettersAndNumbers), c,
+                                           [](CodePoint point, const NewClass& other) { return point < other.first; });
+  return range != std::begin(kNewLettersAndNumbers) && c <= (range - 1)->last && (range - 1)->letter == letter;
+}
+
 const UNormalizer2* Nfd() {
   static const UNormalizer2* nfd = [] {
     UErrorCode error = U_ZERO_ERROR;
@@ -69,6 +94,10 @@ bool IsPunctuation(CodePoint c) {
   if (c < 0x80) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
   return (U_MASK(Category(c)) & U_GC_P_MASK) != 0;
 }
+
+bool IsLetter(CodePoint c) { return IsOfClass(c, U_GC_L_MASK, true); }
+
+bool IsNumber(CodePoint c) { return IsOfClass(c, U_GC_N_MASK, false); }
 
 bool IsNonspacingMark(CodePoint c) { return Category(c) == U_NON_SPACING_MARK; }
 
@@ -132,6 +161,16 @@ CodePoint ReadUtf8(const char** p, const char* end) {
   }
   *p += size;
   return c;
+}
+
+std::string RepairUtf8(const std::string& text) {
+  std::string good;
+  const char* const end = text.data() + text.size();
+  for (const char* p = text.data(); p != end;) {
+    char bytes[4];
+    good.append(bytes, static_cast<size_t>(WriteUtf8(ReadUtf8(&p, end), bytes)));
+  }
+  return good;
 }
 
 int WriteUtf8(CodePoint c, char* out) {
