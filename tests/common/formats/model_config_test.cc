@@ -17,11 +17,11 @@ constexpr char kMiniLm[] =
   "num_hidden_layers": 6, "intermediate_size": 1536, "vocab_size": 30522, "max_position_embeddings": 512, "hidden_act": "gelu",
   "layer_norm_eps": 1e-12, "type_vocab_size": 2, "classifier_dropout": null, "use_cache": true})";
 
-class BertConfigTest : public ::testing::Test {
+class EncoderConfigTest : public ::testing::Test {
  protected:
-  absl::StatusOr<BertConfig> Read(const std::string& json) {
+  absl::StatusOr<EncoderConfig> Read(const std::string& json) {
     folder_.Write("config.json", json);
-    return ReadBertConfig(folder_.path());
+    return ReadEncoderConfig(folder_.path());
   }
   void ExpectError(const std::string& json, Reason reason, const std::string& field, const std::string& message) {
     const auto config = Read(json);
@@ -32,7 +32,7 @@ class BertConfigTest : public ::testing::Test {
   test::TempFolder folder_;
 };
 
-TEST_F(BertConfigTest, ReadsMiniLm) {
+TEST_F(EncoderConfigTest, ReadsMiniLm) {
   const auto config = Read(kMiniLm);
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->hidden_size, 384);
@@ -47,7 +47,7 @@ TEST_F(BertConfigTest, ReadsMiniLm) {
   EXPECT_EQ(config->sentence.max_seq_length, 0);
 }
 
-TEST_F(BertConfigTest, MissingKeysAreBertsOwn) {
+TEST_F(EncoderConfigTest, MissingKeysAreBertsOwn) {
   const auto config = Read("{}");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->hidden_size, 768);
@@ -55,8 +55,8 @@ TEST_F(BertConfigTest, MissingKeysAreBertsOwn) {
   EXPECT_EQ(config->hidden_act, "gelu");
 }
 
-TEST_F(BertConfigTest, RefusesByName) {
-  ExpectError(R"({"model_type":"roberta"})", Reason::kUnsupported, "model_type", "\"roberta\" is not supported");
+TEST_F(EncoderConfigTest, RefusesByName) {
+  ExpectError(R"({"model_type":"gpt2"})", Reason::kUnsupported, "model_type", "\"gpt2\" is not supported");
   ExpectError(R"({"position_embedding_type":"relative_key"})", Reason::kUnsupported, "position_embedding_type",
               "relative_key");
   ExpectError(R"({"is_decoder":true})", Reason::kUnsupported, "is_decoder", "is true");
@@ -66,7 +66,7 @@ TEST_F(BertConfigTest, RefusesByName) {
   ExpectError(R"({"hidden_act":"swish"})", Reason::kUnsupported, "hidden_act", "swish");
 }
 
-TEST_F(BertConfigTest, RefusesWrongValues) {
+TEST_F(EncoderConfigTest, RefusesWrongValues) {
   ExpectError(R"({"hidden_size":0})", Reason::kBaseInvalid, "hidden_size", "is 0");
   ExpectError(R"({"hidden_size":-384})", Reason::kBaseInvalid, "hidden_size", "is -384");
   ExpectError(R"({"hidden_size":"384"})", Reason::kBaseInvalid, "hidden_size", "must be an integer");
@@ -83,7 +83,7 @@ TEST_F(BertConfigTest, RefusesWrongValues) {
   ExpectError(std::string(100, '['), Reason::kBaseInvalid, "config.json", "more than 64 levels");
 }
 
-TEST_F(BertConfigTest, ReadsTheHeadsLabels) {
+TEST_F(EncoderConfigTest, ReadsTheHeadsLabels) {
   const std::string head = R"({"architectures":["BertForSequenceClassification"],"id2label":)";
   auto config = Read(head + R"({"0":"neg","1":"pos","2":"mixed"}})");
   ASSERT_TRUE(config.ok()) << config.status();
@@ -102,7 +102,7 @@ TEST_F(BertConfigTest, ReadsTheHeadsLabels) {
 constexpr char kModules[] = R"([{"type":"sentence_transformers.models.Transformer","path":""},
   {"type":"sentence_transformers.models.Pooling","path":"1_Pooling"},{"type":"sentence_transformers.models.Normalize","path":"2_Normalize"}])";
 
-TEST_F(BertConfigTest, ReadsSentenceFilesAsPublishedAndFlat) {
+TEST_F(EncoderConfigTest, ReadsSentenceFilesAsPublishedAndFlat) {
   folder_.Write("modules.json", kModules);
   folder_.Write("sentence_bert_config.json", R"({"max_seq_length":256,"do_lower_case":false})");
   const std::string pooling =
@@ -120,7 +120,7 @@ TEST_F(BertConfigTest, ReadsSentenceFilesAsPublishedAndFlat) {
   EXPECT_EQ(Read("{}")->sentence.pooling, Pooling::kMax);
 }
 
-TEST_F(BertConfigTest, RefusesOtherSentenceModules) {
+TEST_F(EncoderConfigTest, RefusesOtherSentenceModules) {
   folder_.Write("modules.json", R"([{"type":"sentence_transformers.models.Dense","path":"2_Dense"}])");
   ExpectError("{}", Reason::kUnsupported, "Dense", "module Dense is not supported");
   folder_.Write("modules.json", R"([{"type":"x.Pooling","path":"../../etc"}])");
