@@ -177,11 +177,19 @@ LORA_CONFIGS = {
     "saved-pooler": dict(r=4, lora_alpha=8, target_modules=["value"], modules_to_save=["pooler"]),
     "excluded": dict(r=4, lora_alpha=8, target_modules=["query"], exclude_modules=["encoder.layer.1.attention.self.query"]),
 }
-LORA_CASES = cases(LORA_CONFIGS)
+# For classifiers without a pooler; PEFT itself fails where a LoRA meets a layer that it trains whole.
+WITHOUT = {("distilbert", "saved-pooler"), ("distilbert", "regex"), ("distilbert", "all-linear"), ("roberta", "saved-pooler")}
+DISTILBERT_CONFIGS = {
+    "regex": dict(r=4, lora_alpha=4, target_modules=r".*layer\.[02]\.(attention\.(q|k)_lin|ffn\.lin2)"),
+    "all-linear": dict(r=3, lora_alpha=6, target_modules="all-linear", exclude_modules=["pre_classifier"]),
+    "saved": dict(r=4, lora_alpha=8, target_modules=["v_lin"], modules_to_save=["pre_classifier", "layer.0.ffn.lin1"]),
+}
+LORA_CASES = cases(LORA_CONFIGS, WITHOUT) + [("distilbert", name) for name in DISTILBERT_CONFIGS]
 
 
 def lora_config(family, name):
-    return FAMILIES[family].lora(LORA_CONFIGS[name])
+    own = DISTILBERT_CONFIGS if family == "distilbert" else {}
+    return own.get(name) or FAMILIES[family].lora(LORA_CONFIGS[name])
 
 
 PROMPTS = {
@@ -280,7 +288,7 @@ def test_peft_embedding_adapters(engine, tmp_path, family, task):
 
 
 @pytest.mark.parametrize("family, name", [case for case in LORA_CASES
-                                         if case[1] in ("plain", "patterns", "rslora", "all-linear", "saved-pooler")])
+                                         if case[1] in ("plain", "patterns", "rslora", "all-linear", "saved-pooler", "saved")])
 @pytest.mark.parametrize("task", ["SEQ_CLS", "FEATURE_EXTRACTION"])
 def test_peft_opens_what_the_engine_writes(engine, tmp_path, family, name, task):
     folder, _, tokenizer = make_base(tmp_path / "base", family=family)
@@ -339,6 +347,7 @@ def test_trainable_counts(engine, tmp_path):
     shapes = {
         "bert-base": (dict(base), 4, 294_912, 297_988),
         "minilm": (dict(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=64), 4, 73_728, 75_268),
+        "distilbert-base": (dict(base, num_hidden_layers=6, family="distilbert"), 2, 147_456, 739_586),
     }
     for name, (sizes, labels, lora, trainable) in shapes.items():
         folder, _, _ = make_base(tmp_path / name, **sizes)

@@ -45,6 +45,15 @@ class Family:
 
 FAMILIES = {
     "bert": Family("BertConfig", "BertModel", "BertForSequenceClassification", "bert."),
+    "distilbert": Family(
+        "DistilBertConfig", "DistilBertModel", "DistilBertForSequenceClassification", "distilbert.",
+        keys=dict(hidden_size="dim", num_hidden_layers="n_layers", num_attention_heads="n_heads", intermediate_size="hidden_dim",
+                  hidden_act="activation", hidden_dropout_prob="dropout", attention_probs_dropout_prob="attention_dropout",
+                  classifier_dropout="seq_classif_dropout", type_vocab_size=""),
+        modules=(("attention.self.query", "attention.q_lin"), ("attention.self.key", "attention.k_lin"),
+                 ("attention.self.value", "attention.v_lin"), ("attention.output.dense", "attention.out_lin"),
+                 ("intermediate.dense", "ffn.lin1"), ("output.dense", "ffn.lin2"), ("query", "q_lin"), ("key", "k_lin"),
+                 ("value", "v_lin"), ("encoder.layer", "transformer.layer"))),
 }
 CLASSIFIERS = [name for name, family in FAMILIES.items() if family.classifier]
 NORM = re.compile(r"layer_?norm\.weight", re.I)

@@ -239,7 +239,7 @@ def test_losses_equal_peft_on_minilm_and_agnews(tmp_path):
     assert_losses([step["loss"] for step in lines["progress"]], theirs)
 
 
-COUNTS = {"bert": (12, 4, 297_988)}
+COUNTS = {"bert": (12, 4, 297_988), "distilbert": (6, 2, 739_586)}
 
 
 @pytest.mark.parametrize("family", COUNTS)
@@ -253,6 +253,19 @@ def test_trainable_counts_of_true_shapes(tmp_path, family):
     lines = run_tool(tmp_path, {"base": folder, "options": dict(max_steps=1, batch_size=4, target_modules=targets),
                                 "data": write_data(tmp_path, ["a", "b", "c", "d"][:labels], data)})
     assert lines["done"][0]["trainable_parameters"] == count
+
+
+def test_an_adapter_on_every_layer_of_distilbert_opens_in_peft(tmp_path):
+    """PEFT trains `pre_classifier` whole, and fails where its LoRA is to stand there as well."""
+    folder, _, tokenizer = make_base(tmp_path / "base", family="distilbert", **NO_DROPOUT)
+    data = toy_rows(16, 2, seed=1)
+    lines = run_tool(tmp_path, {"base": folder, "out": tmp_path / "out", "options": dict(max_steps=3, all_linear=True),
+                                "data": write_data(tmp_path, ["a", "b"], data, data[:4]), "logits": True})
+    opened = peft.PeftModel.from_pretrained(classifier(folder, 2), tmp_path / "out").eval()
+    with torch.no_grad():
+        for (text, _), ours in zip(data[:4], lines["logits"][0], strict=True):
+            inputs = tokenizer(text, truncation=True, max_length=64, return_tensors="pt", return_token_type_ids=False)
+            np.testing.assert_allclose(ours, opened(**inputs).logits[0].numpy(), atol=1e-4)
 
 
 def test_errors_name_the_option(tmp_path):

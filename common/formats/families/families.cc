@@ -7,7 +7,8 @@ namespace tenon::formats {
 // The registration: a line for each folder beside this file, whose source defines `EncoderFamily XFamily()`.
 // clang-format off
 #define TENON_ENCODER_FAMILIES(FAMILY) \
-  FAMILY(Bert)
+  FAMILY(Bert) \
+  FAMILY(DistilBert)
 // clang-format on
 
 #define TENON_DECLARE(name) EncoderFamily name##Family();

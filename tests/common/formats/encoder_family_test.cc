@@ -58,6 +58,15 @@ TEST(EncoderFamily, BertsHeadStandsOnItsPooler) {
   EXPECT_EQ(bert.PrefixOf("pooler.dense.weight"), "");
 }
 
+TEST(EncoderFamily, DistilBertsHeadIsTwoLayersOfItsOwn) {
+  const EncoderFamily& family = *FindFamily("distilbert");
+  ASSERT_EQ(HeadModules(family).size(), 2u);
+  EXPECT_EQ(HeadModules(family)[1].key, "pre_classifier");
+  EXPECT_EQ(family.Layer(5).output_norm, "transformer.layer.5.output_layer_norm");
+  EXPECT_FALSE(family.OwnsTensor("pre_classifier.weight"));
+  EXPECT_FALSE(family.OwnsTensor("vocab_transform.weight")) << "of another head";
+}
+
 TEST(EncoderFamily, FindsWhatStandsBeforeTheEncoder) {
   EncoderConfig config;
   config.family = FindFamily("bert");

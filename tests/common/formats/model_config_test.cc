@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/formats/families/families.h"
 #include "common/formats/status.h"
 #include "tests/common/formats/temp_folder.h"
 
@@ -53,6 +54,30 @@ TEST_F(EncoderConfigTest, MissingKeysAreBertsOwn) {
   EXPECT_EQ(config->hidden_size, 768);
   EXPECT_EQ(config->num_attention_heads, 12);
   EXPECT_EQ(config->hidden_act, "gelu");
+}
+
+TEST_F(EncoderConfigTest, ReadsADistilBertByItsOwnKeys) {
+  const auto config = Read(R"({"model_type":"distilbert","dim":64,"n_layers":2,"n_heads":4,"hidden_dim":128,
+    "dropout":0.2,"attention_dropout":0.3,"seq_classif_dropout":0.4,"activation":"relu","max_position_embeddings":128})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->family, FindFamily("distilbert"));
+  EXPECT_EQ(config->hidden_size, 64);
+  EXPECT_EQ(config->num_hidden_layers, 2);
+  EXPECT_EQ(config->num_attention_heads, 4);
+  EXPECT_EQ(config->intermediate_size, 128);
+  EXPECT_EQ(config->hidden_dropout_prob, 0.2);
+  EXPECT_EQ(config->attention_probs_dropout_prob, 0.3);
+  EXPECT_EQ(config->classifier_dropout, 0.4);
+  EXPECT_EQ(config->hidden_act, "relu");
+  EXPECT_EQ(config->max_tokens(), 128);
+  const auto missing = Read(R"({"model_type":"distilbert"})");
+  ASSERT_TRUE(missing.ok());
+  EXPECT_EQ(missing->num_hidden_layers, 6);
+  EXPECT_EQ(missing->classifier_dropout, 0.2);
+  ExpectError(R"({"model_type":"distilbert","sinusoidal_pos_embds":true})", Reason::kUnsupported,
+              "sinusoidal_pos_embds", "is true");
+  ExpectError(R"({"model_type":"distilbert","activation":"swish"})", Reason::kUnsupported, "activation", "swish");
+  ExpectError(R"({"model_type":"distilbert","dim":10,"n_heads":3})", Reason::kBaseInvalid, "dim", "do not divide");
 }
 
 TEST_F(EncoderConfigTest, RefusesByName) {

@@ -58,6 +58,13 @@ TEST(FinetuneRequestTest, FillsInEveryDefaultAndEchoesIt) {
   EXPECT_EQ(job->lora().target_modules_size(), 2) << "once";
 }
 
+TEST(FinetuneRequestTest, ALorasTargetsAreCalledAsTheBaseCallsThem) {
+  auto job = NormalizeFinetune(Lora(), 42);
+  ASSERT_TRUE(job.ok()) << job.status();
+  FillTargets("distilbert", *job);
+  EXPECT_THAT(job->lora().target_modules(), ElementsAre("q_lin", "v_lin"));
+}
+
 TEST(FinetuneRequestTest, WhatIsSetStays) {
   v1::FinetuneJob request = Lora();
   request.mutable_training()->set_seed(0);
