@@ -49,9 +49,14 @@ struct EncoderConfig {
   SentenceConfig sentence;
   // What stands before the encoder's names in transformers' model without a head.
   std::string plain_prefix;
+  // A linear layer that pooled vectors go through, by its name in full, and its width; empty and 0 where there is none.
+  std::string projection;
+  int64_t projection_dim = 0;
 
   // Tokens that a row may have, virtual ones among them.
   int64_t max_tokens() const { return max_position_embeddings - position_offset; }
+  // Floats of a sentence vector.
+  int64_t vector_size() const { return projection.empty() ? hidden_size : projection_dim; }
 };
 
 // Reads a base's folder, whose config.json must be of a family of encoders. BASE_INVALID names the file and key at

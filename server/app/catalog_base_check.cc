@@ -99,6 +99,10 @@ absl::Status CheckTensors(const EncoderConfig& config, const Safetensors& tensor
     check.LayerNorm(layer.output_norm, hidden);
   }
   if (!config.labels.empty()) CheckHead(config, check);
+  if (!config.projection.empty()) {
+    check.Expect(config.projection + ".weight", {config.projection_dim, hidden});
+    check.Expect(config.projection + ".bias", {config.projection_dim});
+  }
   return check.status();
 }
 
@@ -160,7 +164,7 @@ internal::v1::BaseRecord RecordOf(const EncoderConfig& config) {
   internal::v1::BaseRecord record;
   v1::Base& base = *record.mutable_base();
   base.set_model_type(config.family->model_type);
-  base.set_hidden_size(static_cast<int32_t>(config.hidden_size));
+  base.set_hidden_size(static_cast<int32_t>(config.vector_size()));
   base.add_tasks(v1::TASK_FEATURE_EXTRACTION);
   if (!config.labels.empty()) base.add_tasks(v1::TASK_SEQUENCE_CLASSIFICATION);
   record.mutable_labels()->Assign(config.labels.begin(), config.labels.end());

@@ -54,6 +54,7 @@ FAMILIES = {
                  ("attention.self.value", "attention.v_lin"), ("attention.output.dense", "attention.out_lin"),
                  ("intermediate.dense", "ffn.lin1"), ("output.dense", "ffn.lin2"), ("query", "q_lin"), ("key", "k_lin"),
                  ("value", "v_lin"), ("encoder.layer", "transformer.layer"))),
+    "dpr": Family("DPRConfig", "DPRQuestionEncoder"),
 }
 CLASSIFIERS = [name for name, family in FAMILIES.items() if family.classifier]
 NORM = re.compile(r"layer_?norm\.weight", re.I)

@@ -89,7 +89,7 @@ class Batch {
   void StoreLabels(const AdapterSegment& segment);
   void StoreVectors();
   at::Tensor SegmentLogits(const AdapterSegment& segment);
-  // Vectors of all rows, [R, hidden] fp32; computed once for each way of pooling.
+  // Vectors of all rows, [R, size] fp32; computed once for each way of pooling.
   const at::Tensor& Vectors(formats::Pooling pooling, bool normalize);
 
   const InferRow& At(int64_t place) const { return rows_[order_[static_cast<size_t>(place)]]; }
@@ -203,7 +203,7 @@ void Batch::StoreVectors() {
 
 const at::Tensor& Batch::Vectors(formats::Pooling pooling, bool normalize) {
   at::Tensor& vectors = vectors_[{pooling, normalize}];
-  if (!vectors.defined()) vectors = PoolSentences(states_, packed_, pooling, normalize);
+  if (!vectors.defined()) vectors = PoolSentences(states_, packed_, pooling, normalize, encoder_.projection());
   return vectors;
 }
 

@@ -8,7 +8,8 @@ namespace tenon::formats {
 // clang-format off
 #define TENON_ENCODER_FAMILIES(FAMILY) \
   FAMILY(Bert) \
-  FAMILY(DistilBert)
+  FAMILY(DistilBert) \
+  FAMILY(Dpr)
 // clang-format on
 
 #define TENON_DECLARE(name) EncoderFamily name##Family();

@@ -67,6 +67,14 @@ TEST(EncoderFamily, DistilBertsHeadIsTwoLayersOfItsOwn) {
   EXPECT_FALSE(family.OwnsTensor("vocab_transform.weight")) << "of another head";
 }
 
+TEST(EncoderFamily, ADprHasNoClassifierAndTwoPrefixes) {
+  const EncoderFamily& family = *FindFamily("dpr");
+  EXPECT_TRUE(HeadModules(family).empty());
+  EXPECT_EQ(family.PrefixOf("ctx_encoder.bert_model.embeddings.LayerNorm.bias"), "ctx_encoder.bert_model.");
+  EXPECT_EQ(family.PrefixOf("question_encoder.encode_proj.weight"), "");
+  EXPECT_FALSE(family.OwnsTensor("pooler.dense.weight")) << "old files have one, which nothing reads";
+}
+
 TEST(EncoderFamily, FindsWhatStandsBeforeTheEncoder) {
   EncoderConfig config;
   config.family = FindFamily("bert");

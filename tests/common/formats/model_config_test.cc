@@ -80,6 +80,27 @@ TEST_F(EncoderConfigTest, ReadsADistilBertByItsOwnKeys) {
   ExpectError(R"({"model_type":"distilbert","dim":10,"n_heads":3})", Reason::kBaseInvalid, "dim", "do not divide");
 }
 
+TEST_F(EncoderConfigTest, ADprIsABertOfTwoKinds) {
+  auto config =
+      Read(R"({"model_type":"dpr","architectures":["DPRContextEncoder"],"hidden_size":64,"num_attention_heads":2})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->plain_prefix, "ctx_encoder.bert_model.");
+  EXPECT_EQ(config->sentence.pooling, Pooling::kCls) << "its vector is the state of [CLS]";
+  EXPECT_FALSE(config->sentence.normalize);
+  EXPECT_EQ(config->vector_size(), 64);
+  EXPECT_TRUE(config->labels.empty());
+  config = Read(R"({"model_type":"dpr","architectures":["DPRQuestionEncoder"],"projection_dim":16})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->plain_prefix, "question_encoder.bert_model.");
+  EXPECT_EQ(config->projection, "question_encoder.encode_proj");
+  EXPECT_EQ(config->vector_size(), 16);
+  ExpectError(R"({"model_type":"dpr","architectures":["DPRReader"]})", Reason::kUnsupported, "architectures",
+              "DPRQuestionEncoder");
+  ExpectError(R"({"model_type":"dpr"})", Reason::kUnsupported, "architectures", "DPRContextEncoder");
+  ExpectError(R"({"model_type":"dpr","architectures":["DPRContextEncoder"],"projection_dim":-1})", Reason::kBaseInvalid,
+              "projection_dim", "-1");
+}
+
 TEST_F(EncoderConfigTest, RefusesByName) {
   ExpectError(R"({"model_type":"gpt2"})", Reason::kUnsupported, "model_type", "\"gpt2\" is not supported");
   ExpectError(R"({"position_embedding_type":"relative_key"})", Reason::kUnsupported, "position_embedding_type",

@@ -58,7 +58,7 @@ absl::StatusOr<AdapterTensors> ReadHead(const std::filesystem::path& folder, con
   AdapterTensors adapter;
   adapter.config = std::move(config);
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kHeadWeightsFile));
-  ASSIGN_OR_RETURN(adapter.modules[kClassifier], file.TakeModule(kClassifier, -1, site.hidden_size));
+  ASSIGN_OR_RETURN(adapter.modules[kClassifier], file.TakeModule(kClassifier, -1, site.vector_size()));
   RETURN_IF_ERROR(file.CheckAllTaken());
   RETURN_IF_ERROR(CheckLabels(adapter));
   return adapter;

@@ -29,6 +29,7 @@ struct AdapterSite {
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers;
 
   bool generates() const { return writer != nullptr; }
+  int64_t vector_size() const { return encoder == nullptr ? hidden_size : encoder->vector_size(); }
   const formats::EncoderFamily* family() const { return encoder == nullptr ? nullptr : encoder->family; }
   // Whether an fp32 tensor of a file is a copy of the output layer, in its type.
   bool IsOutputLayer(const at::Tensor& layer) const;

@@ -60,6 +60,7 @@ class TransformerEncoder final : public Encoder {
     return !family_.head.model_class.empty() && (dense_.defined() || !family_.head.dense_in_encoder);
   }
   bool has_classifier() const override { return classifier_.defined(); }
+  const Linear& projection() const override { return projection_; }
   const formats::EncoderConfig& config() const override { return config_; }
   at::ScalarType dtype() const override { return type_; }
   at::Device device() const override { return device_; }
@@ -79,6 +80,7 @@ class TransformerEncoder final : public Encoder {
   absl::Status ReadLayer(WeightReader& reader, int64_t index);
   absl::Status ReadPooler(WeightReader& reader);
   absl::Status ReadHead(WeightReader& reader);
+  absl::Status ReadProjection(WeightReader& reader);
   at::Tensor FusedLayerOfFirstTokens(const FrozenLayer& layer, const at::Tensor& x, const PackedBatch& batch,
                                      const ForwardHooks& hooks) const;
   // What a layer does behind attention, on any lines of it; `x` is the layer's input.
@@ -98,6 +100,7 @@ class TransformerEncoder final : public Encoder {
   std::vector<FrozenLayer> layers_;
   // Of a head: below the activation, and its output layer. Where they are the base's own.
   Linear dense_, classifier_;
+  Linear projection_;
   bool fused_ = false;  // inference by our own kernels, states in fp32
   std::map<std::string, std::pair<int64_t, int64_t>> linear_layers_;
 };
@@ -217,11 +220,22 @@ absl::Status TransformerEncoder::ReadHead(WeightReader& reader) {
   return absl::OkStatus();
 }
 
+absl::Status TransformerEncoder::ReadProjection(WeightReader& reader) {
+  const std::string& name = config_.projection;
+  const int64_t out = config_.projection_dim;
+  if (name.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(at::Tensor weight, reader.TakeHead(name + ".weight", {out, config_.hidden_size}, at::kFloat));
+  ASSIGN_OR_RETURN(at::Tensor bias, reader.TakeHead(name + ".bias", {out}, at::kFloat));
+  projection_ = Linear(std::move(weight), std::move(bias));
+  return absl::OkStatus();
+}
+
 absl::Status TransformerEncoder::ReadWeights(WeightReader& reader) {
   RETURN_IF_ERROR(ReadEmbeddings(reader));
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) RETURN_IF_ERROR(ReadLayer(reader, i));
   RETURN_IF_ERROR(ReadPooler(reader));
   RETURN_IF_ERROR(ReadHead(reader));
+  RETURN_IF_ERROR(ReadProjection(reader));
   return reader.CheckAllTaken(family_);
 }
 
@@ -365,7 +379,7 @@ int64_t TransformerEncoder::ResidentBytes() const {
     bytes += layer.qkv.Bytes() + layer.attention_output.Bytes() + layer.intermediate.Bytes() + layer.output.Bytes() +
              NormBytes(layer.attention_norm) + NormBytes(layer.output_norm);
   }
-  for (const Linear* linear : {&dense_, &classifier_}) {
+  for (const Linear* linear : {&dense_, &classifier_, &projection_}) {
     if (linear->defined()) bytes += linear->Bytes();
   }
   return bytes;

@@ -18,6 +18,7 @@
 #include "common/formats/safetensors.h"
 #include "worker/engine/device.h"
 #include "worker/engine/model/adapted_linear.h"
+#include "worker/engine/model/linear.h"
 #include "worker/engine/model/packed_batch.h"
 
 namespace tenon::engine {
@@ -114,6 +115,8 @@ class Encoder : public EncoderLayers {
   // The base's own classification head, when config says it has one: [R, hidden] -> [R, labels].
   virtual at::Tensor Classify(const at::Tensor& pooled) const = 0;
   virtual bool has_classifier() const = 0;
+  // What its sentence vectors go through; not defined in most.
+  virtual const Linear& projection() const = 0;
 
   virtual at::ScalarType dtype() const = 0;
   // Names and [out, in] of every linear layer a LoRA may target, without task prefix: those of the encoder, not of a
@@ -137,6 +140,8 @@ class Encoder : public EncoderLayers {
 at::Tensor FirstTokens(const at::Tensor& x, const PackedBatch& batch);
 
 // Sentence vectors as sentence-transformers' Pooling and Normalize make them, in fp32: [T, hidden] -> [R, hidden].
-at::Tensor PoolSentences(const at::Tensor& x, const PackedBatch& batch, formats::Pooling pooling, bool normalize);
+// Between the two they go through `projection` where it is defined, in fp32: -> [R, out].
+at::Tensor PoolSentences(const at::Tensor& x, const PackedBatch& batch, formats::Pooling pooling, bool normalize,
+                         const Linear& projection = {});
 
 }  // namespace tenon::engine

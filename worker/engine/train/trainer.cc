@@ -50,7 +50,7 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeHeadLoop(const Site& site, const 
   config.normalize = true;  // one learning rate then fits every base
   const formats::EncoderConfig& base = site.encoder->config();
   ASSIGN_OR_RETURN(TrainableAdapter adapter,
-                   TrainableAdapter::MakeHead(base.hidden_size, base.initializer_range, options.seed,
+                   TrainableAdapter::MakeHead(base.vector_size(), base.initializer_range, options.seed,
                                               site.encoder->device(), config, initial));
   auto learner = std::make_unique<HeadLearner>(site.encoder, options, site.data, std::move(adapter));
   return std::make_unique<TrainLoop>(options, std::move(learner), nullptr);
