@@ -158,6 +158,21 @@ def test_a_base_with_its_own_classifier(engine, tmp_path, family):
     assert_close(engine.infer([{"text": t, "output": "probabilities"} for t in some]), shares)
 
 
+def test_robertas_positions_begin_behind_padding(engine, tmp_path):
+    """By token ids alone, as no tokenizer of ours may be at hand; 64 of them fill the table."""
+    folder, model, tokenizer = make_base(tmp_path / "base", family="roberta", labels=3)
+    assert model.config.max_position_embeddings == 66 and model.config.pad_token_id == 1
+    draw = random.Random(3)
+    rows = [[2, *draw.choices(range(5, len(tokenizer)), k=count), 3] for count in (1, 17, 62)]
+    with torch.no_grad():
+        theirs = [model(input_ids=torch.tensor([ids])).logits[0].numpy() for ids in rows]
+    engine("base", folder=folder)
+    assert_close(engine.infer([{"ids": ids, "output": "logits"} for ids in rows]), theirs)
+    with pytest.raises(EngineError) as error:
+        engine.infer([{"ids": rows[-1] + [3]}])
+    assert error.value.reason == "FIELD_INVALID" and "at most 64" in str(error.value)
+
+
 def test_a_base_without_classifier_refuses_labels(engine, tmp_path):
     folder, _, _ = make_base(tmp_path / "base")
     engine("base", folder=folder)
@@ -348,6 +363,7 @@ def test_trainable_counts(engine, tmp_path):
         "bert-base": (dict(base), 4, 294_912, 297_988),
         "minilm": (dict(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=64), 4, 73_728, 75_268),
         "distilbert-base": (dict(base, num_hidden_layers=6, family="distilbert"), 2, 147_456, 739_586),
+        "roberta-base": (dict(base, family="roberta"), 2, 294_912, 887_042),
     }
     for name, (sizes, labels, lora, trainable) in shapes.items():
         folder, _, _ = make_base(tmp_path / name, **sizes)

@@ -17,6 +17,7 @@ class Family:
     modules: tuple = ()  # what stands for BERT's names of modules, longest first
     first_position: int = 0
     vocab: tuple = ("[PAD]", "[UNK]")
+    defaults: dict = dataclasses.field(default_factory=dict)
 
     def sizes(self, changes):
         return {self.keys.get(key, key): value for key, value in changes.items() if self.keys.get(key, key)}
@@ -40,7 +41,7 @@ class Family:
         return {key: one(value) for key, value in config.items()}
 
     def make_config(self, **changes):
-        return getattr(transformers, self.config)(**self.sizes(changes))
+        return getattr(transformers, self.config)(**self.sizes({**self.defaults, **changes}))
 
 
 FAMILIES = {
@@ -55,6 +56,9 @@ FAMILIES = {
                  ("intermediate.dense", "ffn.lin1"), ("output.dense", "ffn.lin2"), ("query", "q_lin"), ("key", "k_lin"),
                  ("value", "v_lin"), ("encoder.layer", "transformer.layer"))),
     "dpr": Family("DPRConfig", "DPRQuestionEncoder"),
+    # Its positions count from behind the padding token's number, which is 1 here as in all of them.
+    "roberta": Family("RobertaConfig", "RobertaModel", "RobertaForSequenceClassification", "roberta.", first_position=2,
+                      vocab=("[UNK]", "[PAD]"), defaults=dict(type_vocab_size=1)),
 }
 CLASSIFIERS = [name for name, family in FAMILIES.items() if family.classifier]
 NORM = re.compile(r"layer_?norm\.weight", re.I)

@@ -239,7 +239,7 @@ def test_losses_equal_peft_on_minilm_and_agnews(tmp_path):
     assert_losses([step["loss"] for step in lines["progress"]], theirs)
 
 
-COUNTS = {"bert": (12, 4, 297_988), "distilbert": (6, 2, 739_586)}
+COUNTS = {"bert": (12, 4, 297_988), "distilbert": (6, 2, 739_586), "roberta": (12, 2, 887_042)}
 
 
 @pytest.mark.parametrize("family", COUNTS)

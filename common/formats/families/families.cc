@@ -9,7 +9,8 @@ namespace tenon::formats {
 #define TENON_ENCODER_FAMILIES(FAMILY) \
   FAMILY(Bert) \
   FAMILY(DistilBert) \
-  FAMILY(Dpr)
+  FAMILY(Dpr) \
+  FAMILY(Roberta)
 // clang-format on
 
 #define TENON_DECLARE(name) EncoderFamily name##Family();

@@ -75,6 +75,16 @@ TEST(EncoderFamily, ADprHasNoClassifierAndTwoPrefixes) {
   EXPECT_FALSE(family.OwnsTensor("pooler.dense.weight")) << "old files have one, which nothing reads";
 }
 
+TEST(EncoderFamily, ARobertasClassifierReadsNoPooler) {
+  const EncoderFamily& family = *FindFamily("roberta");
+  ASSERT_EQ(HeadModules(family).size(), 2u);
+  EXPECT_EQ(HeadModules(family)[0].name, "classifier.out_proj");
+  EXPECT_EQ(HeadModules(family)[1].key, "classifier.dense");
+  EXPECT_TRUE(family.OwnsTensor("pooler.dense.weight"));
+  EXPECT_FALSE(family.InTaskModel("pooler.dense"));
+  EXPECT_TRUE(family.InTaskModel("encoder.layer.0.output.dense"));
+}
+
 TEST(EncoderFamily, FindsWhatStandsBeforeTheEncoder) {
   EncoderConfig config;
   config.family = FindFamily("bert");

@@ -101,6 +101,24 @@ TEST_F(EncoderConfigTest, ADprIsABertOfTwoKinds) {
               "projection_dim", "-1");
 }
 
+TEST_F(EncoderConfigTest, ARobertasPositionsCountFromBehindPadding) {
+  auto config = Read(R"({"model_type":"roberta","max_position_embeddings":514,"type_vocab_size":1,
+    "architectures":["RobertaForSequenceClassification"],"id2label":{"0":"bad","1":"good"}})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->vocab_size, 50265);
+  EXPECT_EQ(config->pad_token_id, 1);
+  EXPECT_EQ(config->position_offset, 2);
+  EXPECT_EQ(config->max_tokens(), 512);
+  EXPECT_THAT(config->labels, ElementsAre("bad", "good"));
+  EXPECT_EQ(Read(R"({"model_type":"roberta","pad_token_id":0})")->max_tokens(), 511);
+  ExpectError(R"({"model_type":"roberta","pad_token_id":510})", Reason::kBaseInvalid, "max_position_embeddings",
+              "positions count from pad_token_id + 1");
+  folder_.Write("sentence_bert_config.json", R"({"max_seq_length":512})");
+  EXPECT_TRUE(Read(R"({"model_type":"roberta","max_position_embeddings":514})").ok());
+  ExpectError(R"({"model_type":"roberta","max_position_embeddings":512})", Reason::kBaseInvalid, "max_seq_length",
+              "more than the 510 positions");
+}
+
 TEST_F(EncoderConfigTest, RefusesByName) {
   ExpectError(R"({"model_type":"gpt2"})", Reason::kUnsupported, "model_type", "\"gpt2\" is not supported");
   ExpectError(R"({"position_embedding_type":"relative_key"})", Reason::kUnsupported, "position_embedding_type",
