@@ -1,6 +1,7 @@
 #include "common/tuning_options.h"
 
 #include "absl/strings/ascii.h"
+#include "common/formats/families/families.h"
 #include "common/formats/status.h"
 
 namespace tenon {
@@ -25,8 +26,10 @@ double DefaultLearningRate(v1::Method method) {
   }
 }
 
-std::vector<std::string> DefaultLoraTargets(v1::Task task) {
-  return task == v1::TASK_SEQ2SEQ ? std::vector<std::string>{"q", "v"} : std::vector<std::string>{"query", "value"};
+std::vector<std::string> DefaultLoraTargets(v1::Task task, const std::string& model_type) {
+  if (task == v1::TASK_SEQ2SEQ) return {"q", "v"};
+  const formats::EncoderFamily* family = formats::FindFamily(model_type);
+  return family == nullptr ? formats::EncoderFamily().lora_targets : family->lora_targets;
 }
 
 void FillPromptTuning(v1::PromptTuningOptions& options) {

@@ -21,8 +21,9 @@ bool TakesTemplate(v1::Task task);
 // AdamW's rate when a job names none.
 double DefaultLearningRate(v1::Method method);
 
-// Modules that a LoRA adapts when a job names none: queries and values, as BERT calls them, or T5.
-std::vector<std::string> DefaultLoraTargets(v1::Task task);
+// Modules that a LoRA adapts when a job names none: queries and values, as the base's family calls them; BERT, where
+// the type of model is not known.
+std::vector<std::string> DefaultLoraTargets(v1::Task task, const std::string& model_type);
 
 // Writes the documented default into every field that is not set.
 void FillPromptTuning(v1::PromptTuningOptions& options);

@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "common/formats/config_json.h"
 #include "common/formats/json_fields.h"
 #include "common/formats/status.h"
@@ -12,16 +11,13 @@ namespace tenon::formats {
 absl::StatusOr<BaseConfig> ReadBaseConfig(const std::filesystem::path& folder) {
   ASSIGN_OR_RETURN(const nlohmann::json json, ReadConfigJson(folder));
   JsonFields fields(json, kConfigFile, Reason::kBaseInvalid);
-  const std::string type = fields.String("model_type", "bert");
-  if (type != "bert" && type != "t5") {
-    fields.Unsupported("model_type", absl::StrCat("\"", type, "\" is not supported; bert and t5 are"));
-  }
+  const std::string type = fields.String("model_type", kDefaultModelType);
   RETURN_IF_ERROR(fields.status());
   if (type == "t5") {
     ASSIGN_OR_RETURN(BaseConfig config, ReadT5Config(folder));
     return config;
   }
-  ASSIGN_OR_RETURN(BaseConfig config, ReadBertConfig(folder));
+  ASSIGN_OR_RETURN(BaseConfig config, ReadEncoderConfig(folder));
   return config;
 }
 

@@ -10,7 +10,7 @@
 
 namespace tenon::formats {
 
-using BaseConfig = std::variant<BertConfig, T5Config>;
+using BaseConfig = std::variant<EncoderConfig, T5Config>;
 
 // Reads config.json, which says of which family the base is (model_type; `bert` where it does not), and what stands
 // beside it. BASE_INVALID names the file and key at fault, UNSUPPORTED the feature or family.

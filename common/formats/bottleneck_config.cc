@@ -1,10 +1,13 @@
 #include "common/formats/bottleneck_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/formats/families/families.h"
 #include "common/formats/json_fields.h"
 #include "common/formats/peft_config.h"
 #include "common/formats/status.h"
@@ -17,6 +20,16 @@ constexpr double kLeastFactor = 1.0 / 64, kMostFactor = 1 << 20;
 constexpr const char* kFactorRange = "from 1/64 to 1048576";
 
 constexpr char kBert[] = "bert", kT5[] = "t5";
+
+// Families that AdapterHub's library has blocks for.
+std::vector<std::string> ModelTypes() {
+  std::vector<std::string> types;
+  for (const EncoderFamily& family : EncoderFamilies()) {
+    if (family.in_adapter_hub) types.push_back(family.model_type);
+  }
+  types.push_back(kT5);
+  return types;
+}
 
 nlohmann::json SizeOrNull(int64_t size) { return size == 0 ? nlohmann::json(nullptr) : nlohmann::json(size); }
 
@@ -107,8 +120,9 @@ absl::StatusOr<BottleneckConfig> ParseBottleneckConfig(const std::string& text) 
     fields.Fail("name", "must be a word without a full stop");
   }
   config.model_type = fields.String("model_type", kBert);
-  if (config.model_type != kBert && config.model_type != kT5) {
-    fields.Unsupported("model_type", absl::StrCat("\"", config.model_type, "\" is not supported; bert and t5 are"));
+  if (const auto types = ModelTypes(); std::find(types.begin(), types.end(), config.model_type) == types.end()) {
+    fields.Unsupported("model_type", absl::StrCat("\"", config.model_type, "\" is not supported; ",
+                                                  absl::StrJoin(types, ", "), " are"));
   }
   const nlohmann::json* block = fields.Get("config");
   if (block == nullptr || !block->is_object()) {

@@ -32,7 +32,7 @@ struct BottleneckConfig {
   double dropout = 0;  // of a block's output
   int64_t hidden_size = 0;
   std::string name = "tenon";       // part of every tensor's name
-  std::string model_type = "bert";  // or `t5`
+  std::string model_type = "bert";  // a family of encoders, or `t5`
   std::string model_class;          // `BertForSequenceClassification`, `BertModel`, `T5ForConditionalGeneration`, ...
   std::string model_name;
 };

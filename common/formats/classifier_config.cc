@@ -6,8 +6,9 @@
 
 namespace tenon::formats {
 
-std::string ClassifierConfig(nlohmann::json config, const TenonConfig& head, const std::string& dtype) {
-  config["architectures"] = {"BertForSequenceClassification"};
+std::string ClassifierConfig(nlohmann::json config, const std::string& model_class, const TenonConfig& head,
+                             const std::string& dtype) {
+  config["architectures"] = {model_class};
   config["problem_type"] = head.multi_label ? "multi_label_classification" : "single_label_classification";
   nlohmann::json names = nlohmann::json::object(), indices = nlohmann::json::object();
   for (size_t i = 0; i < head.labels.size(); ++i) {

@@ -8,8 +8,9 @@
 
 namespace tenon::formats {
 
-// `config`, which describes the encoder, as that of a BertForSequenceClassification with the head's labels, whose
-// weights are of `dtype` (`float32`, `bfloat16`, ...).
-std::string ClassifierConfig(nlohmann::json config, const TenonConfig& head, const std::string& dtype);
+// `config`, which describes the encoder, as that of transformers' `model_class` with the head's labels, whose weights
+// are of `dtype` (`float32`, `bfloat16`, ...).
+std::string ClassifierConfig(nlohmann::json config, const std::string& model_class, const TenonConfig& head,
+                             const std::string& dtype);
 
 }  // namespace tenon::formats

@@ -16,35 +16,9 @@ namespace tenon::formats {
 namespace {
 
 constexpr char kPeftRoot[] = "base_model.model.";
-constexpr char kWrapper[] = "bert.";  // before an encoder that stands in a larger model
 
 absl::Status Invalid(const std::string& message, const std::string& key) {
   return TenonError(Reason::kAdapterInvalid, message, key);
-}
-
-// One name for a tensor, whatever its file calls it: with `bert.` before the encoder or without, LayerNorm's old names.
-std::string Canonical(const std::string& name) {
-  std::string plain(absl::StripPrefix(name, kWrapper));
-  const std::string layer(absl::StripSuffix(absl::StripSuffix(plain, ".gamma"), ".beta"));
-  if (layer.size() == plain.size() || !absl::EndsWith(layer, "LayerNorm")) return plain;
-  return layer + (absl::EndsWith(plain, ".gamma") ? ".weight" : ".bias");
-}
-
-// What a BertForSequenceClassification has of the tensor's kind.
-bool IsOfEncoder(const std::string& canonical) {
-  if (absl::EndsWith(canonical, "position_ids")) return false;  // a count that old files keep
-  return absl::StartsWith(canonical, "embeddings.") || absl::StartsWith(canonical, "encoder.") ||
-         absl::StartsWith(canonical, "pooler.");
-}
-
-// Whether a LoRA may stand at the weight, by its name.
-bool IsLinear(const std::string& canonical, const std::vector<int64_t>& shape) {
-  if (shape.size() != 2 || !absl::EndsWith(canonical, ".weight")) return false;
-  if (absl::StrContains(canonical, "embed_tokens") || absl::StrContains(canonical, "relative_attention_bias")) {
-    return false;
-  }
-  return absl::StartsWith(canonical, "encoder.") || absl::StartsWith(canonical, "decoder.") ||
-         absl::StartsWith(canonical, "pooler.") || canonical == "lm_head.weight";
 }
 
 absl::Status CheckShape(const std::string& key, const TensorView& view, const std::vector<int64_t>& shape) {
@@ -59,7 +33,8 @@ absl::Status CheckShape(const std::string& key, const TensorView& view, const st
 
 class Planner {
  public:
-  Planner(const LoraConfig& lora, bool classifies) : lora_(lora), classifies_(classifies) {}
+  Planner(const EncoderFamily* family, const LoraConfig& lora, bool classifies)
+      : family_(family), lora_(lora), classifies_(classifies) {}
 
   absl::Status ReadAdapter(const Safetensors& weights);
   absl::StatusOr<MergedFile> Plan(const WeightsFile& file);
@@ -79,13 +54,22 @@ class Planner {
     bool taken = false;
   };
 
+  // One name for a tensor, whatever its file calls it: without what stands before the encoder in a larger model,
+  // without LayerNorm's old names.
+  std::string Canonical(const std::string& name) const;
+  // What the sequence classifier has of the tensor's kind.
+  bool IsOfClassifier(const std::string& canonical) const;
+  // Whether a LoRA may stand at the weight, by its name.
+  bool IsLinear(const std::string& canonical, const std::vector<int64_t>& shape) const;
+
   absl::Status AddPair(const std::string& module, Pair& pair, MergeStep* step);
   absl::Status PlanTensor(const std::string& canonical, MergeStep* step);
   absl::Status NoPlace(const std::string& canonical, const std::string& key) const;
 
+  const EncoderFamily* family_;
   const LoraConfig& lora_;
   const bool classifies_;
-  bool wrapped_ = false;                // the adapter's names have kWrapper
+  std::string prefix_;                  // before the encoder's names in the adapter's file
   std::map<std::string, Pair> pairs_;   // by canonical module
   std::map<std::string, Saved> saved_;  // by canonical tensor
   DType dtype_ = DType::kF32;           // of the base
@@ -93,6 +77,26 @@ class Planner {
   // Whether the base has a table of embeddings beside its output layer, and whether the adapter changes the latter.
   bool has_table_ = false, changes_output_ = false;
 };
+
+std::string Planner::Canonical(const std::string& name) const {
+  if (family_ == nullptr) return name;
+  return ModernName(absl::StripPrefix(name, family_->PrefixOf(name)));
+}
+
+bool Planner::IsOfClassifier(const std::string& canonical) const {
+  const std::string module = canonical.substr(0, canonical.rfind('.'));
+  return family_ != nullptr && family_->OwnsTensor(canonical) && family_->InTaskModel(module);
+}
+
+bool Planner::IsLinear(const std::string& canonical, const std::vector<int64_t>& shape) const {
+  if (shape.size() != 2 || !absl::EndsWith(canonical, ".weight")) return false;
+  if (family_ != nullptr) return family_->OwnsTensor(canonical) && !family_->IsEmbedding(canonical);
+  if (absl::StrContains(canonical, "embed_tokens") || absl::StrContains(canonical, "relative_attention_bias")) {
+    return false;
+  }
+  return absl::StartsWith(canonical, "encoder.") || absl::StartsWith(canonical, "decoder.") ||
+         canonical == "lm_head.weight";
+}
 
 absl::Status Planner::ReadAdapter(const Safetensors& weights) {
   for (const auto& [key, view] : weights.tensors()) {
@@ -103,7 +107,7 @@ absl::Status Planner::ReadAdapter(const Safetensors& weights) {
                      key);
     }
     const std::string name(absl::StripPrefix(key, kPeftRoot));
-    wrapped_ = wrapped_ || absl::StartsWith(name, kWrapper);
+    if (prefix_.empty() && family_ != nullptr) prefix_ = family_->PrefixOf(name);
     // PEFT's copy of the base's own layer; who read the adapter first has compared it.
     if (absl::EndsWith(name, ".base_layer.weight")) continue;
     if (!is_a && !is_b) {
@@ -157,7 +161,7 @@ absl::Status Planner::PlanTensor(const std::string& canonical, MergeStep* step) 
   }
   // PEFT's `all-linear` leaves the output layer out.
   if (!IsLinear(canonical, step->shape) || (lora_.all_linear && module == "lm_head")) return absl::OkStatus();
-  const std::string hf_name = wrapped_ ? kWrapper + module : module;
+  const std::string hf_name = prefix_ + module;
   if (!MatchLora(lora_, hf_name)) return absl::OkStatus();
   const std::string key = absl::StrCat(kPeftRoot, hf_name, ".lora_A.weight");
   return Invalid(absl::StrCat("the adapter lacks the tensor ", key), key);
@@ -167,8 +171,8 @@ absl::StatusOr<MergedFile> Planner::Plan(const WeightsFile& file) {
   MergedFile merged{.name = file.name};
   for (const SafetensorsEntry& entry : file.header.entries) {
     const std::string canonical = Canonical(entry.name);
-    if (classifies_ && !IsOfEncoder(canonical)) continue;
-    MergeStep step{.name = classifies_ ? kWrapper + canonical : entry.name,
+    if (classifies_ && !IsOfClassifier(canonical)) continue;
+    MergeStep step{.name = classifies_ ? family_->task_prefix + canonical : entry.name,
                    .dtype = entry.dtype,
                    .shape = entry.shape,
                    .size_bytes = entry.end - entry.begin,
@@ -178,7 +182,8 @@ absl::StatusOr<MergedFile> Planner::Plan(const WeightsFile& file) {
     changes_output_ =
         changes_output_ || (canonical == "lm_head.weight" && (step.a != nullptr || step.replacement != nullptr));
     // A head is built in the dtype of the layers it stands on.
-    if (IsFloat(entry.dtype) && (!has_dtype_ || canonical == "pooler.dense.weight")) {
+    const bool below_head = family_ != nullptr && canonical == family_->pooler + ".weight";
+    if (IsFloat(entry.dtype) && (!has_dtype_ || below_head)) {
       dtype_ = entry.dtype;
       has_dtype_ = true;
     }
@@ -189,7 +194,11 @@ absl::StatusOr<MergedFile> Planner::Plan(const WeightsFile& file) {
 
 absl::Status Planner::AddClassifier(MergedFile* file) {
   std::vector<MergeStep> steps;
-  for (const std::string name : {"classifier.bias", "classifier.weight"}) {
+  std::vector<std::string> names;
+  for (const HeadModule& module : HeadModules(*family_)) {
+    for (const char* part : {".bias", ".weight"}) names.push_back(module.name + part);
+  }
+  for (const std::string& name : names) {
     const std::string key = kPeftRoot + name;
     const auto saved = saved_.find(name);
     if (saved == saved_.end()) return Invalid(absl::StrCat("the adapter lacks the tensor ", key), key);
@@ -244,9 +253,13 @@ absl::Status Begin(const WeightsFile& base, MergedFile* file) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<MergedFile>> PlanMerge(const std::vector<WeightsFile>& base, const LoraConfig& lora,
-                                                  const Safetensors& weights, bool classifies) {
-  Planner planner(lora, classifies);
+absl::StatusOr<std::vector<MergedFile>> PlanMerge(const std::vector<WeightsFile>& base, const EncoderFamily* family,
+                                                  const LoraConfig& lora, const Safetensors& weights, bool classifies) {
+  if (classifies && (family == nullptr || HeadModules(*family).empty())) {
+    return TenonError(Reason::kUnsupported, "the adapter has labels, and its base is of no family that classifies",
+                      "labels");
+  }
+  Planner planner(family, lora, classifies);
   RETURN_IF_ERROR(planner.ReadAdapter(weights));
   std::vector<MergedFile> files;
   for (const WeightsFile& file : base) {

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/formats/adapter_config.h"
+#include "common/formats/encoder_family.h"
 #include "common/formats/safetensors.h"
 #include "common/formats/safetensors_header.h"
 
@@ -41,11 +42,12 @@ struct MergedFile {
   std::vector<MergeStep> steps;
 };
 
-// `weights`, which is adapter_model.safetensors, merged into the files of a base. With `classifies` the result is a
-// BertForSequenceClassification: of the base stays what is `bert.`, named so, and the adapter's classifier stands in
-// the base's dtype. Otherwise it has the base's own tensors. ADAPTER_INVALID names a tensor that is missing, has no
-// place or another shape; UNSUPPORTED an output layer that the base shares with its embedding.
-absl::StatusOr<std::vector<MergedFile>> PlanMerge(const std::vector<WeightsFile>& base, const LoraConfig& lora,
-                                                  const Safetensors& weights, bool classifies);
+// `weights`, which is adapter_model.safetensors, merged into the files of a base; `family` is nullptr for one that
+// writes texts. With `classifies` the result is the family's sequence classifier: of the base stays its encoder, named
+// as there, and the adapter's head stands in the base's dtype. Otherwise it has the base's own tensors. ADAPTER_INVALID
+// names a tensor that is missing, has no place or another shape; UNSUPPORTED an output layer that the base shares with
+// its embedding.
+absl::StatusOr<std::vector<MergedFile>> PlanMerge(const std::vector<WeightsFile>& base, const EncoderFamily* family,
+                                                  const LoraConfig& lora, const Safetensors& weights, bool classifies);
 
 }  // namespace tenon::formats

@@ -9,7 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/formats/classifier_config.h"
 #include "common/formats/config_json.h"
+#include "common/formats/encoder_family.h"
+#include "common/formats/families/families.h"
 #include "common/formats/json.h"
+#include "common/formats/json_fields.h"
 #include "common/formats/status.h"
 
 namespace tenon::formats {
@@ -73,25 +76,42 @@ absl::StatusOr<std::string> ReadText(const MergeInput& input, const std::string&
   return text;
 }
 
-absl::StatusOr<std::string> ConfigText(const MergeInput& input, const std::vector<MergedFile>& files) {
-  ASSIGN_OR_RETURN(std::string text, ReadText(input, kConfigFile));
-  if (input.tenon.labels.empty()) return text;
-  auto config = ParseJson(text);
+// The base's config.json, as it stands and as it reads.
+struct BaseText {
+  std::string text;
+  nlohmann::json config;
+  const EncoderFamily* family = nullptr;  // nullptr: it writes texts
+};
+
+absl::StatusOr<BaseText> ReadBaseText(const MergeInput& input) {
+  BaseText base;
+  ASSIGN_OR_RETURN(base.text, ReadText(input, kConfigFile));
+  auto config = ParseJson(base.text);
   if (!config.ok() || !config->is_object()) {
     return TenonError(Reason::kBaseInvalid, absl::StrCat(kConfigFile, " must be an object"), kConfigFile);
   }
+  base.config = *std::move(config);
+  JsonFields fields(base.config, kConfigFile, Reason::kBaseInvalid);
+  base.family = FindFamily(fields.String("model_type", kDefaultModelType));
+  RETURN_IF_ERROR(fields.status());
+  return base;
+}
+
+std::string ConfigText(const MergeInput& input, const BaseText& base, const std::vector<MergedFile>& files) {
+  if (input.tenon.labels.empty()) return base.text;
+  const EncoderHead& head = base.family->head;
   DType dtype = DType::kF32;
   for (const MergedFile& file : files) {
     for (const MergeStep& step : file.steps) {
-      if (step.name == "classifier.weight") dtype = step.dtype;
+      if (step.name == head.output + ".weight") dtype = step.dtype;
     }
   }
-  return ClassifierConfig(*std::move(config), input.tenon, TorchName(dtype));
+  return ClassifierConfig(base.config, head.model_class, input.tenon, TorchName(dtype));
 }
 
-absl::Status CheckLabels(const MergeInput& input) {
-  if (input.tenon.labels.empty()) return absl::OkStatus();
-  const std::string key = "base_model.model.classifier.weight";
+absl::Status CheckLabels(const MergeInput& input, const EncoderFamily* family) {
+  if (input.tenon.labels.empty() || family == nullptr) return absl::OkStatus();
+  const std::string key = absl::StrCat("base_model.model.", family->head.output, ".weight");
   const TensorView* head = input.weights->Find(key);
   const auto labels = static_cast<int64_t>(input.tenon.labels.size());
   if (head == nullptr || (head->shape.size() == 2 && head->shape[0] == labels)) return absl::OkStatus();
@@ -139,7 +159,8 @@ absl::Status CheckMergeable(const std::string& method) {
 
 absl::Status MergeModel(const MergeInput& input, const FileSink& write) {
   RETURN_IF_ERROR(CheckMergeable(input.tenon.method));
-  RETURN_IF_ERROR(CheckLabels(input));
+  ASSIGN_OR_RETURN(const BaseText base, ReadBaseText(input));
+  RETURN_IF_ERROR(CheckLabels(input, base.family));
   std::vector<WeightsFile> weights;
   for (const MergeInput::File& file : input.base) {
     if (!IsWeights(file.name)) continue;
@@ -147,12 +168,11 @@ absl::Status MergeModel(const MergeInput& input, const FileSink& write) {
     weights.push_back(std::move(header));
   }
   ASSIGN_OR_RETURN(std::vector<MergedFile> files,
-                   PlanMerge(weights, input.lora, *input.weights, !input.tenon.labels.empty()));
+                   PlanMerge(weights, base.family, input.lora, *input.weights, !input.tenon.labels.empty()));
   // A shard of which nothing is left.
   files.erase(std::remove_if(files.begin(), files.end(), [](const MergedFile& file) { return file.steps.empty(); }),
               files.end());
-  ASSIGN_OR_RETURN(const std::string config, ConfigText(input, files));
-  RETURN_IF_ERROR(WriteText(kConfigFile, config, write));
+  RETURN_IF_ERROR(WriteText(kConfigFile, ConfigText(input, base, files), write));
   for (const MergeInput::File& file : input.base) {
     if (file.name == kConfigFile || IsWeights(file.name)) continue;
     if (file.name == kIndex) {

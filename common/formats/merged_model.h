@@ -33,9 +33,9 @@ struct MergeInput {
 absl::Status CheckMergeable(const std::string& method);
 
 // Gives the folder's files to `write`, one after the other in pieces of at most 1 MiB, until it fails. Weights keep
-// their dtype, rounded to nearest even, and their files; nothing is held but a piece. An adapter with labels gives a
-// BertForSequenceClassification. Errors as CheckMergeable's, PlanMerge's and MergeStream's, and BASE_INVALID; nothing
-// is written before the headers and configs are found to fit.
+// their dtype, rounded to nearest even, and their files; nothing is held but a piece. An adapter with labels gives its
+// family's sequence classifier, of BERTs a BertForSequenceClassification. Errors as CheckMergeable's, PlanMerge's and
+// MergeStream's, and BASE_INVALID; nothing is written before the headers and configs are found to fit.
 absl::Status MergeModel(const MergeInput& input,
                         const std::function<absl::Status(const std::string& file, const std::string& piece)>& write);
 

@@ -1,10 +1,11 @@
 #include "common/formats/model_config.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/config_json.h"
+#include "common/formats/encoder_family.h"
+#include "common/formats/families/families.h"
 #include "common/formats/json_fields.h"
 #include "common/formats/sentence_config.h"
 #include "common/formats/status.h"
@@ -19,42 +20,50 @@ void CheckPositions(JsonFields& fields) {
   }
 }
 
-void ReadSizes(JsonFields& fields, BertConfig& config) {
-  // Missing keys have the values of transformers' BertConfig. The upper bounds only keep later products far from
-  // overflow.
-  config.vocab_size = fields.Int("vocab_size", 30522, 1, 10'000'000);
-  config.hidden_size = fields.Int("hidden_size", 768, 1, 65'536);
-  config.num_hidden_layers = fields.Int("num_hidden_layers", 12, 1, 1'000);
-  config.num_attention_heads = fields.Int("num_attention_heads", 12, 1, 1'024);
-  config.intermediate_size = fields.Int("intermediate_size", 3072, 1, 1'000'000);
-  config.max_position_embeddings = fields.Int("max_position_embeddings", 512, 3, 1'000'000);
-  config.type_vocab_size = fields.Int("type_vocab_size", 2, 1, 1'000);
-  config.pad_token_id = fields.Int("pad_token_id", 0, 0, config.vocab_size - 1);
+void ReadSizes(JsonFields& fields, EncoderConfig& config) {
+  const EncoderKeys& keys = config.family->keys;
+  const auto read = [&](const std::string& key, int64_t& value, int64_t low, int64_t high) {
+    if (!key.empty()) value = fields.Int(key, value, low, high);
+  };
+  // The upper bounds only keep later products far from overflow.
+  read("vocab_size", config.vocab_size, 1, 10'000'000);
+  read(keys.hidden_size, config.hidden_size, 1, 65'536);
+  read(keys.layers, config.num_hidden_layers, 1, 1'000);
+  read(keys.heads, config.num_attention_heads, 1, 1'024);
+  read(keys.intermediate_size, config.intermediate_size, 1, 1'000'000);
+  read("max_position_embeddings", config.max_position_embeddings, 3, 1'000'000);
+  read(keys.type_vocab_size, config.type_vocab_size, 1, 1'000);
+  read("pad_token_id", config.pad_token_id, 0, config.vocab_size - 1);
   if (config.hidden_size % config.num_attention_heads != 0) {
-    fields.Fail("hidden_size", absl::StrCat("is ", config.hidden_size, ", which ", config.num_attention_heads,
-                                            " attention heads do not divide"));
+    fields.Fail(keys.hidden_size, absl::StrCat("is ", config.hidden_size, ", which ", config.num_attention_heads,
+                                               " attention heads do not divide"));
   }
 }
 
-void ReadNumbers(JsonFields& fields, BertConfig& config) {
-  config.layer_norm_eps = fields.Real("layer_norm_eps", 1e-12, 0, 1);
-  config.hidden_dropout_prob = fields.Real("hidden_dropout_prob", 0.1, 0, 1);
-  config.attention_probs_dropout_prob = fields.Real("attention_probs_dropout_prob", 0.1, 0, 1);
-  config.classifier_dropout = fields.Real("classifier_dropout", -1, 0, 1);
-  config.initializer_range = fields.Real("initializer_range", 0.02, 0, 1);
-  config.hidden_act = fields.String("hidden_act", "gelu");
+void ReadNumbers(JsonFields& fields, EncoderConfig& config) {
+  const EncoderKeys& keys = config.family->keys;
+  const auto read = [&](const std::string& key, double& value) {
+    if (!key.empty()) value = fields.Real(key, value, 0, 1);
+  };
+  read(keys.layer_norm_eps, config.layer_norm_eps);
+  read(keys.hidden_dropout, config.hidden_dropout_prob);
+  read(keys.attention_dropout, config.attention_probs_dropout_prob);
+  read(keys.classifier_dropout, config.classifier_dropout);
+  read("initializer_range", config.initializer_range);
+  config.hidden_act = fields.String(keys.activation, config.hidden_act);
   if (config.hidden_act != "gelu" && config.hidden_act != "gelu_new" && config.hidden_act != "relu") {
-    fields.Unsupported("hidden_act",
+    fields.Unsupported(keys.activation,
                        absl::StrCat("\"", config.hidden_act, "\" is not supported; gelu, gelu_new and relu are"));
   }
 }
 
 // Labels of the base's own head. A regression head (one output) is left out: Classify has no use for it. One label of
 // several that may all be off is a head.
-void ReadLabels(JsonFields& fields, BertConfig& config) {
+void ReadLabels(JsonFields& fields, EncoderConfig& config) {
   config.architectures = fields.Strings("architectures");
   const auto& names = config.architectures;
-  if (std::find(names.begin(), names.end(), "BertForSequenceClassification") == names.end()) return;
+  const std::string& classifier = config.family->head.model_class;
+  if (classifier.empty() || std::find(names.begin(), names.end(), classifier) == names.end()) return;
   const std::string problem = fields.String("problem_type", "");
   config.multi_label = problem == "multi_label_classification";
   const nlohmann::json* labels = fields.Get("id2label");
@@ -83,24 +92,31 @@ void ReadLabels(JsonFields& fields, BertConfig& config) {
 
 }  // namespace
 
-absl::StatusOr<BertConfig> ReadBertConfig(const std::filesystem::path& folder) {
+absl::StatusOr<EncoderConfig> ReadEncoderConfig(const std::filesystem::path& folder) {
   ASSIGN_OR_RETURN(const nlohmann::json json, ReadConfigJson(folder));
   JsonFields fields(json, kConfigFile, Reason::kBaseInvalid);
-  BertConfig config;
-  config.model_type = "bert";
-  RefuseUnsupported(fields, "bert",
+  const std::string type = fields.String("model_type", kDefaultModelType);
+  const EncoderFamily* family = FindFamily(type);
+  if (family == nullptr) {
+    fields.Unsupported("model_type", absl::StrCat("\"", type, "\" is not supported; ", SupportedTypes(), " are"));
+  }
+  RETURN_IF_ERROR(fields.status());
+  EncoderConfig config = family->defaults;
+  config.family = family;
+  RefuseUnsupported(fields, type,
                     {"is_decoder", "add_cross_attention", "is_encoder_decoder", "pruned_heads", "quantization_config",
                      "chunk_size_feed_forward"});
   CheckPositions(fields);
   ReadSizes(fields, config);
   ReadNumbers(fields, config);
   ReadLabels(fields, config);
+  if (family->read_more) family->read_more(fields, config);
   RETURN_IF_ERROR(fields.status());
-  ASSIGN_OR_RETURN(config.sentence, ReadSentenceConfig(folder));
-  if (config.sentence.max_seq_length > config.max_position_embeddings) {
+  ASSIGN_OR_RETURN(config.sentence, ReadSentenceConfig(folder, config.sentence));
+  if (config.sentence.max_seq_length > config.max_tokens()) {
     return TenonError(Reason::kBaseInvalid,
                       absl::StrCat("sentence_bert_config.json: max_seq_length is ", config.sentence.max_seq_length,
-                                   ", more than the ", config.max_position_embeddings, " positions of config.json"),
+                                   ", more than the ", config.max_tokens(), " positions of config.json"),
                       "max_seq_length");
   }
   return config;

@@ -21,33 +21,47 @@ struct SentenceConfig {
   int64_t max_seq_length = 0;
 };
 
-// A BERT encoder's config.json. Refuses by name what the engine does not run (other position embeddings, decoders,
-// ...).
-struct BertConfig {
-  std::string model_type;  // `bert`
-  int64_t vocab_size = 0;
-  int64_t hidden_size = 0;
-  int64_t num_hidden_layers = 0;
-  int64_t num_attention_heads = 0;
-  int64_t intermediate_size = 0;
-  int64_t max_position_embeddings = 0;
-  int64_t type_vocab_size = 0;
+struct EncoderFamily;  // common/formats/encoder_family.h
+
+// An encoder's config.json, by BERT's names; what a family calls otherwise is its description's affair. Values here are
+// those of transformers' BertConfig.
+struct EncoderConfig {
+  const EncoderFamily* family = nullptr;  // never nullptr in a config that was read
+  int64_t vocab_size = 30522;
+  int64_t hidden_size = 768;
+  int64_t num_hidden_layers = 12;
+  int64_t num_attention_heads = 12;
+  int64_t intermediate_size = 3072;
+  int64_t max_position_embeddings = 512;  // rows of the table
+  int64_t position_offset = 0;            // its row of a text's first token
+  int64_t type_vocab_size = 2;
   double layer_norm_eps = 1e-12;
   double hidden_dropout_prob = 0.1;
   double attention_probs_dropout_prob = 0.1;
   double classifier_dropout = -1;   // -1: hidden_dropout_prob
   double initializer_range = 0.02;  // standard deviation of new weights
-  std::string hidden_act;           // `gelu` (erf), `gelu_new`, `relu`
+  std::string hidden_act = "gelu";  // (erf), `gelu_new`, `relu`
   int64_t pad_token_id = 0;
   std::vector<std::string> architectures;
   // Labels of the base's own head in index order (`id2label`); empty when it has none (architectures decide).
   std::vector<std::string> labels;
   bool multi_label = false;  // problem_type
   SentenceConfig sentence;
+  // What stands before the encoder's names in transformers' model without a head.
+  std::string plain_prefix;
+  // A linear layer that pooled vectors go through, by its name in full, and its width; empty and 0 where there is none.
+  std::string projection;
+  int64_t projection_dim = 0;
+
+  // Tokens that a row may have, virtual ones among them.
+  int64_t max_tokens() const { return max_position_embeddings - position_offset; }
+  // Floats of a sentence vector.
+  int64_t vector_size() const { return projection.empty() ? hidden_size : projection_dim; }
 };
 
-// Reads a base's folder. BASE_INVALID names the file and key at fault, UNSUPPORTED the feature.
-absl::StatusOr<BertConfig> ReadBertConfig(const std::filesystem::path& folder);
+// Reads a base's folder, whose config.json must be of a family of encoders. BASE_INVALID names the file and key at
+// fault; UNSUPPORTED the family, or what the engine does not run (other position embeddings, decoders, ...).
+absl::StatusOr<EncoderConfig> ReadEncoderConfig(const std::filesystem::path& folder);
 
 // Files of a Hugging Face folder that make a base of any family, as (name in the manifest, path on disk); other files
 // are left out. Folder parts become `_`-free flat names: `1_Pooling/config.json` is `1_Pooling_config.json`.

@@ -35,9 +35,8 @@ const char* PeftMethod(const PeftConfig& config) {
   return std::holds_alternative<PromptConfig>(config) ? "prompt_tuning" : "lora";
 }
 
-const char* PeftClassifierWeight(const PeftConfig& config) {
-  return std::holds_alternative<PromptConfig>(config) ? "base_model.classifier.weight"
-                                                      : "base_model.model.classifier.weight";
+const char* PeftHeadRoot(const PeftConfig& config) {
+  return std::holds_alternative<PromptConfig>(config) ? "base_model." : "base_model.model.";
 }
 
 absl::StatusOr<nlohmann::json> ParsePeftObject(const std::string& text) {

@@ -23,8 +23,9 @@ absl::StatusOr<PeftConfig> ParsePeftConfig(const std::string& json);
 // The task type, and TenonConfig's name of the method.
 const std::string& PeftTaskType(const PeftConfig& config);
 const char* PeftMethod(const PeftConfig& config);
-// Tensor of the classification head's weight. PEFT wraps the model of a LoRA once more than that of a prompt.
-const char* PeftClassifierWeight(const PeftConfig& config);
+// What stands before the names of a classification head. PEFT wraps the model of a LoRA once more than that of a
+// prompt.
+const char* PeftHeadRoot(const PeftConfig& config);
 
 // For the readers of single methods: the file as an object; ADAPTER_INVALID otherwise.
 absl::StatusOr<nlohmann::json> ParsePeftObject(const std::string& text);

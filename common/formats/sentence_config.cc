@@ -110,8 +110,8 @@ absl::StatusOr<std::filesystem::path> PoolingConfigPath(const std::filesystem::p
   return std::filesystem::path();
 }
 
-absl::StatusOr<SentenceConfig> ReadSentenceConfig(const std::filesystem::path& folder) {
-  SentenceConfig config;
+absl::StatusOr<SentenceConfig> ReadSentenceConfig(const std::filesystem::path& folder, const SentenceConfig& defaults) {
+  SentenceConfig config = defaults;
   ASSIGN_OR_RETURN(const std::vector<Module> modules, ReadModules(folder));
   for (const Module& module : modules) {
     if (module.kind == "Normalize") {

@@ -8,10 +8,9 @@
 
 namespace tenon::formats {
 
-// modules.json, the pooling module's config.json and sentence_bert_config.json; defaults where a file is missing, as
-// sentence-transformers has them (mean pooling, no normalisation). BASE_INVALID, or UNSUPPORTED for another kind of
-// module.
-absl::StatusOr<SentenceConfig> ReadSentenceConfig(const std::filesystem::path& folder);
+// modules.json, the pooling module's config.json and sentence_bert_config.json; `defaults` where a file is missing.
+// BASE_INVALID, or UNSUPPORTED for another kind of module.
+absl::StatusOr<SentenceConfig> ReadSentenceConfig(const std::filesystem::path& folder, const SentenceConfig& defaults);
 
 // Where the pooling module's config.json is, in a folder as published (`1_Pooling/config.json`) or with flat names
 // (`1_Pooling_config.json`); empty when there is none.

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/formats/adapter_config.h"
 #include "common/formats/bottleneck_config.h"
+#include "common/formats/families/families.h"
 #include "common/formats/files.h"
 #include "common/formats/peft_config.h"
 #include "common/formats/safetensors.h"
@@ -83,7 +84,13 @@ absl::StatusOr<std::shared_ptr<const formats::Safetensors>> OpenWeights(const St
   return formats::Safetensors::Open(folder.path() / name, formats::Safetensors::Limits());
 }
 
-absl::StatusOr<Contents> ReadHub(const StagedFolder& folder) {
+// A classification head's last layer, as files of the base's family call it.
+std::string HeadName(const AdapterBase& base) {
+  const formats::EncoderFamily* family = formats::FindFamily(base.model_type);
+  return family == nullptr ? formats::kClassifier : family->head.output;
+}
+
+absl::StatusOr<Contents> ReadHub(const StagedFolder& folder, const AdapterBase& base) {
   Contents contents{.method = "bottleneck"};
   ASSIGN_OR_RETURN(const std::string text, ReadJson(folder, kPeftConfig));
   ASSIGN_OR_RETURN(const formats::BottleneckConfig config, formats::ParseBottleneckConfig(text));
@@ -96,23 +103,24 @@ absl::StatusOr<Contents> ReadHub(const StagedFolder& folder) {
   ASSIGN_OR_RETURN(std::vector<std::string> labels, formats::ParseHeadConfig(head));
   if (contents.writes) return contents;  // an output layer, whose labels mean nothing
   contents.labels = std::move(labels);
-  ASSIGN_OR_RETURN(contents.head_rows, HeadRows(*tensors, "classifier.weight"));
+  ASSIGN_OR_RETURN(contents.head_rows, HeadRows(*tensors, HeadName(base) + ".weight"));
   return contents;
 }
 
-absl::StatusOr<Contents> ReadPeft(const StagedFolder& folder) {
+absl::StatusOr<Contents> ReadPeft(const StagedFolder& folder, const AdapterBase& base) {
   ASSIGN_OR_RETURN(const std::string text, ReadJson(folder, kPeftConfig));
   ASSIGN_OR_RETURN(const formats::PeftConfig peft, formats::ParsePeftConfig(text));
   Contents contents{.method = formats::PeftMethod(peft),
                     .wants_head = formats::PeftTaskType(peft) == "SEQ_CLS",
                     .writes = formats::PeftTaskType(peft) == "SEQ_2_SEQ_LM"};
   ASSIGN_OR_RETURN(const auto tensors, OpenWeights(folder, kPeftWeights));
-  ASSIGN_OR_RETURN(contents.head_rows, HeadRows(*tensors, formats::PeftClassifierWeight(peft)));
+  ASSIGN_OR_RETURN(contents.head_rows,
+                   HeadRows(*tensors, absl::StrCat(formats::PeftHeadRoot(peft), HeadName(base), ".weight")));
   return contents;
 }
 
 // The weights decide which of the three formats the files are of.
-absl::StatusOr<Contents> ReadContents(const StagedFolder& folder) {
+absl::StatusOr<Contents> ReadContents(const StagedFolder& folder, const AdapterBase& base) {
   const bool head = Has(folder, kHeadWeights), peft = Has(folder, kPeftWeights), hub = Has(folder, kHubWeights);
   if (head + peft + hub != 1) {
     return Invalid(head + peft + hub == 0 ? absl::StrCat("no ", kPeftWeights, ", ", kHubWeights, " or ", kHeadWeights)
@@ -129,7 +137,7 @@ absl::StatusOr<Contents> ReadContents(const StagedFolder& folder) {
     return contents;
   }
   if (!Has(folder, kPeftConfig)) return Invalid("no adapter_config.json", kPeftConfig);
-  return hub ? ReadHub(folder) : ReadPeft(folder);
+  return hub ? ReadHub(folder, base) : ReadPeft(folder, base);
 }
 
 // tenon.json for an adapter that came from elsewhere.
@@ -239,7 +247,7 @@ absl::StatusOr<int64_t> AdapterFileLimit(const std::string& name) {
 absl::StatusOr<AdapterFacts> CheckStagedAdapter(StagedFolder* folder, const AdapterBase& base,
                                                 const AdapterHints& hints) {
   RETURN_IF_ERROR(CheckLabels(hints.labels));
-  ASSIGN_OR_RETURN(const Contents contents, ReadContents(*folder));
+  ASSIGN_OR_RETURN(const Contents contents, ReadContents(*folder, base));
   formats::TenonConfig config;
   if (Has(*folder, kTenonConfig)) {
     ASSIGN_OR_RETURN(const std::string text, ReadJson(*folder, kTenonConfig));

@@ -30,6 +30,7 @@ struct AdapterHints {
 // Of the base that the adapter is imported for.
 struct AdapterBase {
   std::string digest;
+  std::string model_type;
   v1::Pooling pooling = v1::POOLING_MEAN;
   bool normalize = false;
 };

@@ -57,7 +57,10 @@ absl::StatusOr<AdapterBase> ReadAdapterBase(Store& store, const std::string& ten
     ASSIGN_OR_RETURN(const std::string id, ParseName("bases", version.base(), "header.base"));
     ASSIGN_OR_RETURN(const Record record, GetRecord(snapshot, tenant, kBaseKind, id, "base", "header.base"));
     ASSIGN_OR_RETURN(const auto stored, ParseBody<internal::v1::BaseRecord>(record));
-    base = {stored.base().digest(), stored.pooling(), stored.normalize()};
+    base = {.digest = stored.base().digest(),
+            .model_type = stored.base().model_type(),
+            .pooling = stored.pooling(),
+            .normalize = stored.normalize()};
     return absl::OkStatus();
   }));
   return base;

@@ -2,29 +2,31 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/formats/base_config.h"
+#include "common/formats/encoder_family.h"
 #include "common/formats/safetensors.h"
 #include "common/formats/status.h"
 
 namespace tenon::server {
 namespace {
 
-using formats::BertConfig;
 using formats::DType;
+using formats::EncoderConfig;
 using formats::Safetensors;
 using formats::T5Config;
 using formats::TensorView;
 
-// Looks tensors up as checkpoints name them: with `bert.` before the encoder or without, LayerNorm's old names too.
+// Looks tensors up as checkpoints name them: with what stands before an encoder or without, LayerNorm's old names too.
 class TensorCheck {
  public:
-  explicit TensorCheck(const Safetensors& tensors)
-      : tensors_(tensors), prefix_(tensors.Find("bert.embeddings.word_embeddings.weight") != nullptr ? "bert." : "") {}
+  explicit TensorCheck(const Safetensors& tensors, std::string prefix = "")
+      : tensors_(tensors), prefix_(std::move(prefix)) {}
 
   void Encoder(const std::string& name, const std::vector<int64_t>& shape) { Expect(prefix_ + name, shape); }
   void Linear(const std::string& name, int64_t out, int64_t in) {
@@ -60,27 +62,46 @@ class TensorCheck {
   absl::Status status_;
 };
 
-absl::Status CheckTensors(const BertConfig& config, const Safetensors& tensors) {
-  TensorCheck check(tensors);
+void CheckHead(const EncoderConfig& config, TensorCheck& check) {
+  const formats::EncoderHead& head = config.family->head;
   const int64_t hidden = config.hidden_size;
-  check.Encoder("embeddings.word_embeddings.weight", {config.vocab_size, hidden});
-  check.Encoder("embeddings.position_embeddings.weight", {config.max_position_embeddings, hidden});
-  check.Encoder("embeddings.token_type_embeddings.weight", {config.type_vocab_size, hidden});
-  check.LayerNorm("embeddings.LayerNorm", hidden);
-  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    const std::string layer = absl::StrCat("encoder.layer.", i, ".");
-    for (const char* part : {"query", "key", "value"}) check.Linear(layer + "attention.self." + part, hidden, hidden);
-    check.Linear(layer + "attention.output.dense", hidden, hidden);
-    check.LayerNorm(layer + "attention.output.LayerNorm", hidden);
-    check.Linear(layer + "intermediate.dense", config.intermediate_size, hidden);
-    check.Linear(layer + "output.dense", hidden, config.intermediate_size);
-    check.LayerNorm(layer + "output.LayerNorm", hidden);
+  const auto expect = [&](const std::string& name, int64_t out) {
+    check.Expect(name + ".weight", {out, hidden});
+    check.Expect(name + ".bias", {out});
+  };
+  if (head.dense_in_encoder) {
+    check.Linear(head.dense, hidden, hidden);
+  } else {
+    expect(head.dense, hidden);
   }
-  if (!config.labels.empty()) {
-    const auto labels = static_cast<int64_t>(config.labels.size());
-    check.Linear("pooler.dense", hidden, hidden);
-    check.Expect("classifier.weight", {labels, hidden});
-    check.Expect("classifier.bias", {labels});
+  expect(head.output, static_cast<int64_t>(config.labels.size()));
+}
+
+absl::Status CheckTensors(const EncoderConfig& config, const Safetensors& tensors) {
+  const formats::EncoderFamily& family = *config.family;
+  TensorCheck check(
+      tensors, formats::FindPrefix(config, [&](const std::string& name) { return tensors.Find(name) != nullptr; }));
+  const int64_t hidden = config.hidden_size;
+  check.Encoder(family.embeddings.words + ".weight", {config.vocab_size, hidden});
+  check.Encoder(family.embeddings.positions + ".weight", {config.max_position_embeddings, hidden});
+  if (!family.embeddings.types.empty()) {
+    check.Encoder(family.embeddings.types + ".weight", {config.type_vocab_size, hidden});
+  }
+  check.LayerNorm(family.embeddings.norm, hidden);
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    const formats::LayerNames layer = family.Layer(i);
+    for (const std::string* name : {&layer.query, &layer.key, &layer.value, &layer.attention_output}) {
+      check.Linear(*name, hidden, hidden);
+    }
+    check.LayerNorm(layer.attention_norm, hidden);
+    check.Linear(layer.intermediate, config.intermediate_size, hidden);
+    check.Linear(layer.output, hidden, config.intermediate_size);
+    check.LayerNorm(layer.output_norm, hidden);
+  }
+  if (!config.labels.empty()) CheckHead(config, check);
+  if (!config.projection.empty()) {
+    check.Expect(config.projection + ".weight", {config.projection_dim, hidden});
+    check.Expect(config.projection + ".bias", {config.projection_dim});
   }
   return check.status();
 }
@@ -139,11 +160,11 @@ v1::Pooling ToProto(formats::Pooling pooling) {
   return v1::POOLING_MEAN;
 }
 
-internal::v1::BaseRecord RecordOf(const BertConfig& config) {
+internal::v1::BaseRecord RecordOf(const EncoderConfig& config) {
   internal::v1::BaseRecord record;
   v1::Base& base = *record.mutable_base();
-  base.set_model_type(config.model_type);
-  base.set_hidden_size(static_cast<int32_t>(config.hidden_size));
+  base.set_model_type(config.family->model_type);
+  base.set_hidden_size(static_cast<int32_t>(config.vector_size()));
   base.add_tasks(v1::TASK_FEATURE_EXTRACTION);
   if (!config.labels.empty()) base.add_tasks(v1::TASK_SEQUENCE_CLASSIFICATION);
   record.mutable_labels()->Assign(config.labels.begin(), config.labels.end());

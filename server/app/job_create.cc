@@ -13,6 +13,7 @@
 #include "server/app/job_seq2seq.h"
 #include "server/app/stored_dataset.h"
 #include "server/jobs/finetune_request.h"
+#include "server/jobs/method_options.h"
 
 namespace tenon::server {
 namespace {
@@ -78,6 +79,7 @@ absl::StatusOr<JobRecord> PrepareFinetune(Snapshot& snapshot, const std::string&
     *record.mutable_validation() = found.ref;
     validation = std::move(found.dataset);
   }
+  FillTargets(base->model_type(), spec);
   bool unknown_labels = false;
   RETURN_IF_ERROR(CompleteFinetune(spec, train.dataset, validation, &unknown_labels));
   if (!unknown_labels) return record;

@@ -21,24 +21,23 @@ const google::protobuf::FieldDescriptor& Field(const OptionField& field) {
   return *v1::FinetuneJob::descriptor()->FindFieldByName(field.name);
 }
 
-void FillLora(v1::LoraOptions& lora, v1::Task task) {
+void FillLora(v1::LoraOptions& lora) {
   if (!lora.has_r()) lora.set_r(8);
   if (!lora.has_alpha()) lora.set_alpha(16);
   if (!lora.has_dropout()) lora.set_dropout(0);
   if (!lora.has_bias()) lora.set_bias("none");
   if (!lora.has_use_rslora()) lora.set_use_rslora(false);
-  if (lora.target_modules().empty()) {
-    for (const std::string& module : DefaultLoraTargets(task)) lora.add_target_modules(module);
-  }
 }
 
-formats::LoraConfig ToLora(const v1::LoraOptions& from) {
+formats::LoraConfig ToLora(const v1::LoraOptions& from, v1::Task task) {
   formats::LoraConfig lora;
   lora.r = from.r();
   lora.alpha = from.alpha();
   lora.dropout = from.dropout();
   lora.use_rslora = from.use_rslora();
   lora.target_modules.assign(from.target_modules().begin(), from.target_modules().end());
+  // What stands for them until the base is known.
+  if (lora.target_modules.empty()) lora.target_modules = DefaultLoraTargets(task, "");
   lora.rank_pattern.insert(from.rank_pattern().begin(), from.rank_pattern().end());
   lora.alpha_pattern.insert(from.alpha_pattern().begin(), from.alpha_pattern().end());
   return lora;
@@ -73,7 +72,7 @@ void FillMethodOptions(const v1::FinetuneJob& requested, v1::FinetuneJob& job) {
   switch (job.method()) {
     case v1::METHOD_LORA:
       *job.mutable_lora() = requested.lora();
-      FillLora(*job.mutable_lora(), job.task());
+      FillLora(*job.mutable_lora());
       break;
     case v1::METHOD_PROMPT_TUNING:
       *job.mutable_prompt_tuning() = requested.prompt_tuning();
@@ -88,6 +87,13 @@ void FillMethodOptions(const v1::FinetuneJob& requested, v1::FinetuneJob& job) {
   }
 }
 
+void FillTargets(const std::string& model_type, v1::FinetuneJob& job) {
+  if (job.method() != v1::METHOD_LORA || !job.lora().target_modules().empty()) return;
+  for (const std::string& module : DefaultLoraTargets(job.task(), model_type)) {
+    job.mutable_lora()->add_target_modules(module);
+  }
+}
+
 absl::Status ReadMethodOptions(const v1::FinetuneJob& job, formats::TrainOptions& options) {
   switch (job.method()) {
     case v1::METHOD_LORA:
@@ -96,7 +102,7 @@ absl::Status ReadMethodOptions(const v1::FinetuneJob& job, formats::TrainOptions
                           "bias");
       }
       options.method = formats::Method::kLora;
-      options.lora = ToLora(job.lora());
+      options.lora = ToLora(job.lora(), job.task());
       break;
     case v1::METHOD_PROMPT_TUNING: {
       options.method = formats::Method::kPromptTuning;

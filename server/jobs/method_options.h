@@ -13,8 +13,11 @@ namespace tenon::server {
 // OPTION_INVALID for too many bytes of them; all name the field.
 absl::Status CheckMethod(const v1::FinetuneJob& job);
 
-// Takes over the method's own options and writes its defaults into them.
+// Takes over the method's own options and writes its defaults into them, but those of FillTargets.
 void FillMethodOptions(const v1::FinetuneJob& requested, v1::FinetuneJob& job);
+
+// What depends on the base: a LoRA's target modules, where the job names none.
+void FillTargets(const std::string& model_type, v1::FinetuneJob& job);
 
 // `options.method` and what goes with it. OPTION_INVALID or UNSUPPORTED names the option.
 absl::Status ReadMethodOptions(const v1::FinetuneJob& job, formats::TrainOptions& options);

@@ -22,7 +22,7 @@ KINDS = {"seq_bn": adapters.SeqBnConfig, "double_seq_bn": adapters.DoubleSeqBnCo
 
 def classifier(job):
     torch.manual_seed(job.get("seed", 0))
-    model = transformers.BertForSequenceClassification.from_pretrained(job["base"], num_labels=job["labels"])
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(job["base"], num_labels=job["labels"])
     adapters.init(model)
     return model
 

@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from engine_test import Engine, assert_close, make_base, texts  # noqa: E402
+from families import cases  # noqa: E402
 from train_test import NO_DROPOUT, assert_losses, run_tool, toy_rows, write_data  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -50,9 +51,9 @@ def engine():
     child.close()
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_logits_equal_both_ways(engine, peer, tmp_path, name):
-    folder, _, tokenizer = make_base(tmp_path / "base")
+@pytest.mark.parametrize("family, name", cases(LAYOUTS))
+def test_logits_equal_both_ways(engine, peer, tmp_path, family, name):
+    folder, _, tokenizer = make_base(tmp_path / "base", family=family)
     made = peer(do="make", base=folder, labels=3, config=LAYOUTS[name], spread=0.2, out=tmp_path / "adapter")
     engine("base", folder=folder)
     loaded = engine("adapter", name="a", folder=tmp_path / "adapter")
@@ -73,9 +74,9 @@ def test_logits_equal_both_ways(engine, peer, tmp_path, name):
         assert (tmp_path / "written" / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
 
 
-@pytest.mark.parametrize("name", ["seq_bn", "double_seq_bn", "par_bn"])
-def test_losses_equal_adapters(peer, tmp_path, name):
-    folder, _, tokenizer = make_base(tmp_path / "base", **NO_DROPOUT)
+@pytest.mark.parametrize("family, name", cases(["seq_bn", "double_seq_bn", "par_bn"]))
+def test_losses_equal_adapters(peer, tmp_path, family, name):
+    folder, _, tokenizer = make_base(tmp_path / "base", family=family, **NO_DROPOUT)
     data = toy_rows(40, 3, seed=3)
     made = peer(do="make", base=folder, labels=3, config=LAYOUTS[name], spread=0, out=tmp_path / "initial")
     rows = [tokenizer(text, truncation=True, max_length=64)["input_ids"] for text, _ in data]

@@ -13,6 +13,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 
+from families import CLASSIFIERS, FAMILIES, NORM, cases  # noqa: E402
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4
 WORDS = """invoice refund charge payment card price receipt tax parcel courier late address box tracking door truck route login
@@ -66,8 +68,8 @@ def texts(count, seed=0, longest=40):
     return [text(draw, draw.randint(1, longest)) for _ in range(count)]
 
 
-def save_tokenizer(folder):
-    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *ALPHABET, *("##" + c for c in ALPHABET), *WORDS]
+def save_tokenizer(folder, first=("[PAD]", "[UNK]")):
+    vocab = [*first, "[CLS]", "[SEP]", "[MASK]", *ALPHABET, *("##" + c for c in ALPHABET), *WORDS]
     (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(vocab)) + "\n")
     tokenizer = transformers.BertTokenizerFast(vocab=str(folder / "vocab.txt"), do_lower_case=True)
     tokenizer.save_pretrained(folder)
@@ -79,7 +81,7 @@ def spread_weights(model, seed):
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "LayerNorm.weight" in name:
+            if NORM.search(name):
                 parameter.copy_(1 + 0.2 * torch.randn_like(parameter))
             elif "embeddings" in name:
                 parameter.normal_(0, 0.5)
@@ -87,17 +89,19 @@ def spread_weights(model, seed):
                 parameter.normal_(0, 1.5 * parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.1)
 
 
-def make_base(folder, labels=0, seed=0, prefix=False, **changes):
+def make_base(folder, labels=0, seed=0, prefix=False, family="bert", max_position_embeddings=64, **changes):
+    """Changes have BERT's names; positions are those of tokens."""
     folder.mkdir(parents=True)
-    tokenizer = save_tokenizer(folder)
+    kind = FAMILIES[family]
+    tokenizer = save_tokenizer(folder, kind.vocab)
     sizes = dict(vocab_size=len(tokenizer), hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=96,
-                 max_position_embeddings=64)
-    config = transformers.BertConfig(**{**sizes, **changes})
+                 max_position_embeddings=max_position_embeddings + kind.first_position, pad_token_id=tokenizer.pad_token_id)
+    config = kind.make_config(**{**sizes, **changes})
     if labels:
         config.num_labels = labels
-        model = transformers.BertForSequenceClassification(config)
+        model = getattr(transformers, kind.classifier)(config)
     else:
-        model = transformers.BertModel(config)
+        model = getattr(transformers, kind.plain)(config)
     spread_weights(model, seed)
     model.eval().save_pretrained(folder)
     return folder, model, tokenizer
@@ -108,7 +112,7 @@ def lone(tokenizer, model, some_texts, of):
     results = []
     with torch.no_grad():
         for one in some_texts:
-            inputs = tokenizer(one, truncation=True, max_length=64, return_tensors="pt")
+            inputs = tokenizer(one, truncation=True, max_length=64, return_tensors="pt", return_token_type_ids=False)
             results.append(of(model(**inputs)).numpy()[0])
     return results
 
@@ -121,8 +125,9 @@ def assert_close(ours, theirs, tolerance=TOLERANCE):
 
 
 @pytest.mark.parametrize("act", ["gelu", "gelu_new", "relu"])
-def test_embeddings_equal_transformers(engine, tmp_path, act):
-    folder, model, tokenizer = make_base(tmp_path / "base", hidden_act=act)
+@pytest.mark.parametrize("family", CLASSIFIERS)
+def test_embeddings_equal_transformers(engine, tmp_path, family, act):
+    folder, model, tokenizer = make_base(tmp_path / "base", family=family, hidden_act=act)
     engine("base", folder=folder)
     some = texts(20)
     means = lone(tokenizer, model, some, lambda out: out.last_hidden_state.mean(1))
@@ -134,21 +139,38 @@ def test_embeddings_equal_transformers(engine, tmp_path, act):
     assert_close(engine.infer([{"text": t, "pooling": "max", "normalize": True} for t in some]), tops)
 
 
-def test_bf16_is_near_fp32(engine, tmp_path):
-    folder, model, tokenizer = make_base(tmp_path / "base", labels=3)
+@pytest.mark.parametrize("family", CLASSIFIERS)
+def test_bf16_is_near_fp32(engine, tmp_path, family):
+    folder, model, tokenizer = make_base(tmp_path / "base", labels=3, family=family)
     engine("base", folder=folder, precision="bf16")
     some = texts(20)
     ours = engine.infer([{"text": t, "output": "logits"} for t in some])
     assert_close(ours, lone(tokenizer, model, some, lambda out: out.logits), tolerance=0.2)
 
 
-def test_a_base_with_its_own_classifier(engine, tmp_path):
-    folder, model, tokenizer = make_base(tmp_path / "base", labels=3)
+@pytest.mark.parametrize("family", CLASSIFIERS)
+def test_a_base_with_its_own_classifier(engine, tmp_path, family):
+    folder, model, tokenizer = make_base(tmp_path / "base", labels=3, family=family)
     engine("base", folder=folder)
     some = texts(20)
     assert_close(engine.infer([{"text": t, "output": "logits"} for t in some]), lone(tokenizer, model, some, lambda out: out.logits))
     shares = lone(tokenizer, model, some, lambda out: out.logits.softmax(-1))
     assert_close(engine.infer([{"text": t, "output": "probabilities"} for t in some]), shares)
+
+
+def test_robertas_positions_begin_behind_padding(engine, tmp_path):
+    """By token ids alone, as no tokenizer of ours may be at hand; 64 of them fill the table."""
+    folder, model, tokenizer = make_base(tmp_path / "base", family="roberta", labels=3)
+    assert model.config.max_position_embeddings == 66 and model.config.pad_token_id == 1
+    draw = random.Random(3)
+    rows = [[2, *draw.choices(range(5, len(tokenizer)), k=count), 3] for count in (1, 17, 62)]
+    with torch.no_grad():
+        theirs = [model(input_ids=torch.tensor([ids])).logits[0].numpy() for ids in rows]
+    engine("base", folder=folder)
+    assert_close(engine.infer([{"ids": ids, "output": "logits"} for ids in rows]), theirs)
+    with pytest.raises(EngineError) as error:
+        engine.infer([{"ids": rows[-1] + [3]}])
+    assert error.value.reason == "FIELD_INVALID" and "at most 64" in str(error.value)
 
 
 def test_a_base_without_classifier_refuses_labels(engine, tmp_path):
@@ -170,6 +192,19 @@ LORA_CONFIGS = {
     "saved-pooler": dict(r=4, lora_alpha=8, target_modules=["value"], modules_to_save=["pooler"]),
     "excluded": dict(r=4, lora_alpha=8, target_modules=["query"], exclude_modules=["encoder.layer.1.attention.self.query"]),
 }
+# For classifiers without a pooler; PEFT itself fails where a LoRA meets a layer that it trains whole.
+WITHOUT = {("distilbert", "saved-pooler"), ("distilbert", "regex"), ("distilbert", "all-linear"), ("roberta", "saved-pooler")}
+DISTILBERT_CONFIGS = {
+    "regex": dict(r=4, lora_alpha=4, target_modules=r".*layer\.[02]\.(attention\.(q|k)_lin|ffn\.lin2)"),
+    "all-linear": dict(r=3, lora_alpha=6, target_modules="all-linear", exclude_modules=["pre_classifier"]),
+    "saved": dict(r=4, lora_alpha=8, target_modules=["v_lin"], modules_to_save=["pre_classifier", "layer.0.ffn.lin1"]),
+}
+LORA_CASES = cases(LORA_CONFIGS, WITHOUT) + [("distilbert", name) for name in DISTILBERT_CONFIGS]
+
+
+def lora_config(family, name):
+    own = DISTILBERT_CONFIGS if family == "distilbert" else {}
+    return own.get(name) or FAMILIES[family].lora(LORA_CONFIGS[name])
 
 
 PROMPTS = {
@@ -184,8 +219,13 @@ def peft_model(folder, task, config, seed, labels=4):
         base = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=labels, ignore_mismatched_sizes=True)
     else:
         base = transformers.AutoModel.from_pretrained(folder)
-    kind = peft.PromptTuningConfig if "num_virtual_tokens" in config else peft.LoraConfig
-    model = peft.get_peft_model(base, kind(task_type=task, **config))
+    if "num_virtual_tokens" in config:
+        # PEFT looks for the sizes under BERT's names alone.
+        sizes = dict(token_dim=base.config.hidden_size, num_layers=base.config.num_hidden_layers,
+                     num_attention_heads=base.config.num_attention_heads)
+        model = peft.get_peft_model(base, peft.PromptTuningConfig(task_type=task, **sizes, **config))
+    else:
+        model = peft.get_peft_model(base, peft.LoraConfig(task_type=task, **config))
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -194,10 +234,10 @@ def peft_model(folder, task, config, seed, labels=4):
     return model.eval()
 
 
-@pytest.mark.parametrize("name", LORA_CONFIGS)
-def test_peft_classifier_adapters(engine, tmp_path, name):
-    folder, _, tokenizer = make_base(tmp_path / "base")
-    model = peft_model(folder, "SEQ_CLS", LORA_CONFIGS[name], seed=1)
+@pytest.mark.parametrize("family, name", LORA_CASES)
+def test_peft_classifier_adapters(engine, tmp_path, family, name):
+    folder, _, tokenizer = make_base(tmp_path / "base", family=family)
+    model = peft_model(folder, "SEQ_CLS", lora_config(family, name), seed=1)
     model.save_pretrained(tmp_path / "adapter")
     engine("base", folder=folder, digest="d")
     loaded = engine("adapter", name="a", folder=tmp_path / "adapter")
@@ -208,9 +248,9 @@ def test_peft_classifier_adapters(engine, tmp_path, name):
     assert_close(engine.infer([{"text": t, "adapter": "a", "output": "logits"} for t in some]), theirs)
 
 
-@pytest.mark.parametrize("name", PROMPTS)
-def test_peft_prompts_both_ways(engine, tmp_path, name):
-    folder, _, tokenizer = make_base(tmp_path / "base", max_position_embeddings=96)
+@pytest.mark.parametrize("family, name", cases(PROMPTS))
+def test_peft_prompts_both_ways(engine, tmp_path, family, name):
+    folder, _, tokenizer = make_base(tmp_path / "base", family=family, max_position_embeddings=96)
     model = peft_model(folder, "SEQ_CLS", PROMPTS[name], seed=1)
     model.save_pretrained(tmp_path / "adapter")
     engine("base", folder=folder)
@@ -233,9 +273,10 @@ def test_peft_prompts_both_ways(engine, tmp_path, name):
         assert (tmp_path / "written" / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
 
 
-def test_peft_prompts_for_embeddings(engine, tmp_path):
+@pytest.mark.parametrize("family", CLASSIFIERS)
+def test_peft_prompts_for_embeddings(engine, tmp_path, family):
     """Vectors are pooled over virtual tokens and text, as sentence-transformers pools a prompt of PEFT's."""
-    folder, _, tokenizer = make_base(tmp_path / "base", max_position_embeddings=96)
+    folder, _, tokenizer = make_base(tmp_path / "base", family=family, max_position_embeddings=96)
     model = peft_model(folder, "FEATURE_EXTRACTION", PROMPTS["plain"], seed=1)
     model.save_pretrained(tmp_path / "adapter")
     engine("base", folder=folder)
@@ -246,9 +287,10 @@ def test_peft_prompts_for_embeddings(engine, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["FEATURE_EXTRACTION", None])
-def test_peft_embedding_adapters(engine, tmp_path, task):
-    folder, _, tokenizer = make_base(tmp_path / "base")
-    model = peft_model(folder, task, LORA_CONFIGS["patterns"], seed=1)
+@pytest.mark.parametrize("family", CLASSIFIERS)
+def test_peft_embedding_adapters(engine, tmp_path, family, task):
+    folder, _, tokenizer = make_base(tmp_path / "base", family=family)
+    model = peft_model(folder, task, lora_config(family, "patterns"), seed=1)
     model.save_pretrained(tmp_path / "adapter")
     engine("base", folder=folder)
     engine("adapter", name="a", folder=tmp_path / "adapter")
@@ -260,11 +302,12 @@ def test_peft_embedding_adapters(engine, tmp_path, task):
     assert error.value.reason == "NO_CLASSIFIER"
 
 
-@pytest.mark.parametrize("name", ["plain", "patterns", "rslora", "all-linear", "saved-pooler"])
+@pytest.mark.parametrize("family, name", [case for case in LORA_CASES
+                                         if case[1] in ("plain", "patterns", "rslora", "all-linear", "saved-pooler", "saved")])
 @pytest.mark.parametrize("task", ["SEQ_CLS", "FEATURE_EXTRACTION"])
-def test_peft_opens_what_the_engine_writes(engine, tmp_path, name, task):
-    folder, _, tokenizer = make_base(tmp_path / "base")
-    peft_model(folder, task, LORA_CONFIGS[name], seed=1).save_pretrained(tmp_path / "adapter")
+def test_peft_opens_what_the_engine_writes(engine, tmp_path, family, name, task):
+    folder, _, tokenizer = make_base(tmp_path / "base", family=family)
+    peft_model(folder, task, lora_config(family, name), seed=1).save_pretrained(tmp_path / "adapter")
     engine("base", folder=folder)
     engine("adapter", name="a", folder=tmp_path / "adapter")
     (tmp_path / "written").mkdir()
@@ -287,10 +330,11 @@ def test_peft_opens_what_the_engine_writes(engine, tmp_path, name, task):
         assert (tmp_path / "written" / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
 
 
-def test_a_mixed_batch_gives_each_row_what_it_gives_alone(engine, tmp_path):
-    folder, _, _ = make_base(tmp_path / "base", labels=2, max_position_embeddings=96)
+@pytest.mark.parametrize("family", CLASSIFIERS)
+def test_a_mixed_batch_gives_each_row_what_it_gives_alone(engine, tmp_path, family):
+    folder, _, _ = make_base(tmp_path / "base", labels=2, family=family, max_position_embeddings=96)
     engine("base", folder=folder)
-    configs = {**LORA_CONFIGS, **PROMPTS}
+    configs = {**{name: lora_config(family, name) for of, name in LORA_CASES if of == family}, **PROMPTS}
     kinds = list(configs)
     for i in range(32):
         adapter = tmp_path / f"adapter{i}"
@@ -314,13 +358,17 @@ def test_a_mixed_batch_gives_each_row_what_it_gives_alone(engine, tmp_path):
 
 
 def test_trainable_counts(engine, tmp_path):
+    base = dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=64)
     shapes = {
-        "bert-base": (dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=64), 294_912, 297_988),
-        "minilm": (dict(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=64), 73_728, 75_268),
+        "bert-base": (dict(base), 4, 294_912, 297_988),
+        "minilm": (dict(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=64), 4, 73_728, 75_268),
+        "distilbert-base": (dict(base, num_hidden_layers=6, family="distilbert"), 2, 147_456, 739_586),
+        "roberta-base": (dict(base, family="roberta"), 2, 294_912, 887_042),
     }
-    for name, (sizes, lora, trainable) in shapes.items():
+    for name, (sizes, labels, lora, trainable) in shapes.items():
         folder, _, _ = make_base(tmp_path / name, **sizes)
-        model = peft_model(folder, "SEQ_CLS", dict(r=8, target_modules=["query", "value"]), seed=0, labels=4)
+        config = lora_config(sizes.get("family", "bert"), "plain")
+        model = peft_model(folder, "SEQ_CLS", dict(config, r=8), seed=0, labels=labels)
         model.save_pretrained(tmp_path / (name + "-adapter"))
         engine("base", folder=folder)
         loaded = engine("adapter", name="a", folder=tmp_path / (name + "-adapter"))

@@ -1,6 +1,7 @@
 // Drives the engine from Python: one JSON object a line in, one out. Used by engine_test.py.
 //
-//   {"cmd": "base", "folder": F, "precision": "fp32", "digest": D}      -> {"layers": {...}, "bytes": n}
+//   {"cmd": "base", "folder": F, "precision": "fp32", "digest": D}      -> {"layers": {...}, "bytes": n, "pooling":
+//   "cls" | "other"}
 //   {"cmd": "adapter", "name": N, "folder": F}                          -> {"config": {...}, "parameters": n,
 //   "lora_parameters": n}
 //   {"cmd": "write", "name": N, "folder": F}                            -> {}
@@ -62,7 +63,8 @@ class Tool {
     ASSIGN_OR_RETURN(auto encoder, base_->encoder(options.precision));
     Json layers = Json::object();
     for (const auto& [layer, shape] : encoder->linear_layers()) layers[layer] = {shape.first, shape.second};
-    return Json{{"layers", layers}, {"bytes", base_->ResidentBytes()}};
+    const bool first_token = base_->sentence().pooling == formats::Pooling::kCls;
+    return Json{{"layers", layers}, {"bytes", base_->ResidentBytes()}, {"pooling", first_token ? "cls" : "other"}};
   }
 
   absl::StatusOr<Json> LoadAdapter(const Json& command) {

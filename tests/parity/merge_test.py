@@ -14,6 +14,7 @@ peft = pytest.importorskip("peft")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from engine_test import make_base, texts  # noqa: E402
+from families import CLASSIFIERS, FAMILIES  # noqa: E402
 from t5_test import SHAPES, VOCAB, make_model, save_model  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -82,20 +83,24 @@ def assert_same_weights(ours, theirs, aliases=()):
 
 def assert_same_answers(merged, tuned, tokenizer):
     for text in texts(12, seed=5):
-        inputs = tokenizer(text, truncation=True, max_length=64, return_tensors="pt")
+        inputs = tokenizer(text, truncation=True, max_length=64, return_tensors="pt", return_token_type_ids=False)
         with torch.no_grad():
             assert (merged(**inputs).logits - tuned(**inputs).logits).abs().max() <= TOLERANCE, text
 
 
-@pytest.mark.parametrize("prefix", [False, True])
-@pytest.mark.parametrize("name", CASES)
-def test_a_classifier_equals_peft(tmp_path, name, prefix):
-    base, _, tokenizer = make_base(tmp_path / "base", labels=2 if prefix else 0)
+MERGES = [("bert", name, prefix) for name in CASES for prefix in (False, True)]
+MERGES += [(family, "plain", prefix) for family in CLASSIFIERS if family != "bert" for prefix in (False, True)]
+MERGES += [(family, "everywhere", False) for family in CLASSIFIERS if family not in ("bert", "distilbert")]  # as PEFT itself
+
+
+@pytest.mark.parametrize("family, name, prefix", MERGES)
+def test_a_classifier_equals_peft(tmp_path, family, name, prefix):
+    base, _, tokenizer = make_base(tmp_path / "base", labels=2 if prefix else 0, family=family)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(LABELS), ignore_mismatched_sizes=True)
-    tuned = tune(model, peft.LoraConfig(task_type="SEQ_CLS", **CASES[name]), tmp_path / "adapter")
+    tuned = tune(model, peft.LoraConfig(task_type="SEQ_CLS", **FAMILIES[family].lora(CASES[name])), tmp_path / "adapter")
     folder = merge(base, tmp_path / "adapter", tmp_path / "merged", LABELS)
     merged = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    assert type(merged).__name__ == "BertForSequenceClassification"
+    assert type(merged).__name__ == FAMILIES[family].classifier
     assert merged.config.id2label == dict(enumerate(LABELS)) and merged.config.label2id["good"] == 2
     assert_same_answers(merged, tuned, transformers.AutoTokenizer.from_pretrained(folder))
     for file in base.glob("*token*"):

@@ -15,11 +15,12 @@ transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 
 from engine_test import make_base, texts  # noqa: E402
+from families import CLASSIFIERS, FAMILIES, cases  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = pathlib.Path(os.environ.get("TENON_SHARED", ROOT / "../shared"))
 LOSS_TOLERANCE = 1e-3  # relative
-NO_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+NO_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, classifier_dropout=0.0)
 
 
 class ToolError(Exception):
@@ -63,14 +64,16 @@ def classifier(folder, labels, multi_label=False):
         folder, num_labels=labels, problem_type=problem, attn_implementation="eager")
 
 
-def new_peft(folder, labels, seed=0, multi_label=False, **lora):
+def new_peft(folder, labels, seed=0, multi_label=False, family="bert", **lora):
     torch.manual_seed(seed)
-    config = peft.LoraConfig(task_type="SEQ_CLS", **{**dict(r=8, lora_alpha=16, target_modules=["query", "value"]), **lora})
+    settings = FAMILIES[family].lora({**dict(r=8, lora_alpha=16, target_modules=["query", "value"]), **lora})
+    config = peft.LoraConfig(task_type="SEQ_CLS", **settings)
     return peft.get_peft_model(classifier(folder, labels, multi_label), config)
 
 
 def encode(tokenizer, rows, labels, multi_label):
-    batch = tokenizer([text for text, _ in rows], padding=True, truncation=True, max_length=64, return_tensors="pt")
+    batch = tokenizer([text for text, _ in rows], padding=True, truncation=True, max_length=64, return_tensors="pt",
+                      return_token_type_ids=False)
     if multi_label:
         batch["labels"] = torch.tensor([[float(i in label) for i in range(labels)] for _, label in rows])
     else:
@@ -128,21 +131,25 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_losses_equal_peft(tmp_path, name):
+# The loop's own cases are BERT's affair.
+FAMILY_CASES = [case for case in cases(CASES) if case[0] == "bert" or case[1] in ("plain", "multi-label", "dense")]
+
+
+@pytest.mark.parametrize("family, name", FAMILY_CASES)
+def test_losses_equal_peft(tmp_path, family, name):
     case = dict(CASES[name])
-    labels, lora, rows = case.pop("labels", 3), case.pop("lora", {}), case.pop("rows", 40)
+    labels, lora, rows = case.pop("labels", 3), FAMILIES[family].lora(case.pop("lora", {})), case.pop("rows", 40)
     multi_label = case.get("multi_label", False)
-    folder, _, tokenizer = make_base(tmp_path / "base", **NO_DROPOUT)
+    folder, _, tokenizer = make_base(tmp_path / "base", family=family, **NO_DROPOUT)
     data = toy_rows(rows, labels, seed=3, multi_label=multi_label)
-    model = new_peft(folder, labels, multi_label=multi_label, **lora)
+    model = new_peft(folder, labels, multi_label=multi_label, family=family, **lora)
     model.save_pretrained(tmp_path / "initial")
     theirs = peft_losses(model, tokenizer, data, labels, steps=20, **case)
     options = dict(shuffle=False, max_steps=20, batch_size=case.get("batch", 8), learning_rate=case.get("rate", 1e-3),
                    gradient_accumulation_steps=case.get("accumulation", 1), schedule=case.get("schedule", "linear"),
                    warmup_steps=case.get("warmup", 0), weight_decay=case.get("decay", 0.0), r=lora.get("r", 8),
                    alpha=lora.get("lora_alpha", 16), use_rslora=lora.get("use_rslora", False),
-                   target_modules=lora.get("target_modules", ["query", "value"]),
+                   target_modules=lora.get("target_modules", FAMILIES[family].lora({"names": ["query", "value"]})["names"]),
                    modules_to_save=lora.get("modules_to_save", []))
     names = [f"label-{i}" for i in range(labels)]
     lines = run_tool(tmp_path, {"base": folder, "initial": tmp_path / "initial", "out": tmp_path / "out", "options": options,
@@ -153,7 +160,7 @@ def test_losses_equal_peft(tmp_path, name):
     opened = peft.PeftModel.from_pretrained(classifier(folder, labels, multi_label), tmp_path / "out").eval()
     with torch.no_grad():
         for (text, _), ours in zip(data[:7], lines["logits"][0], strict=True):
-            inputs = tokenizer(text, truncation=True, max_length=64, return_tensors="pt")
+            inputs = tokenizer(text, truncation=True, max_length=64, return_tensors="pt", return_token_type_ids=False)
             np.testing.assert_allclose(ours, opened(**inputs).logits[0].numpy(), atol=1e-4)
     # Both trainings went to the same place.
     for name, value in model.eval().named_parameters():
@@ -161,12 +168,14 @@ def test_losses_equal_peft(tmp_path, name):
             np.testing.assert_allclose(value.detach().numpy(), dict(opened.named_parameters())[name].numpy(), atol=2e-3)
 
 
-def test_prompt_losses_equal_peft(tmp_path):
+@pytest.mark.parametrize("family", CLASSIFIERS)
+def test_prompt_losses_equal_peft(tmp_path, family):
     # Padded rows of several lengths: the prompt stands in front, the padding behind.
-    folder, _, tokenizer = make_base(tmp_path / "base", max_position_embeddings=80, **NO_DROPOUT)
+    folder, _, tokenizer = make_base(tmp_path / "base", family=family, max_position_embeddings=80, **NO_DROPOUT)
     data = toy_rows(40, 3, seed=3)
     torch.manual_seed(0)
-    model = peft.get_peft_model(classifier(folder, 3), peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=6))
+    model = peft.get_peft_model(classifier(folder, 3), peft.PromptTuningConfig(
+        task_type="SEQ_CLS", num_virtual_tokens=6, token_dim=48, num_layers=3, num_attention_heads=4))
     model.save_pretrained(tmp_path / "initial")
     theirs = peft_losses(model, tokenizer, data, 3, steps=20, rate=1e-2, decay=0.1)
     options = dict(method="prompt_tuning", num_virtual_tokens=6, shuffle=False, max_steps=20, learning_rate=1e-2, weight_decay=0.1,
@@ -178,7 +187,7 @@ def test_prompt_losses_equal_peft(tmp_path):
     opened = peft.PeftModel.from_pretrained(classifier(folder, 3), tmp_path / "out").eval()
     with torch.no_grad():
         for (text, _), ours in zip(data[:7], lines["logits"][0], strict=True):
-            inputs = tokenizer(text, truncation=True, max_length=64, return_tensors="pt")
+            inputs = tokenizer(text, truncation=True, max_length=64, return_tensors="pt", return_token_type_ids=False)
             np.testing.assert_allclose(ours, opened(**inputs).logits[0].numpy(), atol=1e-4)
     ours, theirs = (m.prompt_encoder["default"].embedding.weight.detach().numpy() for m in (opened, model))
     np.testing.assert_allclose(ours, theirs, atol=2e-3)
@@ -230,13 +239,33 @@ def test_losses_equal_peft_on_minilm_and_agnews(tmp_path):
     assert_losses([step["loss"] for step in lines["progress"]], theirs)
 
 
-def test_trainable_count_of_bert_base(tmp_path):
-    """BERT-base's attention shapes (a narrow feed-forward changes no adapter): 297,988 with 4 labels at r 8."""
-    folder, _, _ = make_base(tmp_path / "base", hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=8)
-    data = toy_rows(4, 4, seed=1)
-    lines = run_tool(tmp_path, {"base": folder, "options": dict(max_steps=1, batch_size=4),
-                                "data": write_data(tmp_path, ["a", "b", "c", "d"], data)})
-    assert lines["done"][0]["trainable_parameters"] == 297_988
+COUNTS = {"bert": (12, 4, 297_988), "distilbert": (6, 2, 739_586), "roberta": (12, 2, 887_042)}
+
+
+@pytest.mark.parametrize("family", COUNTS)
+def test_trainable_counts_of_true_shapes(tmp_path, family):
+    """The attention shapes of the base models (a narrow feed-forward changes no adapter) at r 8."""
+    layers, labels, count = COUNTS[family]
+    folder, _, _ = make_base(tmp_path / "base", family=family, hidden_size=768, num_hidden_layers=layers, num_attention_heads=12,
+                             intermediate_size=8)
+    data = toy_rows(4, labels, seed=1)
+    targets = FAMILIES[family].lora({"names": ["query", "value"]})["names"]
+    lines = run_tool(tmp_path, {"base": folder, "options": dict(max_steps=1, batch_size=4, target_modules=targets),
+                                "data": write_data(tmp_path, ["a", "b", "c", "d"][:labels], data)})
+    assert lines["done"][0]["trainable_parameters"] == count
+
+
+def test_an_adapter_on_every_layer_of_distilbert_opens_in_peft(tmp_path):
+    """PEFT trains `pre_classifier` whole, and fails where its LoRA is to stand there as well."""
+    folder, _, tokenizer = make_base(tmp_path / "base", family="distilbert", **NO_DROPOUT)
+    data = toy_rows(16, 2, seed=1)
+    lines = run_tool(tmp_path, {"base": folder, "out": tmp_path / "out", "options": dict(max_steps=3, all_linear=True),
+                                "data": write_data(tmp_path, ["a", "b"], data, data[:4]), "logits": True})
+    opened = peft.PeftModel.from_pretrained(classifier(folder, 2), tmp_path / "out").eval()
+    with torch.no_grad():
+        for (text, _), ours in zip(data[:4], lines["logits"][0], strict=True):
+            inputs = tokenizer(text, truncation=True, max_length=64, return_tensors="pt", return_token_type_ids=False)
+            np.testing.assert_allclose(ours, opened(**inputs).logits[0].numpy(), atol=1e-4)
 
 
 def test_errors_name_the_option(tmp_path):

@@ -35,7 +35,7 @@ struct Base::State {
   std::shared_ptr<const formats::Safetensors> weights;
 
   // A base that only encodes.
-  formats::BertConfig bert;
+  formats::EncoderConfig encoder;
   std::unique_ptr<const Tokenizer> tokenizer;
   PrecisionCopies<Encoder> encoders;
 
@@ -76,9 +76,9 @@ absl::Status Base::State::Read(const std::filesystem::path& folder) {
     ASSIGN_OR_RETURN(summary, ReadTaskConfig(folder, "summarization"));
     RETURN_IF_ERROR(CheckVocabulary(*generative, t5.vocab_size));
   } else {
-    bert = std::get<formats::BertConfig>(std::move(config));
+    encoder = std::get<formats::EncoderConfig>(std::move(config));
     ASSIGN_OR_RETURN(tokenizer, LoadTokenizer(folder));
-    RETURN_IF_ERROR(CheckVocabulary(*tokenizer, bert.vocab_size));
+    RETURN_IF_ERROR(CheckVocabulary(*tokenizer, encoder.vocab_size));
   }
   ASSIGN_OR_RETURN(weights, formats::Safetensors::OpenModel(folder, formats::Safetensors::Limits{}));
   return absl::OkStatus();
@@ -94,9 +94,9 @@ absl::StatusOr<std::shared_ptr<const Base>> Base::Load(const std::filesystem::pa
   return base;
 }
 
-const formats::BertConfig& Base::config() const { return state_->bert; }
-const std::vector<std::string>& Base::labels() const { return state_->bert.labels; }
-const formats::SentenceConfig& Base::sentence() const { return state_->bert.sentence; }
+const formats::EncoderConfig& Base::config() const { return state_->encoder; }
+const std::vector<std::string>& Base::labels() const { return state_->encoder.labels; }
+const formats::SentenceConfig& Base::sentence() const { return state_->encoder.sentence; }
 const Tokenizer& Base::tokenizer() const { return generates() ? *state_->generative : *state_->tokenizer; }
 const std::string& Base::digest() const { return state_->options.digest; }
 const Device& Base::device() const { return state_->options.device; }
@@ -104,8 +104,8 @@ Precision Base::precision() const { return state_->options.precision; }
 
 int64_t Base::default_max_tokens() const {
   if (generates()) return kDefaultMaxTokens;
-  const int64_t limit = state_->bert.max_position_embeddings;
-  const int64_t said = state_->bert.sentence.max_seq_length;
+  const int64_t limit = state_->encoder.max_tokens();
+  const int64_t said = state_->encoder.sentence.max_seq_length;
   return std::min(limit, said > 0 ? said : kDefaultMaxTokens);
 }
 
@@ -146,7 +146,7 @@ absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision precision
   return state_->encoders.Get(precision, [&]() -> absl::StatusOr<std::shared_ptr<const Encoder>> {
     ASSIGN_OR_RETURN(
         std::shared_ptr<const Encoder> encoder,
-        Encoder::Load(state_->bert, *state_->weights, state_->options.device, precision,
+        Encoder::Load(state_->encoder, *state_->weights, state_->options.device, precision,
                       /*prepare_inference=*/precision == state_->options.precision, state_->options.run_alone));
     state_->GiveBack();
     return encoder;

@@ -42,7 +42,7 @@ class Base {
   ~Base();
 
   // Of a base that only encodes.
-  const formats::BertConfig& config() const;
+  const formats::EncoderConfig& config() const;
   // Labels of its own head, empty where it has none; how its token states become a vector.
   const std::vector<std::string>& labels() const;
   const formats::SentenceConfig& sentence() const;

@@ -25,14 +25,12 @@
 namespace tenon::engine {
 namespace {
 
-constexpr char kClassifier[] = "classifier";
-
 bool WantsLabels(const InferRow& row) { return row.output != Output::kEmbedding; }
 
-// A linear probe reads sentence vectors, everything else BERT's pooler.
+// A linear probe reads sentence vectors, everything else what Encoder::Pool gives.
 bool IsHead(const AdapterTensors& adapter) { return adapter.config.method == "head"; }
 
-// Whether a row needs nothing of the encoder but BERT's pooler.
+// Whether a row needs nothing of the encoder but Encoder::Pool.
 bool ReadsPooler(const InferRow& row) {
   return WantsLabels(row) && (row.adapter == nullptr || !IsHead(row.adapter->tensors()));
 }
@@ -46,19 +44,19 @@ int64_t Tokens(const InferRow& row) {
 bool HasHead(const InferRow& row, const Encoder& encoder) {
   if (row.adapter == nullptr) return encoder.has_classifier();
   const AdapterTensors& adapter = row.adapter->tensors();
-  if (adapter.modules.count(kClassifier) > 0) return true;
+  if (adapter.modules.count(formats::kClassifier) > 0) return true;
   // An adapter made for labels without a head of its own uses the base's.
   return adapter.config.task == "sequence_classification" && encoder.has_classifier();
 }
 
 absl::Status CheckRow(const InferRow& row, const Encoder& encoder, size_t index) {
-  const formats::BertConfig& config = encoder.config();
+  const formats::EncoderConfig& config = encoder.config();
   const std::string field = absl::StrCat("rows[", index, "]");
   if (row.ids == nullptr || row.ids->empty()) return TenonError(Reason::kTextEmpty, "a row has no tokens", field);
-  if (const int64_t tokens = Tokens(row); tokens > config.max_position_embeddings) {
-    return TenonError(
-        Reason::kFieldInvalid,
-        absl::StrCat("a row has ", tokens, " tokens, the base takes at most ", config.max_position_embeddings), field);
+  if (const int64_t tokens = Tokens(row); tokens > config.max_tokens()) {
+    return TenonError(Reason::kFieldInvalid,
+                      absl::StrCat("a row has ", tokens, " tokens, the base takes at most ", config.max_tokens()),
+                      field);
   }
   for (const int32_t id : *row.ids) {
     if (id < 0 || id >= config.vocab_size) {
@@ -91,7 +89,7 @@ class Batch {
   void StoreLabels(const AdapterSegment& segment);
   void StoreVectors();
   at::Tensor SegmentLogits(const AdapterSegment& segment);
-  // Vectors of all rows, [R, hidden] fp32; computed once for each way of pooling.
+  // Vectors of all rows, [R, size] fp32; computed once for each way of pooling.
   const at::Tensor& Vectors(formats::Pooling pooling, bool normalize);
 
   const InferRow& At(int64_t place) const { return rows_[order_[static_cast<size_t>(place)]]; }
@@ -104,7 +102,7 @@ class Batch {
   std::vector<AdapterSegment> segments_;
   PackedBatch packed_;
   at::Tensor states_;  // [T, hidden]; undefined when everybody reads the pooler
-  at::Tensor pooled_;  // [R, hidden] fp32, of BERT's pooler; undefined when nobody reads it
+  at::Tensor pooled_;  // [R, hidden] fp32, of Encoder::Pool; undefined when nobody reads it
   std::map<std::pair<formats::Pooling, bool>, at::Tensor> vectors_;
 };
 
@@ -169,7 +167,7 @@ at::Tensor Batch::SegmentLogits(const AdapterSegment& segment) {
       adapter != nullptr && IsHead(*adapter) ? Vectors(adapter->config.pooling, adapter->config.normalize) : pooled_;
   const at::Tensor lines = features.narrow(0, segment.first_row, segment.rows);
   if (adapter != nullptr) {
-    const auto head = adapter->modules.find(kClassifier);
+    const auto head = adapter->modules.find(formats::kClassifier);
     if (head != adapter->modules.end()) return at::linear(lines, head->second.weight, head->second.bias);
   }
   return encoder_.Classify(lines);
@@ -205,7 +203,7 @@ void Batch::StoreVectors() {
 
 const at::Tensor& Batch::Vectors(formats::Pooling pooling, bool normalize) {
   at::Tensor& vectors = vectors_[{pooling, normalize}];
-  if (!vectors.defined()) vectors = PoolSentences(states_, packed_, pooling, normalize);
+  if (!vectors.defined()) vectors = PoolSentences(states_, packed_, pooling, normalize, encoder_.projection());
   return vectors;
 }
 

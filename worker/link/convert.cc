@@ -26,7 +26,7 @@ absl::StatusOr<formats::LoraConfig> ToLora(const v1::FinetuneJob& spec) {
   lora.dropout = options.dropout();
   lora.use_rslora = options.use_rslora();
   lora.target_modules.assign(options.target_modules().begin(), options.target_modules().end());
-  if (lora.target_modules.empty()) lora.target_modules = DefaultLoraTargets(spec.task());
+  if (lora.target_modules.empty()) lora.target_modules = DefaultLoraTargets(spec.task(), /*model_type=*/"");
   if (lora.target_modules.size() == 1) {
     const std::string name = lora.target_modules.front();
     lora.all_linear = name == "all-linear";

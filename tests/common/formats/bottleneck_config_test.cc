@@ -99,6 +99,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"/config", nullptr, Reason::kAdapterInvalid, "config"}, Bad{"/name", "", Reason::kAdapterInvalid, "name"},
         Bad{"/name", "a.b", Reason::kAdapterInvalid, "name"},
         Bad{"/model_type", "mt5", Reason::kUnsupported, "model_type"},
+        Bad{"/model_type", "dpr", Reason::kUnsupported, "model_type"},
         Bad{"/tomorrow", 1, Reason::kUnsupported, "tomorrow"},
         Bad{"/hidden_size", 0, Reason::kAdapterInvalid, "hidden_size"},
         Bad{"/config/architecture", "lora", Reason::kUnsupported, "architecture"},

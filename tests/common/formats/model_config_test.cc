@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/formats/families/families.h"
 #include "common/formats/status.h"
 #include "tests/common/formats/temp_folder.h"
 
@@ -17,11 +18,11 @@ constexpr char kMiniLm[] =
   "num_hidden_layers": 6, "intermediate_size": 1536, "vocab_size": 30522, "max_position_embeddings": 512, "hidden_act": "gelu",
   "layer_norm_eps": 1e-12, "type_vocab_size": 2, "classifier_dropout": null, "use_cache": true})";
 
-class BertConfigTest : public ::testing::Test {
+class EncoderConfigTest : public ::testing::Test {
  protected:
-  absl::StatusOr<BertConfig> Read(const std::string& json) {
+  absl::StatusOr<EncoderConfig> Read(const std::string& json) {
     folder_.Write("config.json", json);
-    return ReadBertConfig(folder_.path());
+    return ReadEncoderConfig(folder_.path());
   }
   void ExpectError(const std::string& json, Reason reason, const std::string& field, const std::string& message) {
     const auto config = Read(json);
@@ -32,7 +33,7 @@ class BertConfigTest : public ::testing::Test {
   test::TempFolder folder_;
 };
 
-TEST_F(BertConfigTest, ReadsMiniLm) {
+TEST_F(EncoderConfigTest, ReadsMiniLm) {
   const auto config = Read(kMiniLm);
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->hidden_size, 384);
@@ -47,7 +48,7 @@ TEST_F(BertConfigTest, ReadsMiniLm) {
   EXPECT_EQ(config->sentence.max_seq_length, 0);
 }
 
-TEST_F(BertConfigTest, MissingKeysAreBertsOwn) {
+TEST_F(EncoderConfigTest, MissingKeysAreBertsOwn) {
   const auto config = Read("{}");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->hidden_size, 768);
@@ -55,8 +56,71 @@ TEST_F(BertConfigTest, MissingKeysAreBertsOwn) {
   EXPECT_EQ(config->hidden_act, "gelu");
 }
 
-TEST_F(BertConfigTest, RefusesByName) {
-  ExpectError(R"({"model_type":"roberta"})", Reason::kUnsupported, "model_type", "\"roberta\" is not supported");
+TEST_F(EncoderConfigTest, ReadsADistilBertByItsOwnKeys) {
+  const auto config = Read(R"({"model_type":"distilbert","dim":64,"n_layers":2,"n_heads":4,"hidden_dim":128,
+    "dropout":0.2,"attention_dropout":0.3,"seq_classif_dropout":0.4,"activation":"relu","max_position_embeddings":128})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->family, FindFamily("distilbert"));
+  EXPECT_EQ(config->hidden_size, 64);
+  EXPECT_EQ(config->num_hidden_layers, 2);
+  EXPECT_EQ(config->num_attention_heads, 4);
+  EXPECT_EQ(config->intermediate_size, 128);
+  EXPECT_EQ(config->hidden_dropout_prob, 0.2);
+  EXPECT_EQ(config->attention_probs_dropout_prob, 0.3);
+  EXPECT_EQ(config->classifier_dropout, 0.4);
+  EXPECT_EQ(config->hidden_act, "relu");
+  EXPECT_EQ(config->max_tokens(), 128);
+  const auto missing = Read(R"({"model_type":"distilbert"})");
+  ASSERT_TRUE(missing.ok());
+  EXPECT_EQ(missing->num_hidden_layers, 6);
+  EXPECT_EQ(missing->classifier_dropout, 0.2);
+  ExpectError(R"({"model_type":"distilbert","sinusoidal_pos_embds":true})", Reason::kUnsupported,
+              "sinusoidal_pos_embds", "is true");
+  ExpectError(R"({"model_type":"distilbert","activation":"swish"})", Reason::kUnsupported, "activation", "swish");
+  ExpectError(R"({"model_type":"distilbert","dim":10,"n_heads":3})", Reason::kBaseInvalid, "dim", "do not divide");
+}
+
+TEST_F(EncoderConfigTest, ADprIsABertOfTwoKinds) {
+  auto config =
+      Read(R"({"model_type":"dpr","architectures":["DPRContextEncoder"],"hidden_size":64,"num_attention_heads":2})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->plain_prefix, "ctx_encoder.bert_model.");
+  EXPECT_EQ(config->sentence.pooling, Pooling::kCls) << "its vector is the state of [CLS]";
+  EXPECT_FALSE(config->sentence.normalize);
+  EXPECT_EQ(config->vector_size(), 64);
+  EXPECT_TRUE(config->labels.empty());
+  config = Read(R"({"model_type":"dpr","architectures":["DPRQuestionEncoder"],"projection_dim":16})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->plain_prefix, "question_encoder.bert_model.");
+  EXPECT_EQ(config->projection, "question_encoder.encode_proj");
+  EXPECT_EQ(config->vector_size(), 16);
+  ExpectError(R"({"model_type":"dpr","architectures":["DPRReader"]})", Reason::kUnsupported, "architectures",
+              "DPRQuestionEncoder");
+  ExpectError(R"({"model_type":"dpr"})", Reason::kUnsupported, "architectures", "DPRContextEncoder");
+  ExpectError(R"({"model_type":"dpr","architectures":["DPRContextEncoder"],"projection_dim":-1})", Reason::kBaseInvalid,
+              "projection_dim", "-1");
+}
+
+TEST_F(EncoderConfigTest, ARobertasPositionsCountFromBehindPadding) {
+  auto config = Read(R"({"model_type":"roberta","max_position_embeddings":514,"type_vocab_size":1,
+    "architectures":["RobertaForSequenceClassification"],"id2label":{"0":"bad","1":"good"}})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->vocab_size, 50265);
+  EXPECT_EQ(config->pad_token_id, 1);
+  EXPECT_EQ(config->position_offset, 2);
+  EXPECT_EQ(config->max_tokens(), 512);
+  EXPECT_THAT(config->labels, ElementsAre("bad", "good"));
+  EXPECT_EQ(Read(R"({"model_type":"roberta","pad_token_id":0})")->max_tokens(), 511);
+  ExpectError(R"({"model_type":"roberta","pad_token_id":510})", Reason::kBaseInvalid, "max_position_embeddings",
+              "positions count from pad_token_id + 1");
+  folder_.Write("sentence_bert_config.json", R"({"max_seq_length":512})");
+  EXPECT_TRUE(Read(R"({"model_type":"roberta","max_position_embeddings":514})").ok());
+  ExpectError(R"({"model_type":"roberta","max_position_embeddings":512})", Reason::kBaseInvalid, "max_seq_length",
+              "more than the 510 positions");
+}
+
+TEST_F(EncoderConfigTest, RefusesByName) {
+  ExpectError(R"({"model_type":"gpt2"})", Reason::kUnsupported, "model_type", "\"gpt2\" is not supported");
   ExpectError(R"({"position_embedding_type":"relative_key"})", Reason::kUnsupported, "position_embedding_type",
               "relative_key");
   ExpectError(R"({"is_decoder":true})", Reason::kUnsupported, "is_decoder", "is true");
@@ -66,7 +130,7 @@ TEST_F(BertConfigTest, RefusesByName) {
   ExpectError(R"({"hidden_act":"swish"})", Reason::kUnsupported, "hidden_act", "swish");
 }
 
-TEST_F(BertConfigTest, RefusesWrongValues) {
+TEST_F(EncoderConfigTest, RefusesWrongValues) {
   ExpectError(R"({"hidden_size":0})", Reason::kBaseInvalid, "hidden_size", "is 0");
   ExpectError(R"({"hidden_size":-384})", Reason::kBaseInvalid, "hidden_size", "is -384");
   ExpectError(R"({"hidden_size":"384"})", Reason::kBaseInvalid, "hidden_size", "must be an integer");
@@ -83,7 +147,7 @@ TEST_F(BertConfigTest, RefusesWrongValues) {
   ExpectError(std::string(100, '['), Reason::kBaseInvalid, "config.json", "more than 64 levels");
 }
 
-TEST_F(BertConfigTest, ReadsTheHeadsLabels) {
+TEST_F(EncoderConfigTest, ReadsTheHeadsLabels) {
   const std::string head = R"({"architectures":["BertForSequenceClassification"],"id2label":)";
   auto config = Read(head + R"({"0":"neg","1":"pos","2":"mixed"}})");
   ASSERT_TRUE(config.ok()) << config.status();
@@ -102,7 +166,7 @@ TEST_F(BertConfigTest, ReadsTheHeadsLabels) {
 constexpr char kModules[] = R"([{"type":"sentence_transformers.models.Transformer","path":""},
   {"type":"sentence_transformers.models.Pooling","path":"1_Pooling"},{"type":"sentence_transformers.models.Normalize","path":"2_Normalize"}])";
 
-TEST_F(BertConfigTest, ReadsSentenceFilesAsPublishedAndFlat) {
+TEST_F(EncoderConfigTest, ReadsSentenceFilesAsPublishedAndFlat) {
   folder_.Write("modules.json", kModules);
   folder_.Write("sentence_bert_config.json", R"({"max_seq_length":256,"do_lower_case":false})");
   const std::string pooling =
@@ -120,7 +184,7 @@ TEST_F(BertConfigTest, ReadsSentenceFilesAsPublishedAndFlat) {
   EXPECT_EQ(Read("{}")->sentence.pooling, Pooling::kMax);
 }
 
-TEST_F(BertConfigTest, RefusesOtherSentenceModules) {
+TEST_F(EncoderConfigTest, RefusesOtherSentenceModules) {
   folder_.Write("modules.json", R"([{"type":"sentence_transformers.models.Dense","path":"2_Dense"}])");
   ExpectError("{}", Reason::kUnsupported, "Dense", "module Dense is not supported");
   folder_.Write("modules.json", R"([{"type":"x.Pooling","path":"../../etc"}])");

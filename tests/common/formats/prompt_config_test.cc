@@ -150,8 +150,8 @@ TEST(PeftConfig, TheTypeDecides) {
   EXPECT_STREQ(PeftMethod(*prompt), "prompt_tuning");
   EXPECT_STREQ(PeftMethod(*lora), "lora");
   EXPECT_EQ(PeftTaskType(*prompt), "SEQ_CLS");
-  EXPECT_STREQ(PeftClassifierWeight(*prompt), "base_model.classifier.weight");
-  EXPECT_STREQ(PeftClassifierWeight(*lora), "base_model.model.classifier.weight");
+  EXPECT_STREQ(PeftHeadRoot(*prompt), "base_model.");
+  EXPECT_STREQ(PeftHeadRoot(*lora), "base_model.model.");
   EXPECT_EQ(GetField(ParsePeftConfig(R"({"peft_type":"PREFIX_TUNING"})").status()), "peft_type");
   EXPECT_EQ(GetField(ParsePeftConfig(R"({"peft_type":7})").status()), "peft_type");
   EXPECT_EQ(GetField(ParsePeftConfig("{").status()), "adapter_config.json");

@@ -103,12 +103,12 @@ TEST_F(T5ConfigTest, TheFamilyDecides) {
   ASSERT_TRUE(flan.ok()) << flan.status();
   EXPECT_TRUE(std::holds_alternative<T5Config>(*flan));
   folder_.Write("config.json", "{}");
-  EXPECT_TRUE(std::holds_alternative<BertConfig>(*ReadBaseConfig(folder_.path())));
+  EXPECT_TRUE(std::holds_alternative<EncoderConfig>(*ReadBaseConfig(folder_.path())));
   folder_.Write("config.json", R"({"model_type":"mamba"})");
   const absl::Status other = ReadBaseConfig(folder_.path()).status();
   EXPECT_EQ(GetReason(other), Reason::kUnsupported);
   EXPECT_EQ(GetField(other), "model_type");
-  EXPECT_THAT(std::string(other.message()), HasSubstr("bert and t5"));
+  EXPECT_THAT(std::string(other.message()), HasSubstr("bert"));
 }
 
 TEST_F(T5ConfigTest, FilesOfABaseThatGenerates) {

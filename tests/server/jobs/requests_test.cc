@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -6,9 +7,12 @@
 #include "common/formats/status.h"
 #include "server/jobs/eval_request.h"
 #include "server/jobs/finetune_request.h"
+#include "server/jobs/method_options.h"
 
 namespace tenon::server {
 namespace {
+
+using ::testing::ElementsAre;
 
 v1::FinetuneJob Lora() {
   v1::FinetuneJob job;
@@ -30,7 +34,7 @@ v1::Dataset Rows(const std::vector<std::string>& labels, int64_t rows = 100) {
 }
 
 TEST(FinetuneRequestTest, FillsInEveryDefaultAndEchoesIt) {
-  const auto job = NormalizeFinetune(Lora(), 42);
+  auto job = NormalizeFinetune(Lora(), 42);
   ASSERT_TRUE(job.ok()) << job.status();
   EXPECT_EQ(job->base(), "bases/minilm");
   EXPECT_EQ(job->adapter(), "adapters/news");
@@ -46,9 +50,19 @@ TEST(FinetuneRequestTest, FillsInEveryDefaultAndEchoesIt) {
   EXPECT_TRUE(job->training().group_by_length());
   EXPECT_EQ(job->lora().r(), 8);
   EXPECT_DOUBLE_EQ(job->lora().alpha(), 16);
-  ASSERT_EQ(job->lora().target_modules_size(), 2);
-  EXPECT_EQ(job->lora().target_modules(0), "query");
   EXPECT_EQ(job->lora().bias(), "none");
+  EXPECT_TRUE(job->lora().target_modules().empty());
+  FillTargets("bert", *job);
+  EXPECT_THAT(job->lora().target_modules(), ElementsAre("query", "value"));
+  FillTargets("bert", *job);
+  EXPECT_EQ(job->lora().target_modules_size(), 2) << "once";
+}
+
+TEST(FinetuneRequestTest, ALorasTargetsAreCalledAsTheBaseCallsThem) {
+  auto job = NormalizeFinetune(Lora(), 42);
+  ASSERT_TRUE(job.ok()) << job.status();
+  FillTargets("distilbert", *job);
+  EXPECT_THAT(job->lora().target_modules(), ElementsAre("q_lin", "v_lin"));
 }
 
 TEST(FinetuneRequestTest, WhatIsSetStays) {

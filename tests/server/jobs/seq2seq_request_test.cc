@@ -9,6 +9,7 @@
 #include "common/formats/status.h"
 #include "server/jobs/eval_request.h"
 #include "server/jobs/finetune_request.h"
+#include "server/jobs/method_options.h"
 
 namespace tenon::server {
 namespace {
@@ -50,6 +51,7 @@ TEST(Seq2SeqRequestTest, FillsInItsOwnDefaults) {
   EXPECT_EQ(job->text_template().target(), "{target}");
   EXPECT_EQ(job->training().metric_for_best(), "loss");
   EXPECT_EQ(job->training().max_target_tokens(), 128);
+  FillTargets("t5", *job);
   EXPECT_THAT(job->lora().target_modules(), ElementsAre("q", "v"));
   ASSERT_TRUE(Complete(*job, Records({"input", "target"}), Records({"input", "other", "target"})).ok());
   EXPECT_TRUE(job->labels().empty());

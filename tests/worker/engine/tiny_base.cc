@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/formats/families/families.h"
 #include "common/formats/prompt_config.h"
 #include "nlohmann/json.hpp"
 #include "tests/worker/engine/tensor_file.h"
@@ -42,23 +43,31 @@ std::vector<std::string> Vocabulary() {
   return vocabulary;
 }
 
+const formats::EncoderFamily& FamilyOf(const TinyBase& base) {
+  const formats::EncoderFamily* family = formats::FindFamily(base.family);
+  if (family == nullptr) ADD_FAILURE() << base.family;
+  return family == nullptr ? formats::EncoderFamilies().front() : *family;
+}
+
 nlohmann::json BaseConfig(const TinyBase& base) {
-  nlohmann::json config = {{"architectures", {base.labels.empty() ? "BertModel" : "BertForSequenceClassification"}},
-                           {"model_type", "bert"},
+  const formats::EncoderFamily& family = FamilyOf(base);
+  const formats::EncoderKeys& keys = family.keys;
+  nlohmann::json config = {{"architectures", {base.labels.empty() ? family.plain_class : family.head.model_class}},
+                           {"model_type", family.model_type},
                            {"vocab_size", Vocabulary().size()},
-                           {"hidden_size", base.hidden},
-                           {"num_hidden_layers", base.layers},
-                           {"num_attention_heads", base.heads},
-                           {"intermediate_size", base.intermediate},
+                           {keys.hidden_size, base.hidden},
+                           {keys.layers, base.layers},
+                           {keys.heads, base.heads},
+                           {keys.intermediate_size, base.intermediate},
                            {"max_position_embeddings", base.max_positions},
-                           {"type_vocab_size", 2},
-                           {"layer_norm_eps", 1e-12},
-                           {"hidden_act", "gelu"},
-                           {"hidden_dropout_prob", base.dropout},
-                           {"attention_probs_dropout_prob", base.dropout},
+                           {keys.activation, "gelu"},
+                           {keys.hidden_dropout, base.dropout},
+                           {keys.attention_dropout, base.dropout},
                            {"initializer_range", 0.02},
                            {"pad_token_id", 0},
                            {"position_embedding_type", "absolute"}};
+  if (!keys.type_vocab_size.empty()) config[keys.type_vocab_size] = 2;
+  if (!keys.layer_norm_eps.empty()) config[keys.layer_norm_eps] = 1e-12;
   for (size_t i = 0; i < base.labels.size(); ++i) {
     config["id2label"][absl::StrCat(i)] = base.labels[i];
     config["label2id"][base.labels[i]] = i;
@@ -83,6 +92,33 @@ void AddClassifier(TensorFile& file, const std::string& name, const TinyBase& ba
   bias[static_cast<size_t>(adapter.favourite)] += static_cast<float>(adapter.favour);
 }
 
+// The head that an adapter has in its family's files.
+void AddHead(TensorFile& file, const std::string& root, const TinyBase& base, const TinyAdapter& adapter) {
+  for (const formats::HeadModule& module : formats::HeadModules(FamilyOf(base))) {
+    if (module.key == formats::kClassifier) {
+      AddClassifier(file, root + module.name, base, adapter);
+    } else {
+      file.AddLinear(root + module.name, base.hidden, base.hidden, adapter.spread);
+    }
+  }
+}
+
+// Linear layers of the family's sequence classifier, but its head: name -> in, out.
+std::map<std::string, std::pair<int64_t, int64_t>> LinearLayers(const TinyBase& base) {
+  const formats::EncoderFamily& family = FamilyOf(base);
+  std::map<std::string, std::pair<int64_t, int64_t>> layers;
+  for (int64_t i = 0; i < base.layers; ++i) {
+    const formats::LayerNames names = family.Layer(i);
+    for (const std::string* name : {&names.query, &names.key, &names.value, &names.attention_output}) {
+      layers[family.task_prefix + *name] = {base.hidden, base.hidden};
+    }
+    layers[family.task_prefix + names.intermediate] = {base.hidden, base.intermediate};
+    layers[family.task_prefix + names.output] = {base.intermediate, base.hidden};
+  }
+  if (family.head.dense_in_encoder) layers[family.task_prefix + family.pooler] = {base.hidden, base.hidden};
+  return layers;
+}
+
 }  // namespace
 
 const std::vector<std::string>& TinyWords() {
@@ -105,26 +141,33 @@ std::string TinyText(uint64_t seed, int64_t count) {
 void WriteTinyBase(const std::filesystem::path& folder, const TinyBase& base) {
   std::filesystem::create_directories(folder);
   TensorFile file(base.seed);
-  const std::string prefix = base.labels.empty() ? "" : "bert.";
-  const std::string embeddings = prefix + "embeddings.";
+  const formats::EncoderFamily& family = FamilyOf(base);
+  const std::string plain = family.plain_prefixes.empty() ? "" : family.plain_prefixes.front();
+  const std::string prefix = base.labels.empty() ? plain : family.task_prefix;
+  const formats::EmbeddingNames& embeddings = family.embeddings;
   const double spread = 0.15;
-  file.Add(embeddings + "word_embeddings.weight", {static_cast<int64_t>(Vocabulary().size()), base.hidden}, 0, 1);
-  file.Add(embeddings + "position_embeddings.weight", {base.max_positions, base.hidden}, 0, spread);
-  file.Add(embeddings + "token_type_embeddings.weight", {2, base.hidden}, 0, spread);
-  file.AddNorm(embeddings + "LayerNorm", base.hidden);
+  const auto vocabulary = static_cast<int64_t>(Vocabulary().size());
+  file.Add(prefix + embeddings.words + ".weight", {vocabulary, base.hidden}, 0, 1);
+  file.Add(prefix + embeddings.positions + ".weight", {base.max_positions, base.hidden}, 0, spread);
+  if (!embeddings.types.empty()) file.Add(prefix + embeddings.types + ".weight", {2, base.hidden}, 0, spread);
+  file.AddNorm(prefix + embeddings.norm, base.hidden);
   for (int64_t i = 0; i < base.layers; ++i) {
-    const std::string layer = absl::StrCat(prefix, "encoder.layer.", i, ".");
-    for (const char* name : {"query", "key", "value"}) {
-      file.AddLinear(layer + "attention.self." + name, base.hidden, base.hidden, spread);
+    const formats::LayerNames layer = family.Layer(i);
+    for (const std::string* name : {&layer.query, &layer.key, &layer.value, &layer.attention_output}) {
+      file.AddLinear(prefix + *name, base.hidden, base.hidden, spread);
     }
-    file.AddLinear(layer + "attention.output.dense", base.hidden, base.hidden, spread);
-    file.AddNorm(layer + "attention.output.LayerNorm", base.hidden);
-    file.AddLinear(layer + "intermediate.dense", base.hidden, base.intermediate, spread);
-    file.AddLinear(layer + "output.dense", base.intermediate, base.hidden, spread);
-    file.AddNorm(layer + "output.LayerNorm", base.hidden);
+    file.AddNorm(prefix + layer.attention_norm, base.hidden);
+    file.AddLinear(prefix + layer.intermediate, base.hidden, base.intermediate, spread);
+    file.AddLinear(prefix + layer.output, base.intermediate, base.hidden, spread);
+    file.AddNorm(prefix + layer.output_norm, base.hidden);
   }
-  file.AddLinear(prefix + "pooler.dense", base.hidden, base.hidden, spread);
-  if (!base.labels.empty()) file.AddLinear("classifier", base.hidden, static_cast<int64_t>(base.labels.size()), spread);
+  if (!family.pooler.empty()) file.AddLinear(prefix + family.pooler, base.hidden, base.hidden, spread);
+  if (!base.labels.empty()) {
+    for (const formats::HeadModule& module : formats::HeadModules(family)) {
+      const bool logits = module.key == formats::kClassifier;
+      file.AddLinear(module.name, base.hidden, logits ? static_cast<int64_t>(base.labels.size()) : base.hidden, spread);
+    }
+  }
   file.Write(folder / "model.safetensors");
   WriteText(folder / "config.json", BaseConfig(base).dump(2));
   WriteText(folder / "vocab.txt", absl::StrJoin(Vocabulary(), "\n") + "\n");
@@ -141,23 +184,13 @@ void WriteTinyLora(const std::filesystem::path& folder, const TinyBase& base, co
   lora.modules_to_save = {"classifier", "score"};
   lora.task_type = "SEQ_CLS";
   TensorFile file(adapter.seed);
-  std::map<std::string, std::pair<int64_t, int64_t>> layers;  // name -> in, out
-  for (int64_t i = 0; i < base.layers; ++i) {
-    const std::string layer = absl::StrCat("bert.encoder.layer.", i, ".");
-    for (const char* name : {"query", "key", "value"})
-      layers[layer + "attention.self." + name] = {base.hidden, base.hidden};
-    layers[layer + "attention.output.dense"] = {base.hidden, base.hidden};
-    layers[layer + "intermediate.dense"] = {base.hidden, base.intermediate};
-    layers[layer + "output.dense"] = {base.intermediate, base.hidden};
-  }
-  layers["bert.pooler.dense"] = {base.hidden, base.hidden};
-  for (const auto& [name, shape] : layers) {
+  for (const auto& [name, shape] : LinearLayers(base)) {
     const auto target = formats::MatchLora(lora, name);
     if (!target) continue;
     file.Add("base_model.model." + name + ".lora_A.weight", {target->r, shape.first}, 0, adapter.spread);
     file.Add("base_model.model." + name + ".lora_B.weight", {shape.second, target->r}, 0, adapter.spread);
   }
-  AddClassifier(file, "base_model.model.classifier", base, adapter);
+  AddHead(file, "base_model.model.", base, adapter);
   file.Write(folder / "adapter_model.safetensors");
   WriteText(folder / "adapter_config.json", formats::WriteLoraConfig(lora));
   WriteText(folder / "tenon.json", formats::WriteTenonConfig(AdapterTenonConfig(adapter, "lora"), true));
@@ -170,7 +203,7 @@ void WriteTinyPrompt(const std::filesystem::path& folder, const TinyBase& base, 
   prompt.task_type = "SEQ_CLS";
   TensorFile file(adapter.seed);
   file.Add("prompt_embeddings", {adapter.r, base.hidden}, 0, 1);
-  AddClassifier(file, "base_model.classifier", base, adapter);
+  AddHead(file, "base_model.", base, adapter);
   file.Write(folder / "adapter_model.safetensors");
   WriteText(folder / "adapter_config.json", formats::WritePromptConfig(prompt));
   WriteText(folder / "tenon.json", formats::WriteTenonConfig(AdapterTenonConfig(adapter, "prompt_tuning"), true));
@@ -183,18 +216,21 @@ void WriteTinyBottleneck(const std::filesystem::path& folder, const TinyBase& ba
   config.reduction_factor = static_cast<double>(adapter.r);
   config.hidden_size = base.hidden;
   config.name = "tiny";
-  config.model_class = "BertForSequenceClassification";
+  const formats::EncoderFamily& family = FamilyOf(base);
+  config.model_type = family.model_type;
+  config.model_class = family.head.model_class;
   const int64_t width = formats::BottleneckWidth(config, base.hidden);
   TensorFile file(adapter.seed), head(adapter.seed + 1);
   for (int64_t i = 0; i < base.layers; ++i) {
-    for (const char* place : {"attention.output", "output"}) {
-      if (place[0] == 'a' && !config.after_attention) continue;
-      const std::string block = absl::StrCat("bert.encoder.layer.", i, ".", place, ".adapters.tiny.");
+    for (const std::string* place : {&family.hub.attention, &family.hub.output}) {
+      if (place == &family.hub.attention && !config.after_attention) continue;
+      const std::string block =
+          absl::StrCat(family.task_prefix, family.layer_prefix, i, ".", *place, ".adapters.tiny.");
       file.AddLinear(block + "adapter_down.0", base.hidden, width, adapter.spread);
       file.AddLinear(block + "adapter_up", width, base.hidden, adapter.spread);
     }
   }
-  AddClassifier(head, "classifier", base, adapter);
+  AddHead(head, "", base, adapter);
   file.Write(folder / "adapter.safetensors");
   head.Write(folder / "model_head.safetensors");
   WriteText(folder / "adapter_config.json", formats::WriteBottleneckConfig(config));

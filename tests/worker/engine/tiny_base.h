@@ -1,4 +1,5 @@
-// A tiny BERT made at test time: random weights from a seed, a vocabulary of real words. No torch.
+// A tiny encoder made at test time, a BERT or of another family: random weights from a seed, a vocabulary of real
+// words. No torch.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +13,10 @@
 namespace tenon::testing {
 
 struct TinyBase {
+  std::string family = "bert";  // model_type
   int64_t hidden = 32, layers = 2, heads = 2, intermediate = 64, max_positions = 64;
   double dropout = 0.1;
-  // Not empty: a BertForSequenceClassification with these labels (tensors named `bert.*` and `classifier.*`).
+  // Not empty: the family's sequence classifier with these labels (of BERT tensors named `bert.*` and `classifier.*`).
   std::vector<std::string> labels;
   uint64_t seed = 1;
 };
@@ -31,7 +33,7 @@ std::string TinyText(uint64_t seed, int64_t count);
 struct TinyAdapter {
   int64_t r = 4;  // rank, virtual tokens, or reduction factor
   double alpha = 8;
-  std::vector<std::string> target_modules = {"query", "value"};
+  std::vector<std::string> target_modules = {"query", "value"};  // by the base's own names
   std::vector<std::string> labels = {"negative", "positive"};
   std::string base_digest;
   // Standard deviation of the new weights; LoRA's B is random too, so that adapters differ.

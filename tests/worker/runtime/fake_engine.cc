@@ -91,7 +91,7 @@ class FakeTokenizer final : public GenerativeTokenizer {
 
 struct Base::State {
   explicit State(bool writes) : writer(writes), tokenizer(writes) {}
-  formats::BertConfig config;
+  formats::EncoderConfig config;
   bool writer;
   FakeTokenizer tokenizer;
   Options options;
@@ -114,7 +114,7 @@ absl::StatusOr<std::shared_ptr<const Base>> Base::Load(const std::filesystem::pa
   if (absl::StrContains(name, "classifier")) state->config.labels = {"a", "b"};
   return std::shared_ptr<const Base>(new Base(std::move(state)));
 }
-const formats::BertConfig& Base::config() const { return state_->config; }
+const formats::EncoderConfig& Base::config() const { return state_->config; }
 const std::vector<std::string>& Base::labels() const { return state_->config.labels; }
 const formats::SentenceConfig& Base::sentence() const { return state_->config.sentence; }
 const Tokenizer& Base::tokenizer() const { return state_->tokenizer; }

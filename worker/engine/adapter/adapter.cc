@@ -63,6 +63,7 @@ absl::StatusOr<std::shared_ptr<const HostAdapter>> HostAdapter::Load(const std::
       ASSIGN_OR_RETURN(tensors, ReadAdapter(folder, {.encoder = &base.config(),
                                                      .hidden_size = base.config().hidden_size,
                                                      .sentence = base.sentence(),
+                                                     .takes_head = encoder->takes_head(),
                                                      .base_digest = base.digest(),
                                                      .linear_layers = encoder->linear_layers()}));
     }
@@ -76,7 +77,7 @@ const AdapterTensors& HostAdapter::tensors() const { return *tensors_; }
 int64_t HostAdapter::virtual_tokens() const { return tensors_->virtual_tokens(); }
 
 int64_t HostAdapter::num_labels() const {
-  const auto head = tensors_->modules.find("classifier");
+  const auto head = tensors_->modules.find(formats::kClassifier);
   return head == tensors_->modules.end() ? 0 : head->second.weight.size(0);
 }
 
@@ -113,7 +114,7 @@ absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::s
     }
     for (auto& [name, module] : tensors->modules) {
       // Heads stay fp32: they are small, and logits gain from it.
-      const at::ScalarType kept = name == "classifier" ? at::kFloat : type;
+      const at::ScalarType kept = name == formats::kClassifier ? at::kFloat : type;
       module.weight = module.weight.to(device, kept);
       if (module.bias.defined()) module.bias = module.bias.to(device, kept);
     }

@@ -61,7 +61,7 @@ inline int64_t MaxInputTokens(const Base& base, const HostAdapter* adapter, int6
   if (asked == 0 && adapter != nullptr) asked = adapter->config().max_input_tokens;
   if (asked == 0) asked = base.default_max_tokens();
   if (base.generates() || adapter == nullptr || adapter->virtual_tokens() == 0) return asked;
-  return std::min(asked, base.config().max_position_embeddings - adapter->virtual_tokens());
+  return std::min(asked, base.config().max_tokens() - adapter->virtual_tokens());
 }
 
 }  // namespace tenon::engine

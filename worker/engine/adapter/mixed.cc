@@ -47,7 +47,7 @@ MixedAdapters::MixedAdapters(std::vector<AdapterSegment> segments) : segments_(s
     }
     for (const auto& [name, block] : segment.adapter->bottlenecks) blocks_.insert(name);
     for (const auto& [name, module] : segment.adapter->modules) {
-      if (name != "classifier") modules_[name].push_back({.segment = segment, .saved = &module});
+      if (name != formats::kClassifier) modules_[name].push_back({.segment = segment, .saved = &module});
     }
   }
 }

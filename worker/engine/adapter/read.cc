@@ -6,21 +6,21 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/formats/files.h"
 #include "common/formats/peft_config.h"
 #include "common/formats/status.h"
 #include "worker/engine/adapter/adapter_file.h"
 #include "worker/engine/adapter/read_bottleneck.h"
+#include "worker/engine/adapter/read_head.h"
 #include "worker/engine/adapter/read_prompt.h"
 #include "worker/engine/adapter/write.h"
 
 namespace tenon::engine {
 namespace {
 
+using formats::kClassifier;
+
 constexpr int64_t kMaxConfigBytes = 4 << 20;
-constexpr char kClassifier[] = "classifier";
-constexpr char kPeftRoot[] = "base_model.model.";
 
 absl::StatusOr<std::optional<formats::TenonConfig>> ReadTenonConfig(const std::filesystem::path& folder,
                                                                     const AdapterSite& site) {
@@ -58,22 +58,23 @@ absl::StatusOr<AdapterTensors> ReadHead(const std::filesystem::path& folder, con
   AdapterTensors adapter;
   adapter.config = std::move(config);
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kHeadWeightsFile));
-  ASSIGN_OR_RETURN(adapter.modules[kClassifier], file.TakeModule(kClassifier, -1, site.hidden_size));
+  ASSIGN_OR_RETURN(adapter.modules[kClassifier], file.TakeModule(kClassifier, -1, site.vector_size()));
   RETURN_IF_ERROR(file.CheckAllTaken());
   RETURN_IF_ERROR(CheckLabels(adapter));
   return adapter;
 }
 
-// The encoder's prefix in this file. Without a task type either form may stand there.
-std::string EncoderPrefix(const formats::LoraConfig& lora, const AdapterFile& file, const AdapterSite& site) {
-  if (!lora.task_type.empty()) return PeftPrefix(lora.task_type);
-  for (const std::string& task : {std::string("SEQ_CLS"), std::string()}) {
-    for (const auto& [module, shape] : site.linear_layers) {
-      const std::string key = PeftPrefix(task) + module;
-      if (file.Has(key + ".lora_A.weight") || file.Has(key + ".weight")) return PeftPrefix(task);
-    }
+// What stands before the modules' names in this file, behind kPeftRoot: the task model's prefix for SEQ_CLS, the plain
+// model's otherwise. Without a task type either may stand there.
+std::string ModulePrefix(const formats::LoraConfig& lora, const AdapterFile& file, const AdapterSite& site) {
+  if (site.generates()) return "";
+  const std::string &task = site.family()->task_prefix, &plain = site.encoder->plain_prefix;
+  if (!lora.task_type.empty()) return lora.task_type == "SEQ_CLS" ? task : plain;
+  for (const auto& [module, shape] : site.linear_layers) {
+    const std::string key = kPeftRoot + task + module;
+    if (file.Has(key + ".lora_A.weight") || file.Has(key + ".weight")) return task;
   }
-  return PeftPrefix("");
+  return plain;
 }
 
 // PEFT keeps a copy of the output layer beside a LoRA on it; loading puts the copy in the base's place.
@@ -85,10 +86,11 @@ absl::Status TakeCopy(AdapterFile& file, const std::string& key, const std::stri
   return InvalidAdapter(absl::StrCat("tensor ", key, " differs from the base's own layer"), key);
 }
 
-absl::Status TakePairs(AdapterFile& file, const std::string& prefix, const AdapterSite& site, AdapterTensors& adapter) {
+absl::Status TakePairs(AdapterFile& file, const AdapterSite& site, AdapterTensors& adapter) {
+  const bool of_task = adapter.lora.task_type == "SEQ_CLS" && site.family() != nullptr;
   for (const auto& [module, shape] : site.linear_layers) {
-    const std::string key = prefix + module;
-    const std::string hf_name(absl::StripPrefix(key, kPeftRoot));
+    if (of_task && !site.family()->InTaskModel(module)) continue;
+    const std::string hf_name = adapter.prefix + module, key = kPeftRoot + hf_name;
     if (file.Has(key + ".weight") || formats::SavesModule(adapter.lora, hf_name)) {
       ASSIGN_OR_RETURN(adapter.modules[module], file.TakeModule(key, shape.first, shape.second, !site.generates()));
       continue;
@@ -124,10 +126,10 @@ formats::TenonConfig DefaultConfig(const std::string& method, const AdapterTenso
 absl::StatusOr<AdapterTensors> ReadLora(AdapterFile& file, const formats::LoraConfig& config, const AdapterSite& site) {
   AdapterTensors adapter;
   adapter.lora = config;
-  RETURN_IF_ERROR(TakePairs(file, EncoderPrefix(adapter.lora, file, site), site, adapter));
-  const std::string classifier = absl::StrCat(kPeftRoot, kClassifier);
-  if (adapter.lora.task_type == "SEQ_CLS" || file.Has(classifier + ".weight")) {
-    ASSIGN_OR_RETURN(adapter.modules[kClassifier], file.TakeModule(classifier, -1, site.hidden_size));
+  adapter.prefix = ModulePrefix(adapter.lora, file, site);
+  RETURN_IF_ERROR(TakePairs(file, site, adapter));
+  if (adapter.lora.task_type == "SEQ_CLS" || HasHead(file, kPeftRoot, site)) {
+    RETURN_IF_ERROR(TakeHead(file, kPeftRoot, -1, site, adapter));
   }
   if (adapter.pairs.empty() && adapter.modules.empty()) {
     RETURN_IF_ERROR(file.CheckAllTaken());
@@ -165,10 +167,6 @@ absl::StatusOr<AdapterTensors> ReadInserted(const std::filesystem::path& folder,
     return InvalidAdapter(
         absl::StrCat("tenon.json says method ", config->method, ", adapter_config.json is of ", method), "method");
   }
-  if (adapter.modules.count(kClassifier) > 0 && site.linear_layers.count("pooler.dense") == 0) {
-    return InvalidAdapter("the adapter's classifier reads the pooler's output, and the base has no pooler",
-                          "pooler.dense");
-  }
   if (config) {
     adapter.config = *std::move(config);
   } else {
@@ -176,6 +174,7 @@ absl::StatusOr<AdapterTensors> ReadInserted(const std::filesystem::path& folder,
     if (!labels.empty()) adapter.config.labels = std::move(labels);
   }
   RETURN_IF_ERROR(CheckLabels(adapter));
+  adapter.family = site.family();
   return adapter;
 }
 

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/formats/adapter_config.h"
-#include "common/formats/model_config.h"
+#include "common/formats/encoder_family.h"
 #include "common/formats/t5_config.h"
 #include "worker/engine/adapter/tensors.h"
 
@@ -16,18 +16,21 @@ namespace tenon::engine {
 
 // What an adapter must fit.
 struct AdapterSite {
-  const formats::BertConfig* encoder = nullptr;  // of a base that only encodes
+  const formats::EncoderConfig* encoder = nullptr;  // of a base that only encodes
   // Of one that writes texts: its adapters are of task `seq2seq` and have no head. Its output layer is [vocab, d_model]
   // of any type, on any device.
   const formats::T5Config* writer = nullptr;
   at::Tensor output_layer;
   int64_t hidden_size = 0;           // of the states that adapters meet
   formats::SentenceConfig sentence;  // defaults of adapters without a tenon.json
+  bool takes_head = false;           // as Encoder
   const std::string& base_digest;
   // Name without task prefix -> [out, in]. A base that writes has no biases.
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers;
 
   bool generates() const { return writer != nullptr; }
+  int64_t vector_size() const { return encoder == nullptr ? hidden_size : encoder->vector_size(); }
+  const formats::EncoderFamily* family() const { return encoder == nullptr ? nullptr : encoder->family; }
   // Whether an fp32 tensor of a file is a copy of the output layer, in its type.
   bool IsOutputLayer(const at::Tensor& layer) const;
 };

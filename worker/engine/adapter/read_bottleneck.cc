@@ -7,14 +7,15 @@
 #include "common/formats/files.h"
 #include "common/formats/status.h"
 #include "worker/engine/adapter/adapter_file.h"
+#include "worker/engine/adapter/read_head.h"
 #include "worker/engine/adapter/write.h"
 
 namespace tenon::engine {
 namespace {
 
 constexpr int64_t kMaxConfigBytes = 4 << 20;
-// Before the network's names in a model with a head of its own.
-constexpr char kBertTask[] = "bert.", kT5Task[] = "transformer.";
+// Before a T5's names in a model with a head of its own.
+constexpr char kT5Task[] = "transformer.";
 
 bool Exists(const std::filesystem::path& file) {
   std::error_code error;
@@ -45,15 +46,14 @@ absl::Status ReadHead(const std::filesystem::path& folder, const AdapterSite& si
     if (!site.IsOutputLayer(layer)) adapter.modules["lm_head"].weight = std::move(layer);
     return file.CheckAllTaken();
   }
-  const auto count = static_cast<int64_t>(named.size());
-  ASSIGN_OR_RETURN(adapter.modules["classifier"], file.TakeModule("classifier", count, site.hidden_size));
+  RETURN_IF_ERROR(TakeHead(file, "", static_cast<int64_t>(named.size()), site, adapter));
   *labels = std::move(named);
   return file.CheckAllTaken();
 }
 
 // The sizes that the config says, and the kind of model.
 absl::Status CheckBase(const formats::BottleneckConfig& config, const AdapterSite& site) {
-  const std::string type = site.generates() ? "t5" : "bert";
+  const std::string type = site.generates() ? "t5" : site.family()->model_type;
   if (config.model_type != type) {
     return InvalidAdapter(
         absl::StrCat("adapter_config.json: model_type is ", config.model_type, ", the base is of ", type),
@@ -87,12 +87,12 @@ absl::StatusOr<AdapterTensors> ReadBottleneck(const std::filesystem::path& folde
   RETURN_IF_ERROR(CheckBase(config, site));
   const int64_t hidden = site.hidden_size;
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kHubWeightsFile));
-  const std::string task = site.generates() ? kT5Task : kBertTask;
+  const std::string task = site.generates() ? kT5Task : site.family()->task_prefix;
   const bool with_task = !file.tensors().empty() && absl::StartsWith(file.tensors().begin()->first, task);
   const int64_t width = formats::BottleneckWidth(config, hidden);
-  for (const std::string& module : site.generates() ? BottleneckModules(config, *site.writer)
-                                                    : BottleneckModules(config, site.encoder->num_hidden_layers)) {
-    const std::string key = (with_task ? task : "") + BottleneckPrefix(module, config.name);
+  for (const std::string& module :
+       site.generates() ? BottleneckModules(config, *site.writer) : BottleneckModules(config, *site.encoder)) {
+    const std::string key = (with_task ? task : "") + BottleneckPrefix(site.family(), module, config.name);
     ASSIGN_OR_RETURN(adapter.bottlenecks[module], TakeBlock(file, key, width, hidden, config.scaling));
   }
   RETURN_IF_ERROR(file.CheckAllTaken());

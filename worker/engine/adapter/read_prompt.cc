@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
+#include "worker/engine/adapter/read_head.h"
 #include "worker/engine/adapter/write.h"
 
 namespace tenon::engine {
@@ -35,9 +36,9 @@ absl::StatusOr<AdapterTensors> ReadPrompt(AdapterFile& file, const formats::Prom
         "task_type");
   }
   RETURN_IF_ERROR(CheckShape(config, site));
-  if (!site.generates() && config.num_virtual_tokens > site.encoder->max_position_embeddings - kLeastText) {
+  if (!site.generates() && config.num_virtual_tokens > site.encoder->max_tokens() - kLeastText) {
     return InvalidAdapter(absl::StrCat("num_virtual_tokens is ", config.num_virtual_tokens, "; of the base's ",
-                                       site.encoder->max_position_embeddings, " positions a text needs ", kLeastText),
+                                       site.encoder->max_tokens(), " positions a text needs ", kLeastText),
                           "num_virtual_tokens");
   }
   AdapterTensors adapter;
@@ -47,7 +48,7 @@ absl::StatusOr<AdapterTensors> ReadPrompt(AdapterFile& file, const formats::Prom
   adapter.prompt_embeddings = read.narrow(0, 0, count);
   if (rows > count) adapter.unread_prompt = read.narrow(0, count, rows - count);
   if (config.task_type == "SEQ_CLS") {
-    ASSIGN_OR_RETURN(adapter.modules["classifier"], file.TakeModule(kPromptClassifier, -1, site.hidden_size));
+    RETURN_IF_ERROR(TakeHead(file, kPromptHeadRoot, -1, site, adapter));
   }
   return adapter;
 }

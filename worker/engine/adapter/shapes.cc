@@ -1,16 +1,16 @@
 #include "worker/engine/adapter/shapes.h"
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace tenon::engine {
 
-std::vector<std::string> BottleneckModules(const formats::BottleneckConfig& config, int64_t layers) {
+std::vector<std::string> BottleneckModules(const formats::BottleneckConfig& config,
+                                           const formats::EncoderConfig& base) {
   std::vector<std::string> modules;
-  for (int64_t i = 0; i < layers; ++i) {
-    const std::string layer = absl::StrCat("encoder.layer.", i, ".");
-    if (config.after_attention) modules.push_back(layer + "attention.output.dense");
-    if (config.after_feed_forward) modules.push_back(layer + "output.dense");
+  for (int64_t i = 0; i < base.num_hidden_layers; ++i) {
+    const formats::LayerNames layer = base.family->Layer(i);
+    if (config.after_attention) modules.push_back(layer.attention_output);
+    if (config.after_feed_forward) modules.push_back(layer.output);
   }
   return modules;
 }
@@ -30,10 +30,18 @@ std::vector<std::string> BottleneckModules(const formats::BottleneckConfig& conf
   return modules;
 }
 
-std::string BottleneckPrefix(const std::string& module, const std::string& name) {
-  // The block belongs to the sub-layer around the product that it stands behind: in a T5 that is one step further out.
-  std::string around = module.substr(0, module.rfind('.'));
-  if (absl::StrContains(module, ".block.")) around = around.substr(0, around.rfind('.'));
+std::string BottleneckPrefix(const formats::EncoderFamily* family, const std::string& module, const std::string& name) {
+  std::string around;
+  if (family == nullptr) {
+    // The block belongs to the sub-layer around the product that it stands behind: two steps further out.
+    around = module.substr(0, module.rfind('.'));
+    around = around.substr(0, around.rfind('.'));
+  } else {
+    const size_t number = family->layer_prefix.size();
+    const std::string layer = module.substr(0, module.find('.', number) + 1);
+    const bool attends = module.substr(layer.size()) == family->layer.attention_output;
+    around = layer + (attends ? family->hub.attention : family->hub.output);
+  }
   return absl::StrCat(around, ".adapters.", name);
 }
 

@@ -10,6 +10,7 @@
 
 #include "common/formats/adapter_config.h"
 #include "common/formats/bottleneck_config.h"
+#include "common/formats/encoder_family.h"
 #include "common/formats/prompt_config.h"
 #include "worker/engine/model/panel_gemm.h"
 
@@ -45,17 +46,21 @@ struct AdapterTensors {
   formats::LoraConfig lora;              // of method `lora`
   formats::PromptConfig prompt;          // of method `prompt_tuning`
   formats::BottleneckConfig bottleneck;  // of method `bottleneck`
-  // Keys are module names without task prefix: `encoder.layer.0.attention.self.query`.
+  // Of a base that only encodes: its family. And what stands before a module's name in the model of PEFT's that the
+  // adapter is of, such as `bert.`.
+  const formats::EncoderFamily* family = nullptr;
+  std::string prefix;
+  // Keys are module names without prefix: `encoder.layer.0.attention.self.query`.
   std::map<std::string, LoraPair> pairs;
-  // `classifier`, `pooler.dense`, ...
+  // Likewise, and what formats::HeadModules calls `classifier`, `pre_classifier`, ...
   std::map<std::string, SavedModule> modules;
   // Keys are the modules behind which they stand: see BottleneckModules.
   std::map<std::string, Bottleneck> bottlenecks;
   // Embeddings of virtual tokens (Lester et al., 2021): [virtual tokens, hidden], fp32; undefined when there are none.
-  // As PEFT 0.21 runs a BERT with them: they stand in front of a row's first token, take part in attention like any
+  // As PEFT 0.21 runs an encoder with them: they stand in front of a row's first token, take part in attention like any
   // token, have positions from 0 (the text's go on behind them) and token type 0, and replace word embeddings, so that
-  // the embeddings' norm is behind them. A row's first token is then a virtual one: BertPooler, and the classifier on
-  // it, read that one and not [CLS]; vectors are pooled over virtual tokens and text alike, as sentence-transformers
+  // the embeddings' norm is behind them. A row's first token is then a virtual one: a classifier reads that one and not
+  // [CLS]; vectors are pooled over virtual tokens and text alike, as sentence-transformers
   // does. A T5 has no table of positions: virtual tokens stand in front of its encoder's input, where distances count
   // them as any token and the decoder reads their states with the text's; nothing stands before what the decoder
   // writes.

@@ -28,6 +28,10 @@ class TensorList {
     copies_.push_back(std::move(copy));
     writes_.push_back(std::move(write));
   }
+  void AddModule(const std::string& name, const SavedModule& module) {
+    Add(name + ".weight", module.weight);
+    Add(name + ".bias", module.bias);
+  }
   absl::Status Write(const std::filesystem::path& file) const {
     return formats::WriteSafetensors(file, writes_, {{"format", "pt"}});
   }
@@ -41,17 +45,35 @@ absl::Status WriteText(const std::filesystem::path& file, const std::string& tex
   return formats::WriteFileDurably(file, {{text.data(), text.size()}});
 }
 
+std::vector<formats::HeadModule> HeadOf(const AdapterTensors& adapter) {
+  return adapter.family == nullptr ? std::vector<formats::HeadModule>() : formats::HeadModules(*adapter.family);
+}
+
+bool IsOfHead(const AdapterTensors& adapter, const std::string& module) {
+  for (const formats::HeadModule& of_head : HeadOf(adapter)) {
+    if (of_head.key == module) return true;
+  }
+  return false;
+}
+
+// The adapter's head, where it has one, as its family's files call it.
+void AddHead(const AdapterTensors& adapter, const std::string& root, TensorList& tensors) {
+  for (const formats::HeadModule& module : HeadOf(adapter)) {
+    const auto saved = adapter.modules.find(module.key);
+    if (saved != adapter.modules.end()) tensors.AddModule(root + module.name, saved->second);
+  }
+}
+
 absl::Status WriteLora(const std::filesystem::path& folder, const AdapterTensors& adapter) {
-  const std::string prefix = PeftPrefix(adapter.lora.task_type);
+  const std::string prefix = kPeftRoot + adapter.prefix;
   TensorList tensors;
   for (const auto& [module, pair] : adapter.pairs) {
     tensors.Add(prefix + module + ".lora_A.weight", pair.a);
     tensors.Add(prefix + module + ".lora_B.weight", pair.b);
   }
+  AddHead(adapter, kPeftRoot, tensors);
   for (const auto& [module, saved] : adapter.modules) {
-    const std::string name = (module == "classifier" ? std::string("base_model.model.") : prefix) + module;
-    tensors.Add(name + ".weight", saved.weight);
-    tensors.Add(name + ".bias", saved.bias);
+    if (!IsOfHead(adapter, module)) tensors.AddModule(prefix + module, saved);
   }
   RETURN_IF_ERROR(tensors.Write(folder / kPeftWeightsFile));
   return WriteText(folder / kPeftConfigFile, formats::WriteLoraConfig(adapter.lora));
@@ -64,38 +86,33 @@ absl::Status WritePrompt(const std::filesystem::path& folder, const AdapterTenso
     rows = at::cat({rows.detach().to(at::Device(at::kCPU), at::kFloat), adapter.unread_prompt});
   }
   tensors.Add(kPromptTensor, rows);
-  if (const auto head = adapter.modules.find("classifier"); head != adapter.modules.end()) {
-    tensors.Add(std::string(kPromptClassifier) + ".weight", head->second.weight);
-    tensors.Add(std::string(kPromptClassifier) + ".bias", head->second.bias);
-  }
+  AddHead(adapter, kPromptHeadRoot, tensors);
   RETURN_IF_ERROR(tensors.Write(folder / kPeftWeightsFile));
   return WriteText(folder / kPeftConfigFile, formats::WritePromptConfig(adapter.prompt));
 }
 
 absl::Status WriteBottleneck(const std::filesystem::path& folder, const AdapterTensors& adapter) {
   // A T5's head is its output layer.
-  const bool writes = adapter.bottleneck.model_type == "t5";
-  const std::string head_name = writes ? "lm_head" : "classifier";
-  const auto head = adapter.modules.find(head_name);
-  const bool has_head = head != adapter.modules.end(), classifies = has_head && !writes;
+  const bool writes = adapter.family == nullptr;
+  const bool has_head = adapter.modules.count(writes ? "lm_head" : formats::kClassifier) > 0;
+  const bool classifies = has_head && !writes;
   formats::BottleneckConfig config = adapter.bottleneck;
   config.model_class = writes       ? "T5ForConditionalGeneration"
-                       : classifies ? "BertForSequenceClassification"
-                                    : "BertModel";
+                       : classifies ? adapter.family->head.model_class
+                                    : adapter.family->plain_class;
   TensorList tensors;
   for (const auto& [module, block] : adapter.bottlenecks) {
-    const std::string key = (classifies ? "bert." : "") + BottleneckPrefix(module, config.name);
-    tensors.Add(key + ".adapter_down.0.weight", block.down.weight);
-    tensors.Add(key + ".adapter_down.0.bias", block.down.bias);
-    tensors.Add(key + ".adapter_up.weight", block.up.weight);
-    tensors.Add(key + ".adapter_up.bias", block.up.bias);
+    const std::string key =
+        (classifies ? adapter.family->task_prefix : "") + BottleneckPrefix(adapter.family, module, config.name);
+    tensors.AddModule(key + ".adapter_down.0", block.down);
+    tensors.AddModule(key + ".adapter_up", block.up);
   }
   RETURN_IF_ERROR(tensors.Write(folder / kHubWeightsFile));
   RETURN_IF_ERROR(WriteText(folder / kPeftConfigFile, formats::WriteBottleneckConfig(config)));
   if (!has_head) return absl::OkStatus();
   TensorList head_tensors;
-  head_tensors.Add(head_name + ".weight", head->second.weight);
-  head_tensors.Add(head_name + ".bias", head->second.bias);
+  if (writes) head_tensors.AddModule("lm_head", adapter.modules.at("lm_head"));
+  AddHead(adapter, "", head_tensors);
   RETURN_IF_ERROR(head_tensors.Write(folder / kHubHeadFile));
   // transformers gives a model without labels of its own these two.
   const std::vector<std::string> labels =
@@ -105,18 +122,11 @@ absl::Status WriteBottleneck(const std::filesystem::path& folder, const AdapterT
 
 absl::Status WriteHead(const std::filesystem::path& folder, const AdapterTensors& adapter) {
   TensorList tensors;
-  for (const auto& [module, saved] : adapter.modules) {
-    tensors.Add(module + ".weight", saved.weight);
-    tensors.Add(module + ".bias", saved.bias);
-  }
+  for (const auto& [module, saved] : adapter.modules) tensors.AddModule(module, saved);
   return tensors.Write(folder / kHeadWeightsFile);
 }
 
 }  // namespace
-
-std::string PeftPrefix(const std::string& task_type) {
-  return task_type == "SEQ_CLS" ? "base_model.model.bert." : "base_model.model.";
-}
 
 absl::Status WriteAdapter(const std::filesystem::path& folder, const AdapterTensors& adapter) {
   return Guarded([&]() -> absl::Status {

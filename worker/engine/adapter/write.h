@@ -16,9 +16,10 @@ inline constexpr char kPeftWeightsFile[] = "adapter_model.safetensors";
 inline constexpr char kTenonFile[] = "tenon.json";
 inline constexpr char kHeadWeightsFile[] = "head.safetensors";
 
-// PEFT's names of a soft prompt's tensors: the prompt has no prefix.
+// PEFT's roots of a LoRA's names and of the head beside a soft prompt, which itself has none.
+inline constexpr char kPeftRoot[] = "base_model.model.";
+inline constexpr char kPromptHeadRoot[] = "base_model.";
 inline constexpr char kPromptTensor[] = "prompt_embeddings";
-inline constexpr char kPromptClassifier[] = "base_model.classifier";
 
 // AdapterHub's files; the pickles of the same content are refused.
 inline constexpr char kHubWeightsFile[] = "adapter.safetensors";
@@ -26,10 +27,6 @@ inline constexpr char kHubHeadFile[] = "model_head.safetensors";
 inline constexpr char kHubHeadConfigFile[] = "head_config.json";
 inline constexpr char kHubPickle[] = "pytorch_adapter.bin";
 inline constexpr char kHubHeadPickle[] = "pytorch_model_head.bin";
-
-// What stands before a module's name in a PEFT file: `base_model.model.bert.` for SEQ_CLS, whose model wraps the
-// encoder, else `base_model.model.`. The classifier is `base_model.model.classifier` in any case.
-std::string PeftPrefix(const std::string& task_type);
 
 // Writes an adapter into an existing folder: for `lora` and `prompt_tuning` adapter_config.json,
 // adapter_model.safetensors and tenon.json, which Hugging Face PEFT opens; for `bottleneck` AdapterHub's four files and

@@ -1,4 +1,4 @@
-// Activations between BERT's wide linear layers. Engine-internal, torch inside.
+// Activations between an encoder's wide linear layers. Engine-internal, torch inside.
 #pragma once
 
 #include <ATen/core/Tensor.h>

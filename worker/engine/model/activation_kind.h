@@ -3,7 +3,7 @@
 
 namespace tenon::engine {
 
-// Those that formats::ReadBertConfig lets through: gelu is the exact one (erf), gelu_new its tanh form.
+// Those that formats::ReadEncoderConfig lets through: gelu is the exact one (erf), gelu_new its tanh form.
 enum class Activation { kNone, kGelu, kGeluTanh, kRelu };
 
 }  // namespace tenon::engine

@@ -4,15 +4,17 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/layer_norm.h>
+#include <ATen/ops/relu.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "worker/engine/model/activation.h"
 #include "worker/engine/model/attention.h"
-#include "worker/engine/model/bert_layer.h"
+#include "worker/engine/model/frozen_layer.h"
 #include "worker/engine/model/packed_linear.h"
 #include "worker/engine/model/row_inference.h"
 #include "worker/engine/model/torch_util.h"
@@ -21,8 +23,6 @@
 
 namespace tenon::engine {
 namespace {
-
-constexpr char kPooler[] = "pooler.dense";
 
 at::Tensor Normalized(const at::Tensor& x, const FrozenNorm& norm) {
   return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.shift, norm.eps);
@@ -36,10 +36,14 @@ at::Tensor NormalizedInPlace(const at::Tensor& x, const at::Tensor& residual, co
   return x;
 }
 
-class BertEncoder final : public Encoder {
+class TransformerEncoder final : public Encoder {
  public:
-  BertEncoder(const formats::BertConfig& config, at::Device device, at::ScalarType type)
-      : config_(config), activation_(ParseActivation(config.hidden_act)), device_(device), type_(type) {}
+  TransformerEncoder(const formats::EncoderConfig& config, at::Device device, at::ScalarType type)
+      : config_(config),
+        family_(*config.family),
+        activation_(ParseActivation(config.hidden_act)),
+        device_(device),
+        type_(type) {}
 
   absl::Status ReadWeights(WeightReader& reader);
   void PrepareInference(const RunAlone& run_alone);
@@ -50,9 +54,12 @@ class BertEncoder final : public Encoder {
   at::Tensor Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const override;
   at::Tensor Classify(const at::Tensor& pooled) const override { return classifier_(pooled.to(at::kFloat)); }
 
-  bool has_pooler() const override { return pooler_.defined(); }
+  bool takes_head() const override {
+    return !family_.head.model_class.empty() && (dense_.defined() || !family_.head.dense_in_encoder);
+  }
   bool has_classifier() const override { return classifier_.defined(); }
-  const formats::BertConfig& config() const override { return config_; }
+  const Linear& projection() const override { return projection_; }
+  const formats::EncoderConfig& config() const override { return config_; }
   at::ScalarType dtype() const override { return type_; }
   at::Device device() const override { return device_; }
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const override { return linear_layers_; }
@@ -67,27 +74,34 @@ class BertEncoder final : public Encoder {
 
  private:
   std::optional<PanelFormat> PreferFused(KernelChoice& choice) const;
+  absl::Status ReadEmbeddings(WeightReader& reader);
   absl::Status ReadLayer(WeightReader& reader, int64_t index);
+  absl::Status ReadPooler(WeightReader& reader);
+  absl::Status ReadHead(WeightReader& reader);
+  absl::Status ReadProjection(WeightReader& reader);
   // Layer() with Lines::kRows in inference; the second by our own kernels.
-  at::Tensor LayerOfFirstTokens(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch,
+  at::Tensor LayerOfFirstTokens(const FrozenLayer& layer, const at::Tensor& x, const PackedBatch& batch,
                                 const ForwardHooks& hooks) const;
-  at::Tensor FusedLayerOfFirstTokens(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch,
+  at::Tensor FusedLayerOfFirstTokens(const FrozenLayer& layer, const at::Tensor& x, const PackedBatch& batch,
                                      const ForwardHooks& hooks) const;
   // What a layer does behind attention, on any lines of it; `x` is the layer's input.
-  at::Tensor BehindAttention(const BertLayer& layer, const at::Tensor& context, const at::Tensor& x,
+  at::Tensor BehindAttention(const FrozenLayer& layer, const at::Tensor& context, const at::Tensor& x,
                              const ForwardHooks& hooks, Lines lines) const;
   absl::StatusOr<Linear> ReadLinear(WeightReader& reader, const std::string& name, int64_t in, int64_t out);
   absl::StatusOr<FrozenNorm> ReadNorm(WeightReader& reader, const std::string& name);
 
-  const formats::BertConfig config_;
+  const formats::EncoderConfig config_;
+  const formats::EncoderFamily& family_;
   const Activation activation_;
   const at::Device device_;
   const at::ScalarType type_;
   at::Tensor words_;      // [vocab, hidden]
-  at::Tensor positions_;  // [positions, hidden], the embedding of token type 0 added
+  at::Tensor positions_;  // [positions, hidden] from a text's first on, the embedding of token type 0 added
   FrozenNorm embedding_norm_, wide_embedding_norm_;
-  std::vector<BertLayer> layers_;
-  Linear pooler_, classifier_;
+  std::vector<FrozenLayer> layers_;
+  // Of a head: below the activation, and its output layer. Where they are the base's own.
+  Linear dense_, classifier_;
+  Linear projection_;
   bool fused_ = false;  // inference by our own kernels, states in fp32
   std::map<std::string, std::pair<int64_t, int64_t>> linear_layers_;
 };
@@ -127,14 +141,15 @@ at::Tensor Sum(const at::Tensor& a, const at::Tensor& b, const ForwardHooks& hoo
   return hooks.inference ? a.add_(b) : a + b;
 }
 
-absl::StatusOr<Linear> BertEncoder::ReadLinear(WeightReader& reader, const std::string& name, int64_t in, int64_t out) {
+absl::StatusOr<Linear> TransformerEncoder::ReadLinear(WeightReader& reader, const std::string& name, int64_t in,
+                                                      int64_t out) {
   ASSIGN_OR_RETURN(at::Tensor weight, reader.Take(name + ".weight", {out, in}));
   ASSIGN_OR_RETURN(at::Tensor bias, reader.Take(name + ".bias", {out}));
   linear_layers_[name] = {out, in};
   return Linear(std::move(weight), std::move(bias));
 }
 
-absl::StatusOr<FrozenNorm> BertEncoder::ReadNorm(WeightReader& reader, const std::string& name) {
+absl::StatusOr<FrozenNorm> TransformerEncoder::ReadNorm(WeightReader& reader, const std::string& name) {
   FrozenNorm norm;
   norm.eps = config_.layer_norm_eps;
   ASSIGN_OR_RETURN(norm.weight, reader.Take(name + ".weight", {config_.hidden_size}));
@@ -142,9 +157,9 @@ absl::StatusOr<FrozenNorm> BertEncoder::ReadNorm(WeightReader& reader, const std
   return norm;
 }
 
-absl::Status BertEncoder::ReadLayer(WeightReader& reader, int64_t index) {
+absl::Status TransformerEncoder::ReadLayer(WeightReader& reader, int64_t index) {
   const int64_t hidden = config_.hidden_size;
-  BertLayer layer{LayerNames(index)};
+  FrozenLayer layer{.names = family_.Layer(index), .drops_attention_output = family_.drops_attention_output};
   std::vector<at::Tensor> weights, biases;
   for (const std::string* name : {&layer.names.query, &layer.names.key, &layer.names.value}) {
     ASSIGN_OR_RETURN(at::Tensor weight, reader.Take(*name + ".weight", {hidden, hidden}));
@@ -157,66 +172,102 @@ absl::Status BertEncoder::ReadLayer(WeightReader& reader, int64_t index) {
   ASSIGN_OR_RETURN(layer.attention_output, ReadLinear(reader, layer.names.attention_output, hidden, hidden));
   ASSIGN_OR_RETURN(layer.intermediate, ReadLinear(reader, layer.names.intermediate, hidden, config_.intermediate_size));
   ASSIGN_OR_RETURN(layer.output, ReadLinear(reader, layer.names.output, config_.intermediate_size, hidden));
-  const std::string prefix = absl::StrCat("encoder.layer.", index, ".");
-  ASSIGN_OR_RETURN(layer.attention_norm, ReadNorm(reader, prefix + "attention.output.LayerNorm"));
-  ASSIGN_OR_RETURN(layer.output_norm, ReadNorm(reader, prefix + "output.LayerNorm"));
+  ASSIGN_OR_RETURN(layer.attention_norm, ReadNorm(reader, layer.names.attention_norm));
+  ASSIGN_OR_RETURN(layer.output_norm, ReadNorm(reader, layer.names.output_norm));
   layers_.push_back(std::move(layer));
   return absl::OkStatus();
 }
 
-absl::Status BertEncoder::ReadWeights(WeightReader& reader) {
+absl::Status TransformerEncoder::ReadEmbeddings(WeightReader& reader) {
   const int64_t hidden = config_.hidden_size;
-  ASSIGN_OR_RETURN(words_, reader.Take("embeddings.word_embeddings.weight", {config_.vocab_size, hidden}));
-  ASSIGN_OR_RETURN(at::Tensor positions,
-                   reader.Take("embeddings.position_embeddings.weight", {config_.max_position_embeddings, hidden}));
-  ASSIGN_OR_RETURN(at::Tensor types,
-                   reader.Take("embeddings.token_type_embeddings.weight", {config_.type_vocab_size, hidden}));
-  positions_ = positions + types.narrow(0, 0, 1);
-  ASSIGN_OR_RETURN(embedding_norm_, ReadNorm(reader, "embeddings.LayerNorm"));
+  const formats::EmbeddingNames& names = family_.embeddings;
+  ASSIGN_OR_RETURN(words_, reader.Take(names.words + ".weight", {config_.vocab_size, hidden}));
+  ASSIGN_OR_RETURN(positions_, reader.Take(names.positions + ".weight", {config_.max_position_embeddings, hidden}));
+  if (!names.types.empty()) {
+    ASSIGN_OR_RETURN(at::Tensor types, reader.Take(names.types + ".weight", {config_.type_vocab_size, hidden}));
+    positions_ = positions_ + types.narrow(0, 0, 1);
+  }
+  if (config_.position_offset > 0) {
+    positions_ = positions_.narrow(0, config_.position_offset, config_.max_tokens()).contiguous();
+  }
+  ASSIGN_OR_RETURN(embedding_norm_, ReadNorm(reader, names.norm));
+  return absl::OkStatus();
+}
+
+// An adapter of the plain model may target a pooler that no classifier reads: then its name alone is kept.
+absl::Status TransformerEncoder::ReadPooler(WeightReader& reader) {
+  if (family_.pooler.empty() || !reader.Has(family_.pooler + ".weight")) return absl::OkStatus();
+  ASSIGN_OR_RETURN(Linear pooler, ReadLinear(reader, family_.pooler, config_.hidden_size, config_.hidden_size));
+  if (family_.head.dense_in_encoder) dense_ = std::move(pooler);
+  return absl::OkStatus();
+}
+
+absl::Status TransformerEncoder::ReadHead(WeightReader& reader) {
+  if (config_.labels.empty()) return absl::OkStatus();
+  const formats::EncoderHead& head = family_.head;
+  const int64_t hidden = config_.hidden_size, labels = static_cast<int64_t>(config_.labels.size());
+  // Its output layer is small, and logits gain from fp32.
+  ASSIGN_OR_RETURN(at::Tensor weight, reader.TakeHead(head.output + ".weight", {labels, hidden}, at::kFloat));
+  ASSIGN_OR_RETURN(at::Tensor bias, reader.TakeHead(head.output + ".bias", {labels}, at::kFloat));
+  if (!head.dense_in_encoder) {
+    ASSIGN_OR_RETURN(at::Tensor dense, reader.TakeHead(head.dense + ".weight", {hidden, hidden}, type_));
+    ASSIGN_OR_RETURN(at::Tensor dense_bias, reader.TakeHead(head.dense + ".bias", {hidden}, type_));
+    dense_ = Linear(std::move(dense), std::move(dense_bias));
+  }
+  if (!dense_.defined()) {
+    return TenonError(Reason::kBaseInvalid, "the base has a classifier but no pooler", head.dense + ".weight");
+  }
+  classifier_ = Linear(std::move(weight), std::move(bias));
+  return absl::OkStatus();
+}
+
+absl::Status TransformerEncoder::ReadProjection(WeightReader& reader) {
+  const std::string& name = config_.projection;
+  const int64_t out = config_.projection_dim;
+  if (name.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(at::Tensor weight, reader.TakeHead(name + ".weight", {out, config_.hidden_size}, at::kFloat));
+  ASSIGN_OR_RETURN(at::Tensor bias, reader.TakeHead(name + ".bias", {out}, at::kFloat));
+  projection_ = Linear(std::move(weight), std::move(bias));
+  return absl::OkStatus();
+}
+
+absl::Status TransformerEncoder::ReadWeights(WeightReader& reader) {
+  RETURN_IF_ERROR(ReadEmbeddings(reader));
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) RETURN_IF_ERROR(ReadLayer(reader, i));
-  if (reader.Has("pooler.dense.weight")) {
-    ASSIGN_OR_RETURN(pooler_, ReadLinear(reader, kPooler, hidden, hidden));
-  }
-  if (!config_.labels.empty()) {
-    const int64_t labels = static_cast<int64_t>(config_.labels.size());
-    ASSIGN_OR_RETURN(at::Tensor weight, reader.TakeHead("classifier.weight", {labels, hidden}));
-    ASSIGN_OR_RETURN(at::Tensor bias, reader.TakeHead("classifier.bias", {labels}));
-    if (!has_pooler()) {
-      return TenonError(Reason::kBaseInvalid, "the base has a classifier but no pooler", "pooler.dense.weight");
-    }
-    classifier_ = Linear(std::move(weight), std::move(bias));
-  }
-  return reader.CheckAllTaken();
+  RETURN_IF_ERROR(ReadPooler(reader));
+  RETURN_IF_ERROR(ReadHead(reader));
+  RETURN_IF_ERROR(ReadProjection(reader));
+  return reader.CheckAllTaken(family_);
 }
 
 // The panels' format for inference by our own kernels, or nothing where they are slower.
-std::optional<PanelFormat> BertEncoder::PreferFused(KernelChoice& choice) const {
+std::optional<PanelFormat> TransformerEncoder::PreferFused(KernelChoice& choice) const {
   const int64_t hidden = config_.hidden_size;
   if (layers_.empty() || hidden % PanelWeight::kWidth != 0 || !CanAttend(hidden / config_.num_attention_heads)) {
     return std::nullopt;
   }
-  const BertLayer& layer = layers_[0];
+  const FrozenLayer& layer = layers_[0];
   return choice.PreferPanels({layer.qkv.Measured(Activation::kNone), layer.attention_output.Measured(Activation::kNone),
                               layer.intermediate.Measured(activation_), layer.output.Measured(Activation::kNone)});
 }
 
-void BertEncoder::PrepareInference(const RunAlone& run_alone) {
+void TransformerEncoder::PrepareInference(const RunAlone& run_alone) {
   KernelChoice choice(run_alone);
   const std::optional<PanelFormat> panels = PreferFused(choice);
   fused_ = panels.has_value();
   if (fused_) {
     wide_embedding_norm_ = Wide(embedding_norm_);
-    for (BertLayer& layer : layers_) {
+    for (FrozenLayer& layer : layers_) {
       for (Linear* linear : {&layer.qkv, &layer.attention_output, &layer.intermediate, &layer.output}) {
         linear->PreparePanels(*panels);
       }
       layer.wide_attention_norm = Wide(layer.attention_norm);
       layer.wide_output_norm = Wide(layer.output_norm);
     }
-    if (has_pooler()) pooler_.PreparePanels(*panels);
+    if (dense_.defined()) dense_.PreparePanels(*panels);
     return;
   }
-  for (BertLayer& layer : layers_) {
+  for (FrozenLayer& layer : layers_) {
     layer.qkv.Prepare(choice, Activation::kNone);
     layer.attention_output.Prepare(choice, Activation::kNone);
     layer.intermediate.Prepare(choice, activation_);
@@ -224,14 +275,14 @@ void BertEncoder::PrepareInference(const RunAlone& run_alone) {
   }
 }
 
-int64_t BertEncoder::RoundTokens(int64_t tokens) const {
+int64_t TransformerEncoder::RoundTokens(int64_t tokens) const {
   const bool packed = !layers_.empty() && (layers_[0].qkv.packed() || layers_[0].attention_output.packed() ||
                                            layers_[0].intermediate.packed() || layers_[0].output.packed());
   if (!packed) return 1;
   return tokens <= 64 ? 8 : tokens <= 512 ? 32 : 128;
 }
 
-at::Tensor BertEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hooks) const {
+at::Tensor TransformerEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hooks) const {
   if (hooks.inference && fused_) {
     const at::Tensor x = Prompted(hooks, at::embedding(words_, batch.ids).to(at::kFloat), batch);
     return NormalizedInPlace(x, at::embedding(positions_, batch.positions).to(at::kFloat), wide_embedding_norm_);
@@ -241,9 +292,9 @@ at::Tensor BertEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hook
   return Dropped(hooks, Normalized(x, embedding_norm_));
 }
 
-at::Tensor BertEncoder::Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks,
-                              Lines lines) const {
-  const BertLayer& layer = layers_[static_cast<size_t>(index)];
+at::Tensor TransformerEncoder::Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch,
+                                     const ForwardHooks& hooks, Lines lines) const {
+  const FrozenLayer& layer = layers_[static_cast<size_t>(index)];
   if (hooks.fused != nullptr) {
     return TrainingLayer(layer, x, batch, config_.num_attention_heads, activation_, hooks, lines);
   }
@@ -260,8 +311,8 @@ at::Tensor BertEncoder::Layer(int64_t index, const at::Tensor& x, const PackedBa
   return BehindAttention(layer, FirstTokens(context, batch), FirstTokens(x, batch), hooks, lines);
 }
 
-at::Tensor BertEncoder::LayerOfFirstTokens(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch,
-                                           const ForwardHooks& hooks) const {
+at::Tensor TransformerEncoder::LayerOfFirstTokens(const FrozenLayer& layer, const at::Tensor& x,
+                                                  const PackedBatch& batch, const ForwardHooks& hooks) const {
   if (fused_) return FusedLayerOfFirstTokens(layer, x, batch, hooks);
   // Queries of all tokens come with keys and values: apart, they would need packed weights of their own.
   const std::vector<at::Tensor> qkv = layer.qkv.Fast(x, Activation::kNone).split(config_.hidden_size, 1);
@@ -273,8 +324,8 @@ at::Tensor BertEncoder::LayerOfFirstTokens(const BertLayer& layer, const at::Ten
   return BehindAttention(layer, context, first, hooks, Lines::kRows);
 }
 
-at::Tensor BertEncoder::FusedLayerOfFirstTokens(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch,
-                                                const ForwardHooks& hooks) const {
+at::Tensor TransformerEncoder::FusedLayerOfFirstTokens(const FrozenLayer& layer, const at::Tensor& x,
+                                                       const PackedBatch& batch, const ForwardHooks& hooks) const {
   const int64_t hidden = config_.hidden_size;
   const at::Tensor first = FirstTokens(x, batch);
   const std::vector<at::Tensor> kv = layer.qkv.FastPart(x, hidden, 2 * hidden).split(hidden, 1);
@@ -285,32 +336,37 @@ at::Tensor BertEncoder::FusedLayerOfFirstTokens(const BertLayer& layer, const at
   return BehindAttention(layer, context, first, hooks, Lines::kRows);
 }
 
-at::Tensor BertEncoder::BehindAttention(const BertLayer& layer, const at::Tensor& context, const at::Tensor& x,
-                                        const ForwardHooks& hooks, Lines lines) const {
+at::Tensor TransformerEncoder::BehindAttention(const FrozenLayer& layer, const at::Tensor& context, const at::Tensor& x,
+                                               const ForwardHooks& hooks, Lines lines) const {
   const bool fused = hooks.inference && fused_;
-  // Behind a sub-layer's last product: dropout, an adapter's block, residual and norm.
+  // Behind a sub-layer's last product and dropout: an adapter's block, residual and norm.
   const auto finish = [&](const std::string& module, const at::Tensor& product, const at::Tensor& residual,
                           const FrozenNorm& norm) {
-    const at::Tensor h = WithBlock(hooks, module, Dropped(hooks, product), residual, norm, lines);
+    const at::Tensor h = WithBlock(hooks, module, product, residual, norm, lines);
     return fused ? NormalizedInPlace(h, residual, norm) : Normalized(Sum(h, residual, hooks), norm);
   };
-  const LayerNames& names = layer.names;
+  const formats::LayerNames& names = layer.names;
+  const at::Tensor attended = Run(layer.attention_output, names.attention_output, context, hooks, lines);
   const at::Tensor middle =
-      finish(names.attention_output, Run(layer.attention_output, names.attention_output, context, hooks, lines), x,
+      finish(names.attention_output, layer.drops_attention_output ? Dropped(hooks, attended) : attended, x,
              fused ? layer.wide_attention_norm : layer.attention_norm);
   const at::Tensor wide = Run(layer.intermediate, names.intermediate, middle, hooks, lines, activation_);
-  return finish(names.output, Run(layer.output, names.output, wide, hooks, lines), middle,
+  return finish(names.output, Dropped(hooks, Run(layer.output, names.output, wide, hooks, lines)), middle,
                 fused ? layer.wide_output_norm : layer.output_norm);
 }
 
-at::Tensor BertEncoder::Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const {
-  return at::tanh(Run(pooler_, kPooler, first_tokens, hooks, Lines::kRows));
+at::Tensor TransformerEncoder::Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const {
+  const std::string& module = family_.head.dense;
+  const at::Tensor x = dense_.defined()
+                           ? Run(dense_, module, first_tokens, hooks, Lines::kRows)
+                           : Hooked(hooks, module, first_tokens, at::zeros_like(first_tokens), Lines::kRows);
+  return family_.head.relu ? at::relu(x) : at::tanh(x);
 }
 
-std::pair<at::Tensor, at::Tensor> BertEncoder::CopyLinear(const std::string& module) const {
-  if (module == kPooler) return pooler_.Copy(0, pooler_.out());
+std::pair<at::Tensor, at::Tensor> TransformerEncoder::CopyLinear(const std::string& module) const {
+  if (dense_.defined() && module == family_.head.dense) return dense_.Copy(0, dense_.out());
   const int64_t hidden = config_.hidden_size;
-  for (const BertLayer& layer : layers_) {
+  for (const FrozenLayer& layer : layers_) {
     if (module == layer.names.query) return layer.qkv.Copy(0, hidden);
     if (module == layer.names.key) return layer.qkv.Copy(hidden, hidden);
     if (module == layer.names.value) return layer.qkv.Copy(2 * hidden, hidden);
@@ -321,13 +377,13 @@ std::pair<at::Tensor, at::Tensor> BertEncoder::CopyLinear(const std::string& mod
   return {};
 }
 
-int64_t BertEncoder::ResidentBytes() const {
+int64_t TransformerEncoder::ResidentBytes() const {
   int64_t bytes = TensorBytes(words_) + TensorBytes(positions_) + NormBytes(embedding_norm_);
-  for (const BertLayer& layer : layers_) {
+  for (const FrozenLayer& layer : layers_) {
     bytes += layer.qkv.Bytes() + layer.attention_output.Bytes() + layer.intermediate.Bytes() + layer.output.Bytes() +
              NormBytes(layer.attention_norm) + NormBytes(layer.output_norm);
   }
-  for (const Linear* linear : {&pooler_, &classifier_}) {
+  for (const Linear* linear : {&dense_, &classifier_, &projection_}) {
     if (linear->defined()) bytes += linear->Bytes();
   }
   return bytes;
@@ -335,14 +391,14 @@ int64_t BertEncoder::ResidentBytes() const {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Encoder>> Encoder::Load(const formats::BertConfig& config,
+absl::StatusOr<std::shared_ptr<const Encoder>> Encoder::Load(const formats::EncoderConfig& config,
                                                              const formats::Safetensors& weights, const Device& device,
                                                              Precision precision, bool prepare_inference,
                                                              const RunAlone& run_alone) {
   return Guarded([&]() -> absl::StatusOr<std::shared_ptr<const Encoder>> {
     const at::Device where = TorchDevice(device);
-    auto encoder = std::make_shared<BertEncoder>(config, where, TorchType(precision));
-    WeightReader reader(weights, where, TorchType(precision));
+    auto encoder = std::make_shared<TransformerEncoder>(config, where, TorchType(precision));
+    WeightReader reader(weights, where, TorchType(precision), PrefixIn(weights, config));
     RETURN_IF_ERROR(encoder->ReadWeights(reader));
     if (prepare_inference) encoder->PrepareInference(run_alone);
     return std::shared_ptr<const Encoder>(std::move(encoder));

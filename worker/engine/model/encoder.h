@@ -1,4 +1,5 @@
-// A BERT encoder (Devlin et al., 2018) as transformers' BertModel computes it. Engine-internal, torch inside.
+// An encoder of any family (formats::EncoderFamily): BERT's network (Devlin et al., 2018) as transformers computes it,
+// its norms behind its sub-layers. Engine-internal, torch inside.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,10 +14,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "common/formats/model_config.h"
+#include "common/formats/encoder_family.h"
 #include "common/formats/safetensors.h"
 #include "worker/engine/device.h"
 #include "worker/engine/model/adapted_linear.h"
+#include "worker/engine/model/linear.h"
 #include "worker/engine/model/packed_batch.h"
 
 namespace tenon::engine {
@@ -79,16 +81,18 @@ class EncoderLayers {
  public:
   virtual ~EncoderLayers() = default;
 
-  // Token, position and type embeddings, normalised: [T, hidden].
+  // Token and position embeddings, and those of token type 0 where there are types, normalised: [T, hidden].
   virtual at::Tensor Embed(const PackedBatch& batch, const ForwardHooks& hooks) const = 0;
   // Layer `index` (from 0): [T, hidden] -> [T, hidden]. With Lines::kRows [R, hidden], R rounded like `batch.first`:
   // each row's first token alone, which is all that a classifier reads of the last layer.
   virtual at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks,
                            Lines lines) const = 0;
-  // BertPooler: tanh(dense(first token)): [R, hidden] -> [R, hidden], where there is a pooler.
+  // What the head's output layer reads: activation(dense(first token)), [R, hidden] -> [R, hidden], where takes_head().
+  // A dense layer that the network does not have comes from the hooks (ForwardHooks::linear); rows for which none does
+  // mean nothing.
   virtual at::Tensor Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const = 0;
 
-  virtual const formats::BertConfig& config() const = 0;
+  virtual const formats::EncoderConfig& config() const = 0;
   virtual at::Device device() const = 0;
 };
 
@@ -98,18 +102,22 @@ class Encoder : public EncoderLayers {
  public:
   // With `prepare_inference` it measures, once for each shape of layer, which product is faster on this machine, and
   // keeps packed weights where they are: ForwardHooks::inference uses them. It measures within `run_alone`.
-  static absl::StatusOr<std::shared_ptr<const Encoder>> Load(const formats::BertConfig& config,
+  static absl::StatusOr<std::shared_ptr<const Encoder>> Load(const formats::EncoderConfig& config,
                                                              const formats::Safetensors& weights, const Device& device,
                                                              Precision precision, bool prepare_inference = false,
                                                              const RunAlone& run_alone = {});
 
-  virtual bool has_pooler() const = 0;  // Pool() needs one
+  // Whether a classification head can stand on it: not on a BERT that has lost its pooler, nor on a family without one.
+  virtual bool takes_head() const = 0;
   // The base's own classification head, when config says it has one: [R, hidden] -> [R, labels].
   virtual at::Tensor Classify(const at::Tensor& pooled) const = 0;
   virtual bool has_classifier() const = 0;
+  // What its sentence vectors go through; not defined in most.
+  virtual const Linear& projection() const = 0;
 
   virtual at::ScalarType dtype() const = 0;
-  // Names and [out, in] of every linear layer a LoRA may target, without task prefix.
+  // Names and [out, in] of every linear layer a LoRA may target, without task prefix: those of the encoder, not of a
+  // head.
   virtual const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const = 0;
   // fp32 copies of the word embeddings of these tokens, [ids, hidden].
   virtual at::Tensor CopyWords(const std::vector<int64_t>& ids) const = 0;
@@ -129,6 +137,8 @@ class Encoder : public EncoderLayers {
 at::Tensor FirstTokens(const at::Tensor& x, const PackedBatch& batch);
 
 // Sentence vectors as sentence-transformers' Pooling and Normalize make them, in fp32: [T, hidden] -> [R, hidden].
-at::Tensor PoolSentences(const at::Tensor& x, const PackedBatch& batch, formats::Pooling pooling, bool normalize);
+// Between the two they go through `projection` where it is defined, in fp32: -> [R, out].
+at::Tensor PoolSentences(const at::Tensor& x, const PackedBatch& batch, formats::Pooling pooling, bool normalize,
+                         const Linear& projection = {});
 
 }  // namespace tenon::engine

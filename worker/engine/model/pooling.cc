@@ -24,13 +24,15 @@ at::Tensor PoolRow(const at::Tensor& tokens, formats::Pooling pooling) {
 
 at::Tensor FirstTokens(const at::Tensor& x, const PackedBatch& batch) { return x.index_select(0, batch.first); }
 
-at::Tensor PoolSentences(const at::Tensor& x, const PackedBatch& batch, formats::Pooling pooling, bool normalize) {
+at::Tensor PoolSentences(const at::Tensor& x, const PackedBatch& batch, formats::Pooling pooling, bool normalize,
+                         const Linear& projection) {
   std::vector<at::Tensor> vectors;
   vectors.reserve(static_cast<size_t>(batch.rows()));
   for (int64_t r = 0; r < batch.rows(); ++r) {
     vectors.push_back(PoolRow(x.narrow(0, batch.offsets[r], batch.offsets[r + 1] - batch.offsets[r]), pooling));
   }
   at::Tensor pooled = at::stack(vectors);
+  if (projection.defined()) pooled = projection(pooled);
   if (normalize) pooled = pooled / pooled.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12);
   return pooled;
 }

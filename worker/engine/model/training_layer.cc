@@ -40,8 +40,8 @@ Product Multiply(const Linear& linear, const std::vector<const std::string*>& mo
 
 // norm(dropout(product) + residual) with an adapter's block in between, where it has one.
 at::Tensor Finish(const Product& product, const std::string& module, const at::Tensor& residual, const FrozenNorm& norm,
-                  const ForwardHooks& hooks, Lines lines) {
-  const DropoutMask mask = hooks.fused->dropout(hooks.hidden_dropout);
+                  double dropout, const ForwardHooks& hooks, Lines lines) {
+  const DropoutMask mask = hooks.fused->dropout(dropout);
   if (!hooks.blocks || !hooks.has_block(module)) return DropoutAddNorm(product.y, product.bias, residual, norm, mask);
   const at::Tensor h = Dropout(BiasActivation(product.y, product.bias, Activation::kNone), mask);
   return DropoutAddNorm(hooks.blocks(module, h, residual, norm, lines), {}, residual, norm, {});
@@ -49,9 +49,9 @@ at::Tensor Finish(const Product& product, const std::string& module, const at::T
 
 }  // namespace
 
-at::Tensor TrainingLayer(const BertLayer& layer, const at::Tensor& x, const PackedBatch& batch, int64_t heads,
+at::Tensor TrainingLayer(const FrozenLayer& layer, const at::Tensor& x, const PackedBatch& batch, int64_t heads,
                          Activation activation, const ForwardHooks& hooks, Lines lines) {
-  const LayerNames& names = layer.names;
+  const formats::LayerNames& names = layer.names;
   const FusedHooks& fused = *hooks.fused;
   const Product qkv = Multiply(layer.qkv, {&names.query, &names.key, &names.value}, x, hooks, Lines::kTokens);
   at::Tensor context = RaggedAttention(qkv.y, qkv.bias, batch.offsets, heads, fused.dropout(hooks.attention_dropout));
@@ -61,11 +61,12 @@ at::Tensor TrainingLayer(const BertLayer& layer, const at::Tensor& x, const Pack
     residual = FirstTokens(x, batch);
   }
   const Product attended = Multiply(layer.attention_output, {&names.attention_output}, context, hooks, lines);
-  const at::Tensor middle = Finish(attended, names.attention_output, residual, layer.attention_norm, hooks, lines);
+  const at::Tensor middle = Finish(attended, names.attention_output, residual, layer.attention_norm,
+                                   layer.drops_attention_output ? hooks.hidden_dropout : 0, hooks, lines);
   const Product wide = Multiply(layer.intermediate, {&names.intermediate}, middle, hooks, lines);
   const at::Tensor active = BiasActivation(wide.y, wide.bias, activation);
   const Product narrow = Multiply(layer.output, {&names.output}, active, hooks, lines);
-  return Finish(narrow, names.output, middle, layer.output_norm, hooks, lines);
+  return Finish(narrow, names.output, middle, layer.output_norm, hooks.hidden_dropout, hooks, lines);
 }
 
 }  // namespace tenon::engine

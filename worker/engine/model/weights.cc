@@ -2,6 +2,8 @@
 
 #include <ATen/ops/isfinite.h>
 
+#include <utility>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -11,9 +13,11 @@ namespace tenon::engine {
 
 bool AllFinite(const at::Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); }
 
-WeightReader::WeightReader(const formats::Safetensors& file, at::Device device, at::ScalarType type)
-    : file_(file), device_(device), type_(type) {
-  if (file.Find("bert.embeddings.word_embeddings.weight") != nullptr) prefix_ = "bert.";
+WeightReader::WeightReader(const formats::Safetensors& file, at::Device device, at::ScalarType type, std::string prefix)
+    : file_(file), device_(device), type_(type), prefix_(std::move(prefix)) {}
+
+std::string PrefixIn(const formats::Safetensors& file, const formats::EncoderConfig& config) {
+  return formats::FindPrefix(config, [&](const std::string& name) { return file.Find(name) != nullptr; });
 }
 
 std::string WeightReader::FullName(const std::string& name) const {
@@ -30,8 +34,9 @@ absl::StatusOr<at::Tensor> WeightReader::Take(const std::string& name, const std
   return Read(FullName(name), shape, type_);
 }
 
-absl::StatusOr<at::Tensor> WeightReader::TakeHead(const std::string& name, const std::vector<int64_t>& shape) {
-  return Read(name, shape, at::kFloat);
+absl::StatusOr<at::Tensor> WeightReader::TakeHead(const std::string& name, const std::vector<int64_t>& shape,
+                                                  at::ScalarType type) {
+  return Read(name, shape, type);
 }
 
 absl::StatusOr<at::Tensor> WeightReader::Read(const std::string& full_name, const std::vector<int64_t>& shape,
@@ -73,14 +78,10 @@ absl::Status WeightReader::CheckAllTaken(const std::set<std::string>& others) co
   return absl::OkStatus();
 }
 
-absl::Status WeightReader::CheckAllTaken() const {
+absl::Status WeightReader::CheckAllTaken(const formats::EncoderFamily& family) const {
   for (const auto& [name, view] : file_.tensors()) {
     if (taken_.count(name) > 0 || !absl::StartsWith(name, prefix_)) continue;
-    const std::string inner = name.substr(prefix_.size());
-    const bool of_encoder = absl::StartsWith(inner, "embeddings.") || absl::StartsWith(inner, "encoder.") ||
-                            absl::StartsWith(inner, "pooler.");
-    // A buffer of old checkpoints, 0, 1, 2, ...
-    if (of_encoder && inner != "embeddings.position_ids") return LeftOver(name);
+    if (family.OwnsTensor(name.substr(prefix_.size()))) return LeftOver(name);
   }
   return absl::OkStatus();
 }

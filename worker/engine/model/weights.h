@@ -9,27 +9,27 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/formats/encoder_family.h"
 #include "common/formats/safetensors.h"
 
 namespace tenon::engine {
 
-// Hands out tensors and remembers which were taken. Of BERT's, checkpoints of BertModel have no prefix, those with a
-// task head `bert.`; old ones call a norm's weight and bias `gamma` and `beta`. All three are read.
+// Hands out tensors and remembers which were taken. An encoder's may have a prefix (formats::FindPrefix), and old
+// checkpoints call a norm's weight and bias `gamma` and `beta`: all are read.
 class WeightReader {
  public:
-  WeightReader(const formats::Safetensors& file, at::Device device, at::ScalarType type);
+  WeightReader(const formats::Safetensors& file, at::Device device, at::ScalarType type, std::string prefix = "");
 
   // Tensor `name` (without prefix) of this shape on the device, converted, and finite. BASE_INVALID names it.
   absl::StatusOr<at::Tensor> Take(const std::string& name, const std::vector<int64_t>& shape);
-  // The same in fp32 and without the prefix: a task head's tensors.
-  absl::StatusOr<at::Tensor> TakeHead(const std::string& name, const std::vector<int64_t>& shape);
+  // The same in `type` and without the prefix: a task head's tensors.
+  absl::StatusOr<at::Tensor> TakeHead(const std::string& name, const std::vector<int64_t>& shape, at::ScalarType type);
   bool Has(const std::string& name) const;
 
   // BASE_INVALID when the encoder has a tensor that nobody took: then config.json tells of another network. Heads of
-  // other tasks
-  // (`cls.*`) are left alone.
-  absl::Status CheckAllTaken() const;
-  // The same for a family whose every tensor is the network's, but these.
+  // other tasks (`cls.*`) are left alone.
+  absl::Status CheckAllTaken(const formats::EncoderFamily& family) const;
+  // The same for a network to which every tensor of the file belongs, but these.
   absl::Status CheckAllTaken(const std::set<std::string>& others) const;
 
  private:
@@ -42,6 +42,9 @@ class WeightReader {
   std::string prefix_;
   std::set<std::string> taken_;
 };
+
+// What stands before an encoder's tensors in this file.
+std::string PrefixIn(const formats::Safetensors& file, const formats::EncoderConfig& config);
 
 // Whether every element is a number; fp32 and wider are looked at before conversion, so that no overflow hides in it.
 bool AllFinite(const at::Tensor& tensor);

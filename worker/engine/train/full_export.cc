@@ -1,5 +1,6 @@
 #include "worker/engine/train/full_export.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -8,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "common/formats/classifier_config.h"
 #include "common/formats/config_json.h"
+#include "common/formats/encoder_family.h"
 #include "common/formats/files.h"
 #include "common/formats/model_config.h"
 #include "common/formats/safetensors.h"
@@ -20,7 +22,6 @@ namespace tenon::engine {
 namespace {
 
 constexpr char kWeightsFile[] = "model.safetensors";
-constexpr char kClassifier[] = "classifier";
 constexpr int64_t kMaxFileBytes = 256 << 20;  // of a tokenizer
 
 // config.json of a T5 in fp32.
@@ -58,8 +59,11 @@ NamedTensors WriterTensors(const Base& base, const AdapterTensors& model) {
 
 NamedTensors ClassifierTensors(const AdapterTensors& model) {
   NamedTensors tensors;
+  std::map<std::string, std::string> head;
+  for (const formats::HeadModule& module : formats::HeadModules(*model.family)) head[module.key] = module.name;
   for (const auto& [module, saved] : model.modules) {
-    const std::string name = module == kClassifier ? module : "bert." + module;
+    const auto of_head = head.find(module);
+    const std::string name = of_head != head.end() ? of_head->second : model.family->task_prefix + module;
     tensors[name + ".weight"] = saved.weight;
     if (saved.bias.defined()) tensors[name + ".bias"] = saved.bias;
   }
@@ -71,8 +75,10 @@ NamedTensors ClassifierTensors(const AdapterTensors& model) {
 absl::Status WriteFullModel(const std::filesystem::path& folder, const Base& base, const AdapterTensors& model) {
   ASSIGN_OR_RETURN(nlohmann::json config, formats::ReadConfigJson(base.folder()));
   RETURN_IF_ERROR(CarryOver(base, folder));
-  const std::string text = base.generates() ? WriterConfig(std::move(config))
-                                            : formats::ClassifierConfig(std::move(config), model.config, "float32");
+  const std::string text =
+      base.generates()
+          ? WriterConfig(std::move(config))
+          : formats::ClassifierConfig(std::move(config), model.family->head.model_class, model.config, "float32");
   RETURN_IF_ERROR(WriteText(folder / formats::kConfigFile, text));
   return WriteTensors(folder / kWeightsFile, base.generates() ? WriterTensors(base, model) : ClassifierTensors(model));
 }

@@ -5,7 +5,7 @@
 #include "common/formats/status.h"
 #include "worker/engine/train/adapter_learner.h"
 #include "worker/engine/train/classification_task.h"
-#include "worker/engine/train/full_bert.h"
+#include "worker/engine/train/full_encoder.h"
 #include "worker/engine/train/full_export.h"
 #include "worker/engine/train/full_t5.h"
 #include "worker/engine/train/seq2seq_task.h"
@@ -33,10 +33,10 @@ absl::StatusOr<std::unique_ptr<Learner>> NewFullLearner(std::shared_ptr<const Ba
                                                         std::shared_ptr<const TokenData> data,
                                                         const formats::TenonConfig& config,
                                                         const AdapterTensors* initial) {
-  ASSIGN_OR_RETURN(AdapterTensors weights, CopyBert(*base, config, options.seed));
+  ASSIGN_OR_RETURN(AdapterTensors weights, CopyEncoder(*base, config, options.seed));
   ASSIGN_OR_RETURN(std::shared_ptr<const Encoder> frozen, base->encoder(base->precision()));
   ASSIGN_OR_RETURN(TrainableAdapter model, TrainableAdapter::MakeWhole(std::move(weights), *frozen, initial));
-  auto encoder = std::make_shared<const FullBert>(base->config(), model.adapter().modules);
+  auto encoder = std::make_shared<const FullEncoder>(base->config(), model.adapter().modules);
   auto task = std::make_unique<ClassificationTask>(std::move(encoder), options, std::move(data), std::move(model));
   return std::make_unique<FullLearner>(std::move(base), options, std::move(task));
 }

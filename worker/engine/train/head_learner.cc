@@ -38,7 +38,7 @@ HeadLearner::HeadLearner(std::shared_ptr<const Encoder> encoder, const TrainOpti
 HeadLearner::Features HeadLearner::MakeFeatures(const TokenRows& rows) const {
   const auto options = at::TensorOptions().dtype(at::kFloat).device(encoder_->device());
   return {&rows, EvaluationBatches(rows.lengths(), encoder_->device().is_cpu()), 0,
-          at::empty({rows.size(), encoder_->config().hidden_size}, options)};
+          at::empty({rows.size(), encoder_->config().vector_size()}, options)};
 }
 
 absl::StatusOr<bool> HeadLearner::Prepare() {
@@ -59,7 +59,8 @@ void HeadLearner::Fill(Features& features) const {
   for (int64_t i = 0; i < encoder_->config().num_hidden_layers; ++i) x = encoder_->Layer(i, x, batch, {});
   const formats::TenonConfig& config = adapter_.adapter().config;
   const at::Tensor index = at::tensor(rows, at::kLong).to(encoder_->device());
-  features.values.index_copy_(0, index, PoolSentences(x, batch, config.pooling, config.normalize));
+  features.values.index_copy_(0, index,
+                              PoolSentences(x, batch, config.pooling, config.normalize, encoder_->projection()));
 }
 
 at::Tensor HeadLearner::Vectors(const Features& features, const MicroBatch& rows) const {

@@ -27,7 +27,7 @@ class HeadLearner final : public Learner {
   int64_t total_steps() const override { return plan_.total_steps(); }
 
  private:
-  // Sentence vectors [rows, hidden] of one part of the data, filled batch by batch.
+  // Sentence vectors [rows, size] of one part of the data, filled batch by batch.
   struct Features {
     const TokenRows* rows;
     std::vector<MicroBatch> batches;

@@ -42,7 +42,7 @@ RowLabels PickLabels(const TokenRows& data, const MicroBatch& rows) {
   return labels;
 }
 
-DropoutRates ResolveDropout(const formats::BertConfig& config, double base_dropout) {
+DropoutRates ResolveDropout(const formats::EncoderConfig& config, double base_dropout) {
   if (base_dropout >= 0) return {base_dropout, base_dropout, base_dropout};
   const double classifier = config.classifier_dropout >= 0 ? config.classifier_dropout : config.hidden_dropout_prob;
   return {config.hidden_dropout_prob, config.attention_probs_dropout_prob, classifier};
@@ -66,7 +66,9 @@ at::Tensor Network::Embed(const PackedBatch& batch) const {
 }
 
 at::Tensor Network::Head(const at::Tensor& first_tokens) const {
-  at::Tensor pooled = encoder_.Pool(first_tokens, hooks_).to(at::kFloat);
+  at::Tensor first = first_tokens;
+  if (dropout_ != nullptr && encoder_.config().family->head.drops_input) first = (*dropout_)(first, rates_.classifier);
+  at::Tensor pooled = encoder_.Pool(first, hooks_).to(at::kFloat);
   if (dropout_ != nullptr) pooled = (*dropout_)(pooled, rates_.classifier);
   const SavedModule& head = adapter_.head();
   return at::linear(pooled, head.weight, head.bias);

@@ -25,11 +25,11 @@ struct DropoutRates {
   double hidden = 0, attention = 0, classifier = 0;
 };
 // The base's own, or `base_dropout` for all three when it is not negative.
-DropoutRates ResolveDropout(const formats::BertConfig& config, double base_dropout);
+DropoutRates ResolveDropout(const formats::EncoderConfig& config, double base_dropout);
 
-// The layers of a BERT classifier as transformers' BertForSequenceClassification orders them, one segment after the
-// other: segments 0 .. layers - 1 are the encoder's (the first embeds too), segment `layers` is pooler, dropout and
-// classifier. On the CPU everything between weights is fp32.
+// The layers of a sequence classifier as transformers orders them, one segment after the other: segments 0 .. layers -
+// 1 are the encoder's (the first embeds too), segment `layers` is the head (formats::EncoderHead). On the CPU
+// everything between weights is fp32.
 class Network {
  public:
   // `dropout` may be nullptr: evaluation. The adapter and it must outlive the network.

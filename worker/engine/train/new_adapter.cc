@@ -20,9 +20,10 @@
 namespace tenon::engine {
 namespace {
 
-constexpr char kClassifier[] = "classifier";
+using formats::kClassifier;
+
 constexpr char kOutputLayer[] = "lm_head";
-// PEFT adds both names to every SEQ_CLS adapter; BERT has the first.
+// PEFT adds both names to every SEQ_CLS adapter, and saves what ends with one of them.
 constexpr const char* kHeadNames[] = {kClassifier, "score"};
 // The stream that draws a prompt's words; Initializer counts from 0.
 constexpr uint64_t kPromptWords = 1 << 20;
@@ -57,13 +58,41 @@ SavedModule NewClassifier(Initializer& init, int64_t labels, int64_t features, d
   return {init.Normal(labels, features, initializer_range), init.Zeros({labels})};
 }
 
+// The head's modules that are not the encoder's: for config's labels, drawn as transformers draws them, but those below
+// the output layer that the base has. The output layer is drawn first.
+void AddHead(const TrainingSite& site, int64_t labels, Initializer& init, AdapterTensors& adapter) {
+  for (const formats::HeadModule& module : formats::HeadModules(*site.family)) {
+    SavedModule& made = adapter.modules[module.key];
+    if (module.key != kClassifier) made = site.copy_linear(module.key);
+    if (made.weight.defined()) continue;
+    made = NewClassifier(init, module.key == kClassifier ? labels : site.hidden_size, site.hidden_size,
+                         site.initializer_range);
+  }
+}
+
+// Whether a name of modules_to_save is of the head, which is trained in any case.
+bool NamesHead(const TrainingSite& site, const std::string& name) {
+  if (!site.classifies()) return false;
+  const std::vector<formats::HeadModule> head = formats::HeadModules(*site.family);
+  return std::any_of(head.begin(), head.end(), [&](const auto& module) { return module.name == name; });
+}
+
+// A layer of the head that is trained whole must not be a LoRA's target as well, as PEFT would have it for one whose
+// name only ends with `classifier`.
+void LeaveHeadOut(const TrainingSite& site, formats::LoraConfig& lora) {
+  if (!site.classifies()) return;
+  for (const formats::HeadModule& module : formats::HeadModules(*site.family)) {
+    if (formats::MatchLora(lora, module.name).has_value()) lora.exclude_modules.push_back(module.name);
+  }
+}
+
 // The head, which is always trained whole, and what the job names beside it: linear layers alone.
 absl::StatusOr<std::vector<std::string>> ModulesToSave(const TrainingSite& site, const formats::LoraConfig& lora) {
   std::vector<std::string> names;
-  if (site.classifies) names.assign(std::begin(kHeadNames), std::end(kHeadNames));
+  if (site.classifies()) names.assign(std::begin(kHeadNames), std::end(kHeadNames));
   for (const std::string& name : lora.modules_to_save) {
     if (std::find(names.begin(), names.end(), name) != names.end()) continue;
-    bool known = false;
+    bool known = NamesHead(site, name);
     for (const auto& [module, shape] : site.linear_layers) {
       const std::string hf_name = site.prefix + module;
       if (formats::SavesModule(name, hf_name)) {
@@ -91,8 +120,9 @@ absl::StatusOr<AdapterTensors> NewLora(const TrainingSite& site, const formats::
   adapter.lora = lora;
   adapter.lora.task_type = site.task_type;
   ASSIGN_OR_RETURN(adapter.lora.modules_to_save, ModulesToSave(site, lora));
+  LeaveHeadOut(site, adapter.lora);
   // One that is the embedding, too, is none of the linear layers.
-  if (!site.classifies && site.linear_layers.count(kOutputLayer) == 0 && !lora.all_linear &&
+  if (!site.classifies() && site.linear_layers.count(kOutputLayer) == 0 && !lora.all_linear &&
       formats::MatchLora(adapter.lora, kOutputLayer).has_value()) {
     return TenonError(Reason::kUnsupported, "target_modules name lm_head, which is the base's embedding, too",
                       "target_modules");
@@ -172,10 +202,9 @@ absl::StatusOr<AdapterTensors> NewAdapter(const TrainingSite& site, const TrainO
     ASSIGN_OR_RETURN(adapter, NewLora(site, options.lora, init));
   }
   adapter.config = config;
-  if (site.classifies) {
-    adapter.modules[kClassifier] =
-        NewClassifier(init, static_cast<int64_t>(config.labels.size()), site.hidden_size, site.initializer_range);
-  }
+  adapter.family = site.family;
+  adapter.prefix = site.prefix;
+  if (site.classifies()) AddHead(site, static_cast<int64_t>(config.labels.size()), init, adapter);
   return adapter;
 }
 

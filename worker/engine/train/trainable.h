@@ -44,7 +44,7 @@ class TrainableAdapter {
 
   std::vector<Parameter>& parameters() { return parameters_; }
   const AdapterTensors& adapter() const { return adapter_; }
-  const SavedModule& head() const { return adapter_.modules.at("classifier"); }
+  const SavedModule& head() const { return adapter_.modules.at(formats::kClassifier); }
   // Lowest segment that has a parameter: nothing below it needs a gradient.
   int64_t lowest_segment() const;
 

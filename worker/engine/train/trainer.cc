@@ -48,9 +48,9 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeHeadLoop(const Site& site, const 
   formats::TenonConfig config = site.config;
   config.method = "head";
   config.normalize = true;  // one learning rate then fits every base
-  const formats::BertConfig& base = site.encoder->config();
+  const formats::EncoderConfig& base = site.encoder->config();
   ASSIGN_OR_RETURN(TrainableAdapter adapter,
-                   TrainableAdapter::MakeHead(base.hidden_size, base.initializer_range, options.seed,
+                   TrainableAdapter::MakeHead(base.vector_size(), base.initializer_range, options.seed,
                                               site.encoder->device(), config, initial));
   auto learner = std::make_unique<HeadLearner>(site.encoder, options, site.data, std::move(adapter));
   return std::make_unique<TrainLoop>(options, std::move(learner), nullptr);
@@ -76,9 +76,18 @@ std::vector<int32_t> InitTokens(const Base& base, const TrainOptions& options) {
   return base.tokenizer().Encode(options.prompt.init_text, kAll).ids;  // special tokens too, as PEFT
 }
 
+absl::Status CheckClassifies(const formats::EncoderConfig& config) {
+  if (!config.family->head.model_class.empty()) return absl::OkStatus();
+  return TenonError(Reason::kUnsupported,
+                    absl::StrCat("a base of type ", config.family->model_type,
+                                 " takes no classifier on its first token, as transformers has none; use method head"),
+                    "method");
+}
+
 absl::StatusOr<std::unique_ptr<TrainLoop>> MakeAdapterLoop(const Site& site, const TrainOptions& options,
                                                            const AdapterTensors* initial) {
-  if (!site.encoder->has_pooler()) {
+  RETURN_IF_ERROR(CheckClassifies(site.encoder->config()));
+  if (!site.encoder->takes_head()) {
     return TenonError(Reason::kUnsupported, "the base has no pooler, on which a classifier stands; use method head",
                       "pooler.dense.weight");
   }
@@ -92,6 +101,7 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeAdapterLoop(const Site& site, con
 
 absl::StatusOr<std::unique_ptr<TrainLoop>> MakeFullLoop(const Site& site, const TrainOptions& options,
                                                         const AdapterTensors* initial) {
+  RETURN_IF_ERROR(CheckClassifies(site.encoder->config()));
   ASSIGN_OR_RETURN(std::unique_ptr<Learner> learner,
                    NewFullLearner(site.base, options, site.data, site.config, initial));
   ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> baseline, MakeBaseline(site, options));
@@ -100,7 +110,7 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeFullLoop(const Site& site, const 
 
 // Tokens that a text is cut to: virtual ones need positions too, and leave three at least.
 absl::StatusOr<int64_t> MaxTokens(const Base& base, const TrainOptions& options) {
-  const int64_t asked = options.max_input_tokens, positions = base.config().max_position_embeddings;
+  const int64_t asked = options.max_input_tokens, positions = base.config().max_tokens();
   const int64_t virtual_tokens = options.method == Method::kPromptTuning ? options.prompt.num_virtual_tokens : 0;
   const auto refuse = [&](const std::string& option, int64_t value) {
     const std::string beside = virtual_tokens > 0 && option == "max_input_tokens"

@@ -7,27 +7,37 @@
 #include "worker/engine/adapter/shapes.h"
 
 namespace tenon::engine {
+namespace {
+
+std::map<std::string, std::pair<int64_t, int64_t>> TaskLayers(const Encoder& encoder) {
+  auto layers = encoder.linear_layers();
+  const formats::EncoderFamily& family = *encoder.config().family;
+  if (!family.InTaskModel(family.pooler)) layers.erase(family.pooler);
+  return layers;
+}
+
+}  // namespace
 
 TrainingSite::TrainingSite(const Encoder& encoder)
     : device(encoder.device()),
       task_type("SEQ_CLS"),
-      prefix("bert."),
-      classifies(true),
+      prefix(encoder.config().family->task_prefix),
+      family(encoder.config().family),
       hidden_size(encoder.config().hidden_size),
       vocab_size(encoder.config().vocab_size),
       layers(encoder.config().num_hidden_layers),
       heads(encoder.config().num_attention_heads),
       initializer_range(encoder.config().initializer_range),
-      linear_layers(encoder.linear_layers()),
+      linear_layers(TaskLayers(encoder)),
       copy_linear([&encoder](const std::string& module) {
         auto [weight, bias] = encoder.CopyLinear(module);
         return SavedModule{std::move(weight), std::move(bias)};
       }),
       copy_words([&encoder](const std::vector<int64_t>& ids) { return encoder.CopyWords(ids); }),
-      bottleneck_modules([layers = layers](const auto& config) { return BottleneckModules(config, layers); }),
-      model_type("bert"),
+      bottleneck_modules([&encoder](const auto& config) { return BottleneckModules(config, encoder.config()); }),
+      model_type(family->model_type),
       segments(encoder.config().num_hidden_layers),
-      stacks({{"encoder.layer.", 0}}) {}
+      stacks({{family->layer_prefix, 0}}) {}
 
 TrainingSite::TrainingSite(const T5Model& model)
     : device(model.device()),

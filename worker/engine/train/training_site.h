@@ -24,15 +24,17 @@ struct TrainingSite {
   at::Device device;
   // PEFT's names: of the task, and what stands before a module's name in the model that does it.
   std::string task_type, prefix;
-  // Whether an adapter has a new classification head; a base that writes has an output layer instead.
-  bool classifies = false;
+  // Whose adapters have a new classification head; nullptr for a base that writes, which has an output layer instead.
+  const formats::EncoderFamily* family = nullptr;
+  bool classifies() const { return family != nullptr; }
   int64_t hidden_size = 0, vocab_size = 0;
   int64_t layers = 0, heads = 0;  // as PEFT counts them for a prompt
   double initializer_range = 0;   // of a new head
 
-  // Names without prefix, and [out, in].
-  const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers;
-  // fp32 copies of such a layer, whose bias is undefined where it has none, and of tokens' embeddings.
+  // Names without prefix, and [out, in]: those in the model that does the task.
+  std::map<std::string, std::pair<int64_t, int64_t>> linear_layers;
+  // fp32 copies of such a layer, or of a head's below its output layer, whose bias is undefined where it has none; all
+  // undefined for one that the base does not have. And of tokens' embeddings.
   std::function<SavedModule(const std::string& module)> copy_linear;
   std::function<at::Tensor(const std::vector<int64_t>& ids)> copy_words;
 
@@ -50,7 +52,7 @@ struct TrainingSite {
   std::map<std::string, std::vector<int64_t>> readers;
 };
 
-// Where a prompt is put in.
+// Where a prompt is put in, and what every family's embeddings begin with.
 inline constexpr char kEmbeddings[] = "embeddings";
 
 }  // namespace tenon::engine

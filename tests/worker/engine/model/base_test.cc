@@ -71,33 +71,6 @@ TEST(Base, LinearLayersAreThoseALoraMayTarget) {
   EXPECT_TRUE(encoder->has_classifier());
 }
 
-TEST(Base, NamesATensorThatIsMissing) {
-  const TempFolder folder;
-  WriteTinyBase(folder / "base");
-  ChangeConfig(folder / "base", "num_hidden_layers", 3);
-  const auto base = Base::Load(folder / "base", {});
-  EXPECT_EQ(GetReason(base.status()), Reason::kBaseInvalid);
-  EXPECT_EQ(GetField(base.status()), "encoder.layer.2.attention.self.query.weight");
-}
-
-TEST(Base, NamesATensorThatHasNoPlace) {
-  const TempFolder folder;
-  WriteTinyBase(folder / "base");
-  ChangeConfig(folder / "base", "num_hidden_layers", 1);
-  const auto base = Base::Load(folder / "base", {});
-  EXPECT_EQ(GetReason(base.status()), Reason::kBaseInvalid);
-  EXPECT_NE(GetField(base.status()).find("encoder.layer.1."), std::string::npos);
-}
-
-TEST(Base, NamesATensorOfTheWrongShape) {
-  const TempFolder folder;
-  WriteTinyBase(folder / "base");
-  ChangeConfig(folder / "base", "intermediate_size", 128);
-  const auto base = Base::Load(folder / "base", {});
-  EXPECT_EQ(GetReason(base.status()), Reason::kBaseInvalid);
-  EXPECT_EQ(GetField(base.status()), "encoder.layer.0.intermediate.dense.weight");
-}
-
 TEST(Base, RefusesAVocabularyLargerThanTheEmbeddings) {
   const TempFolder folder;
   WriteTinyBase(folder / "base");

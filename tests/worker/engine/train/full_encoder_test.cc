@@ -1,5 +1,5 @@
 // A whole BERT under training: what it begins as, and the gradients of every weight.
-#include "worker/engine/train/full_bert.h"
+#include "worker/engine/train/full_encoder.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -33,20 +33,20 @@ formats::TenonConfig TwoLabels() {
   return config;
 }
 
-class FullBertTest : public ::testing::Test {
+class FullEncoderTest : public ::testing::Test {
  protected:
   void SetUp() override { Make(0.1); }
 
   void Make(double dropout) {
     base_ = testing::MakeToyBase(dropout);
-    auto weights = CopyBert(*base_, TwoLabels(), 5);
+    auto weights = CopyEncoder(*base_, TwoLabels(), 5);
     ASSERT_TRUE(weights.ok()) << weights.status();
     const auto frozen = base_->encoder(Precision::kFp32);
     ASSERT_TRUE(frozen.ok()) << frozen.status();
     auto model = TrainableAdapter::MakeWhole(*std::move(weights), **frozen, nullptr);
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = std::make_unique<TrainableAdapter>(*std::move(model));
-    bert_ = std::make_unique<FullBert>(base_->config(), model_->adapter().modules);
+    bert_ = std::make_unique<FullEncoder>(base_->config(), model_->adapter().modules);
     dropout_ = std::make_unique<JobDropout>(7, at::Device(at::kCPU));
     network_ = std::make_unique<Network>(*bert_, *model_, DropoutRates{dropout, dropout, dropout}, dropout_.get());
     rows_ = {};
@@ -78,13 +78,13 @@ class FullBertTest : public ::testing::Test {
 
   std::shared_ptr<const Base> base_;
   std::unique_ptr<TrainableAdapter> model_;
-  std::unique_ptr<FullBert> bert_;
+  std::unique_ptr<FullEncoder> bert_;
   std::unique_ptr<JobDropout> dropout_;
   std::unique_ptr<Network> network_;
   TokenRows rows_;
 };
 
-TEST_F(FullBertTest, BeginsAsTheBaseWithANewHead) {
+TEST_F(FullEncoderTest, BeginsAsTheBaseWithANewHead) {
   const at::NoGradGuard no_grad;
   const auto encoder = base_->encoder(Precision::kFp32);
   ASSERT_TRUE(encoder.ok());
@@ -103,7 +103,7 @@ TEST_F(FullBertTest, BeginsAsTheBaseWithANewHead) {
   EXPECT_EQ(model_->head().bias.abs().max().item<double>(), 0);
 }
 
-TEST_F(FullBertTest, TrainsEveryWeightAndDecaysMatricesAlone) {
+TEST_F(FullEncoderTest, TrainsEveryWeightAndDecaysMatricesAlone) {
   int64_t count = 0;
   for (const Parameter& parameter : model_->parameters()) {
     count += parameter.value.numel();
@@ -115,7 +115,7 @@ TEST_F(FullBertTest, TrainsEveryWeightAndDecaysMatricesAlone) {
   EXPECT_EQ(model_->lowest_segment(), 0);
 }
 
-TEST_F(FullBertTest, SlicedEqualsWholeBitForBit) {
+TEST_F(FullEncoderTest, SlicedEqualsWholeBitForBit) {
   SegmentedPass sliced = Pass({0, 1, 2, 3}, 0.25);
   // Three layers forward, the head, three layers backward.
   EXPECT_EQ(Slices(sliced), 3 + 1 + 3);
@@ -132,7 +132,7 @@ TEST_F(FullBertTest, SlicedEqualsWholeBitForBit) {
   }
 }
 
-TEST_F(FullBertTest, GradientsEqualFiniteDifferences) {
+TEST_F(FullEncoderTest, GradientsEqualFiniteDifferences) {
   Make(0);
   {
     const at::NoGradGuard no_grad;
@@ -165,7 +165,7 @@ TEST_F(FullBertTest, GradientsEqualFiniteDifferences) {
   }
 }
 
-TEST_F(FullBertTest, ThePlainPathComputesWhatTheFusedDoes) {
+TEST_F(FullEncoderTest, ThePlainPathComputesWhatTheFusedDoes) {
   Make(0);
   const MicroBatch rows = {0, 1, 2, 3, 4};
   const PackedBatch batch = PackRows(rows_, rows, at::kCPU);
@@ -187,7 +187,7 @@ TEST_F(FullBertTest, ThePlainPathComputesWhatTheFusedDoes) {
   }
 }
 
-TEST_F(FullBertTest, ThePaddingRowStaysAsItIs) {
+TEST_F(FullEncoderTest, ThePaddingRowStaysAsItIs) {
   rows_.ids[1][1] = static_cast<int32_t>(base_->config().pad_token_id);
   SegmentedPass pass = Pass({0, 1}, 1);
   Slices(pass);
@@ -199,7 +199,7 @@ TEST_F(FullBertTest, ThePaddingRowStaysAsItIs) {
   EXPECT_EQ(grads.at("embeddings.token_type_embeddings.weight")[1].abs().max().item<double>(), 0);
 }
 
-TEST_F(FullBertTest, AStepIsSeenByTheNextForward) {
+TEST_F(FullEncoderTest, AStepIsSeenByTheNextForward) {
   const at::NoGradGuard no_grad;
   const PackedBatch batch = PackRows(rows_, {0, 1}, at::kCPU);
   const Network evaluating(*bert_, *model_, {}, nullptr);
@@ -208,7 +208,7 @@ TEST_F(FullBertTest, AStepIsSeenByTheNextForward) {
   EXPECT_FALSE(at::equal(before, evaluating.Logits(batch)));
 }
 
-TEST_F(FullBertTest, ABaseWithoutAPoolerGetsANewOne) {
+TEST_F(FullEncoderTest, ABaseWithoutAPoolerGetsANewOne) {
   const std::filesystem::path folder = testing::FreshFolder("poolerless");
   testing::WriteTinyBase(folder, {});
   const auto file = formats::Safetensors::OpenModel(folder, {});
@@ -221,8 +221,8 @@ TEST_F(FullBertTest, ABaseWithoutAPoolerGetsANewOne) {
   std::filesystem::rename(folder / "less.safetensors", folder / "model.safetensors");
   const auto base = Base::Load(folder, {});
   ASSERT_TRUE(base.ok()) << base.status();
-  const auto one = CopyBert(**base, TwoLabels(), 1), same = CopyBert(**base, TwoLabels(), 1),
-             other = CopyBert(**base, TwoLabels(), 2);
+  const auto one = CopyEncoder(**base, TwoLabels(), 1), same = CopyEncoder(**base, TwoLabels(), 1),
+             other = CopyEncoder(**base, TwoLabels(), 2);
   ASSERT_TRUE(one.ok()) << one.status();
   const SavedModule& pooler = one->modules.at("pooler.dense");
   EXPECT_NEAR(pooler.weight.std().item<double>(), 0.02, 0.004);

@@ -1,4 +1,4 @@
-// A BERT classifier whose every weight is trained. Engine-internal, torch inside.
+// A classifier on an encoder whose every weight is trained. Engine-internal, torch inside.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,26 +16,26 @@
 
 namespace tenon::engine {
 
-// Weights to begin with, fp32, each module under its name in transformers' BertForSequenceClassification without
-// `bert.`: the base's own, and a new classifier for config's labels, drawn as transformers draws one. A base without a
-// pooler gets a new one in the same way. What the network of transformers does not hold (`position_ids`, heads of other
-// tasks) is left out.
-absl::StatusOr<AdapterTensors> CopyBert(const Base& base, const formats::TenonConfig& config, uint64_t seed);
+// Weights to begin with, fp32, each module under its name in transformers' sequence classifier without what stands
+// before the encoder: the base's own, and a new output layer for config's labels, which is called `classifier` in every
+// family, drawn as transformers draws one. A base without the head's dense layer gets a new one in the same way. What
+// the network of transformers does not hold (`position_ids`, heads of other tasks) is left out.
+absl::StatusOr<AdapterTensors> CopyEncoder(const Base& base, const formats::TenonConfig& config, uint64_t seed);
 
 // The encoder over such modules: plain products, so that autograd follows every weight. It shares their memory, and
 // sees each step that the optimizer makes in it.
 //
 // Of the hooks it takes dropout alone: there is no adapter beside weights that are trained themselves.
-class FullBert final : public EncoderLayers {
+class FullEncoder final : public EncoderLayers {
  public:
-  FullBert(const formats::BertConfig& config, const std::map<std::string, SavedModule>& modules);
+  FullEncoder(const formats::EncoderConfig& config, const std::map<std::string, SavedModule>& modules);
 
   at::Tensor Embed(const PackedBatch& batch, const ForwardHooks& hooks) const override;
   at::Tensor Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks,
                    Lines lines) const override;
   at::Tensor Pool(const at::Tensor& first_tokens, const ForwardHooks& hooks) const override;
 
-  const formats::BertConfig& config() const override { return config_; }
+  const formats::EncoderConfig& config() const override { return config_; }
   at::Device device() const override { return words_.device(); }
 
  private:
@@ -46,10 +46,10 @@ class FullBert final : public EncoderLayers {
                     const ForwardHooks& hooks) const;
   at::Tensor Normalized(const SavedModule& norm, const at::Tensor& x) const;
 
-  const formats::BertConfig config_;
+  const formats::EncoderConfig config_;
   const Activation activation_;
-  at::Tensor words_, positions_, types_;
-  SavedModule embedding_norm_, pooler_;
+  at::Tensor words_, positions_, types_;  // types_ is undefined in a family without
+  SavedModule embedding_norm_, dense_;
   std::vector<Weights> layers_;
 };
 
