@@ -56,8 +56,8 @@ run_label() {
 }
 for label in "${labels[@]}"; do
   case $label in
-    unit | fuzz | house | parity) run_label build/release "$label" "$(nproc)" ;;
-    # Real processes and measured numbers: one at a time.
+    unit | fuzz | house | parity | e2e) run_label build/release "$label" "$(nproc)" ;;
+    # Killed processes and leases that run out: one at a time.
     *) run_label build/release "$label" 1 ;;
   esac
 done
