@@ -174,9 +174,9 @@ absl::StatusOr<std::vector<std::string>> ParseHeadConfig(const std::string& text
   if (!object.ok()) return TenonError(Reason::kAdapterInvalid, "head_config.json is no object", kHeadFile);
   JsonFields fields(*object, kHeadFile, Reason::kAdapterInvalid);
   if (const nlohmann::json* config = fields.Get("config"); config != nullptr) {
-    fields.Unsupported(
-        "config",
-        "is of a flexible head; those of BertForSequenceClassification and T5ForConditionalGeneration are supported");
+    fields.Unsupported("config",
+                       "is of a flexible head; those of transformers' sequence classifiers and "
+                       "T5ForConditionalGeneration are supported");
   }
   const int64_t count = fields.Int("num_labels", 0, 1, kMaxLabels);
   std::vector<std::string> labels(static_cast<size_t>(count));

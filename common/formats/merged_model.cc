@@ -151,7 +151,7 @@ absl::Status CheckMergeable(const std::string& method) {
       : method == "bottleneck"  ? "its blocks are layers of their own, with a function between that no weight can hold"
       : method == "head"
           ? "its classifier reads pooled sentence vectors, which no transformers model with a classifier does: "
-            "BertForSequenceClassification reads the pooler's output"
+            "those read the first token's state"
           : "only a LoRA changes the base's weights";
   return TenonError(Reason::kUnsupported,
                     absl::StrCat("an adapter of method ", method, " cannot be merged into its base: ", why), "merged");

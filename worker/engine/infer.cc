@@ -143,12 +143,12 @@ void Batch::Forward() {
   const ForwardHooks hooks = mixed.Hooks();
   const int64_t last = encoder_.config().num_hidden_layers - 1;
   states_ = encoder_.Embed(packed_, hooks);
-  for (int64_t i = 0; i < last; ++i) states_ = encoder_.Layer(i, states_, packed_, hooks);
+  for (int64_t i = 0; i < last; ++i) states_ = encoder_.Layer(i, states_, packed_, hooks, Lines::kTokens);
   at::Tensor first;
   if (std::all_of(rows_.begin(), rows_.end(), ReadsPooler)) {
     first = encoder_.Layer(last, std::exchange(states_, {}), packed_, hooks, Lines::kRows);
   } else {
-    states_ = encoder_.Layer(last, states_, packed_, hooks);
+    states_ = encoder_.Layer(last, states_, packed_, hooks, Lines::kTokens);
     if (std::any_of(rows_.begin(), rows_.end(), ReadsPooler)) first = FirstTokens(states_, packed_);
   }
   if (first.defined()) pooled_ = encoder_.Pool(first, hooks).to(at::kFloat);

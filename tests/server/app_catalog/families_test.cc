@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"

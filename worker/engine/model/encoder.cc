@@ -237,7 +237,7 @@ absl::Status TransformerEncoder::ReadWeights(WeightReader& reader) {
   RETURN_IF_ERROR(ReadPooler(reader));
   RETURN_IF_ERROR(ReadHead(reader));
   RETURN_IF_ERROR(ReadProjection(reader));
-  return reader.CheckAllTaken(family_);
+  return reader.CheckEncoderTaken(family_);
 }
 
 // The panels' format for inference by our own kernels, or nothing where they are slower.

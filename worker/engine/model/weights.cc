@@ -78,7 +78,7 @@ absl::Status WeightReader::CheckAllTaken(const std::set<std::string>& others) co
   return absl::OkStatus();
 }
 
-absl::Status WeightReader::CheckAllTaken(const formats::EncoderFamily& family) const {
+absl::Status WeightReader::CheckEncoderTaken(const formats::EncoderFamily& family) const {
   for (const auto& [name, view] : file_.tensors()) {
     if (taken_.count(name) > 0 || !absl::StartsWith(name, prefix_)) continue;
     if (family.OwnsTensor(name.substr(prefix_.size()))) return LeftOver(name);

@@ -28,7 +28,7 @@ class WeightReader {
 
   // BASE_INVALID when the encoder has a tensor that nobody took: then config.json tells of another network. Heads of
   // other tasks (`cls.*`) are left alone.
-  absl::Status CheckAllTaken(const formats::EncoderFamily& family) const;
+  absl::Status CheckEncoderTaken(const formats::EncoderFamily& family) const;
   // The same for a network to which every tensor of the file belongs, but these.
   absl::Status CheckAllTaken(const std::set<std::string>& others) const;
 
