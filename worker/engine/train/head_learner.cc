@@ -56,7 +56,9 @@ void HeadLearner::Fill(Features& features) const {
   const MicroBatch& rows = features.batches[features.next++];
   const PackedBatch batch = PackRows(*features.rows, rows, encoder_->device());
   at::Tensor x = encoder_->Embed(batch, {});
-  for (int64_t i = 0; i < encoder_->config().num_hidden_layers; ++i) x = encoder_->Layer(i, x, batch, {});
+  for (int64_t i = 0; i < encoder_->config().num_hidden_layers; ++i) {
+    x = encoder_->Layer(i, x, batch, {}, Lines::kTokens);
+  }
   const formats::TenonConfig& config = adapter_.adapter().config;
   const at::Tensor index = at::tensor(rows, at::kLong).to(encoder_->device());
   features.values.index_copy_(0, index,
