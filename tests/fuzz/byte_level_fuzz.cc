@@ -34,7 +34,9 @@ TEST(ByteLevelFuzz, TextsOfAnyBytes) {
     for (const int32_t id : cut.ids) ASSERT_TRUE(id >= 0 && id < tokenizer->vocab_size());
     const std::vector<int32_t> whole = tokenizer->EncodePiece(text);
     ASSERT_EQ(cut.truncated, static_cast<int64_t>(whole.size()) + 2 > room);
-    if (!cut.truncated) ASSERT_TRUE(std::equal(whole.begin(), whole.end(), cut.ids.begin() + 1));
+    if (!cut.truncated) {
+      ASSERT_TRUE(std::equal(whole.begin(), whole.end(), cut.ids.begin() + 1));
+    }
     ASSERT_LE(static_cast<int64_t>(tokenizer->EncodePair(text, "ab", room).ids.size()), room);
     tokenizer->Decode(whole);
   }

@@ -1,8 +1,8 @@
 #include "worker/engine/text/byte_level_tokenizer.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <limits>
-#include <unordered_set>
 #include <utility>
 
 #include "common/formats/status.h"
@@ -19,11 +19,13 @@ constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
 
 size_t Room(int64_t max_tokens) { return static_cast<size_t>(std::max<int64_t>(max_tokens, 0)); }
 
-// Appends `more`, as far as there is room.
-void Add(const std::vector<int32_t>& more, size_t room, Encoding* encoding) {
-  const size_t count = std::min(more.size(), room - std::min(room, encoding->ids.size()));
-  encoding->truncated = encoding->truncated || count < more.size();
-  encoding->ids.insert(encoding->ids.end(), more.begin(), more.begin() + static_cast<std::ptrdiff_t>(count));
+// Appends the parts, as far as there is room.
+void Join(std::initializer_list<const std::vector<int32_t>*> parts, size_t room, Encoding* encoding) {
+  for (const auto* part : parts) {
+    const size_t count = std::min(part->size(), room - encoding->ids.size());
+    encoding->truncated = encoding->truncated || count < part->size();
+    encoding->ids.insert(encoding->ids.end(), part->begin(), part->begin() + static_cast<std::ptrdiff_t>(count));
+  }
 }
 
 void Cut(size_t length, std::vector<int32_t>* ids, bool* cut) {
@@ -120,7 +122,7 @@ Encoding ByteLevelTokenizer::Encode(const std::string& text, int64_t max_tokens)
   Append(text, limit, &ids);
   Encoding encoding;
   Cut(limit, &ids, &encoding.truncated);
-  for (const auto* part : {&around_.before, &ids, &around_.after}) Add(*part, room, &encoding);
+  Join({&around_.before, &ids, &around_.after}, room, &encoding);
   return encoding;
 }
 
@@ -133,9 +135,7 @@ Encoding ByteLevelTokenizer::EncodePair(const std::string& first, const std::str
   const auto [keep_a, keep_b] = LongestFirst(a.size(), b.size(), room > around ? room - around : 0);
   Cut(keep_a, &a, &encoding.truncated);
   Cut(keep_b, &b, &encoding.truncated);
-  for (const auto* part : {&around_.before_pair, &a, &around_.between, &b, &around_.after_pair}) {
-    Add(*part, room, &encoding);
-  }
+  Join({&around_.before_pair, &a, &around_.between, &b, &around_.after_pair}, room, &encoding);
   return encoding;
 }
 
