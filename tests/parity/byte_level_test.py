@@ -287,8 +287,9 @@ def test_settings(tmp_path, name, form, config):
     assert_equal((folder, loader), SETTING_TEXTS * len(LENGTHS))
 
 
-def test_added_tokens_file(tmp_path):
-    write(gpt2_folder(tmp_path), added_tokens={"<y>": 50258, "<x>": 50257}, map={"additional_special_tokens": ["<x>"]})
+@pytest.mark.parametrize("special", [{"additional_special_tokens": ["<x>"]}, {"extra_special_tokens": ["<x>"]}, {"pad_token": "<x>"}], ids=str)
+def test_added_tokens_file(tmp_path, special):
+    write(gpt2_folder(tmp_path), added_tokens={"<y>": 50258, "<x>": 50257}, map=special)
     assert_equal((tmp_path, transformers.GPT2TokenizerFast), SETTING_TEXTS * len(LENGTHS))
 
 

@@ -142,8 +142,11 @@ absl::Status ReadExtraTokens(const Json& json, ByteLevelConfig* config) {
   return absl::OkStatus();
 }
 
-// {"<token>": id}, what transformers wrote before there was an added_tokens_decoder.
-absl::StatusOr<std::vector<AddedToken>> ReadAddedTokensFile(const std::string& text, const ByteLevelConfig& config) {
+// {"<token>": id}, what transformers wrote before there was an added_tokens_decoder. Named tokens are special, and
+// extra ones too, unless special_tokens_map.json calls them additional_special_tokens, which transformers reads too
+// late.
+absl::StatusOr<std::vector<AddedToken>> ReadAddedTokensFile(const std::string& text, bool extra_are_special,
+                                                            const ByteLevelConfig& config) {
   ASSIGN_OR_RETURN(const Json json, ParseObject(text, kAdded));
   JsonFields fields(json, kAdded, Reason::kBaseInvalid);
   std::vector<AddedToken> tokens;
@@ -153,7 +156,7 @@ absl::StatusOr<std::vector<AddedToken>> ReadAddedTokensFile(const std::string& t
     token.id = static_cast<int32_t>(fields.Int(content, -1, 0, std::numeric_limits<int32_t>::max()));
     const auto is_same = [&](const AddedToken& other) { return other.content == token.content; };
     token.special = std::any_of(config.named_tokens.begin(), config.named_tokens.end(), is_same) ||
-                    std::any_of(config.extra_tokens.begin(), config.extra_tokens.end(), is_same);
+                    (extra_are_special && std::any_of(config.extra_tokens.begin(), config.extra_tokens.end(), is_same));
     token.normalized = !token.special;
     tokens.push_back(std::move(token));
   }
@@ -163,11 +166,12 @@ absl::StatusOr<std::vector<AddedToken>> ReadAddedTokensFile(const std::string& t
 }
 
 // What special_tokens_map.json says wins.
-absl::Status MergeMap(const std::string& text, Json* json) {
+absl::Status MergeMap(const std::string& text, Json* json, bool* names_extra) {
   ASSIGN_OR_RETURN(Json map, ParseObject(text, kMap));
   for (auto& [key, value] : map.items()) {
     if (value.is_object() && key != "extra_special_tokens") value["special"] = true;
     (*json)[key] = value;
+    *names_extra = *names_extra || key == "additional_special_tokens";
   }
   return absl::OkStatus();
 }
@@ -204,8 +208,9 @@ absl::StatusOr<ByteLevelConfig> ParseByteLevelConfig(const ByteLevelConfigFiles&
   ASSIGN_OR_RETURN(const Json model_config, ParseObject(files.config, kModelConfig));
   ByteLevelConfig config;
   ASSIGN_OR_RETURN(config.tokenizer_class, ReadClass(json, model_config));
+  bool map_names_extra = false;
   if (!json.contains("added_tokens_decoder")) {
-    RETURN_IF_ERROR(MergeMap(files.special_tokens_map, &json));
+    RETURN_IF_ERROR(MergeMap(files.special_tokens_map, &json, &map_names_extra));
   }
   RETURN_IF_ERROR(ReadNamedTokens(json, &config));
   RETURN_IF_ERROR(ReadExtraTokens(json, &config));
@@ -224,7 +229,7 @@ absl::StatusOr<ByteLevelConfig> ParseByteLevelConfig(const ByteLevelConfigFiles&
   if (decoder != nullptr) {
     ASSIGN_OR_RETURN(config.added_tokens, ReadAddedTokensDecoder(*decoder));
   } else if (!files.added_tokens.empty()) {
-    ASSIGN_OR_RETURN(config.added_tokens, ReadAddedTokensFile(files.added_tokens, config));
+    ASSIGN_OR_RETURN(config.added_tokens, ReadAddedTokensFile(files.added_tokens, !map_names_extra, config));
   }
   return config;
 }

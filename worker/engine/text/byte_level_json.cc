@@ -23,6 +23,13 @@ using tokenizer_json::Type;
 using tokenizer_json::Unsupported;
 using Json = nlohmann::json;
 
+// What a part is, for an error: its type, if it says one.
+Json Kind(const Json& json, const char* key) {
+  const Json part = json.value(key, Json());
+  const std::string type = Type(part);
+  return type.empty() ? part : Json(type);
+}
+
 // A setting that is not known could change any id.
 absl::Status CheckKeys(const Json& part, const std::string& path, std::initializer_list<const char*> known) {
   for (const auto& [key, value] : part.items()) {
@@ -85,10 +92,10 @@ absl::Status ReadModel(const Json& json, bool by_file, BytePairVocabulary* vocab
 
 absl::Status ReadWords(const Json& json, ByteLevelSpec* spec) {
   ASSIGN_OR_RETURN(const std::vector<Json> cleaners, Parts(json, "normalizer", "normalizers"));
-  if (!cleaners.empty()) return Unsupported("normalizer", cleaners.front(), "is not supported for byte pairs");
+  if (!cleaners.empty()) return Unsupported("normalizer", Kind(json, "normalizer"), "is not supported for byte pairs");
   ASSIGN_OR_RETURN(const std::vector<Json> cutters, Parts(json, "pre_tokenizer", "pretokenizers"));
   if (cutters.size() != 1 || Type(cutters.front()) != "ByteLevel") {
-    return Unsupported("pre_tokenizer", json.value("pre_tokenizer", Json()), "is not supported; ByteLevel alone is");
+    return Unsupported("pre_tokenizer", Kind(json, "pre_tokenizer"), "is not supported; ByteLevel alone is");
   }
   const Json& cutter = cutters.front();
   RETURN_IF_ERROR(CheckKeys(cutter, "pre_tokenizer", {"type", "add_prefix_space", "trim_offsets", "use_regex"}));
@@ -103,7 +110,7 @@ absl::Status CheckDecoder(const Json& json, bool by_file) {
   ASSIGN_OR_RETURN(const std::vector<Json> decoders, Parts(json, "decoder", "decoders"));
   if (decoders.empty() && !by_file) return absl::OkStatus();
   if (decoders.size() == 1 && Type(decoders.front()) == "ByteLevel") return absl::OkStatus();
-  return Unsupported("decoder", json.value("decoder", Json()), "is not supported; ByteLevel alone is");
+  return Unsupported("decoder", Kind(json, "decoder"), "is not supported; ByteLevel alone is");
 }
 
 absl::Status CheckTruncation(const Json& json) {

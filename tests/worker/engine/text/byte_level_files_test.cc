@@ -269,11 +269,15 @@ TEST(ByteLevelFiles, WhatTheConfigMustNotSay) {
 }
 
 TEST(ByteLevelFiles, OldAddedTokens) {
-  const auto tokenizer = FromFiles({.tokenizer_config = kGpt2,
-                                    .special_tokens_map = R"({"additional_special_tokens":["<y>"]})",
-                                    .added_tokens = R"({"<x>":268,"<y>":267})"});
-  EXPECT_THAT(Ids(tokenizer, "<x><y>"), ElementsAre(268, 267));
-  EXPECT_EQ((*tokenizer)->Decode({267, 268}), "<x>");
+  const auto decoded = [](const std::string& map) {
+    const auto tokenizer =
+        FromFiles({.tokenizer_config = kGpt2, .special_tokens_map = map, .added_tokens = R"({"<x>":268,"<y>":267})"});
+    EXPECT_THAT(Ids(tokenizer, "<x><y>"), ElementsAre(268, 267));
+    return (*tokenizer)->Decode({267, 268});
+  };
+  EXPECT_EQ(decoded(R"({"extra_special_tokens":["<y>"]})"), "<x>");
+  EXPECT_EQ(decoded(R"({"pad_token":"<y>"})"), "<x>");
+  EXPECT_EQ(decoded(R"({"additional_special_tokens":["<y>"]})"), "<y><x>") << "as transformers has it";
 }
 
 TEST(ByteLevelFiles, LoadsAFolder) {
