@@ -43,7 +43,9 @@ TEST(EncoderFamilies, DescriptionsAreWhole) {
     EXPECT_EQ(head.model_class.empty(), HeadModules(family).empty());
     EXPECT_TRUE(!head.dense_in_encoder || head.dense == family.pooler);
     EXPECT_EQ(head.model_class.empty(), family.task_prefix.empty());
-    if (!head.model_class.empty()) EXPECT_EQ(HeadModules(family).front().key, kClassifier);
+    if (!head.model_class.empty()) {
+      EXPECT_EQ(HeadModules(family).front().key, kClassifier);
+    }
     EXPECT_FALSE(family.in_adapter_hub && head.model_class.empty());
   }
 }

@@ -180,8 +180,8 @@ TEST_P(FamilyTest, TrainedWholeItBeginsAsTheFrozenOne) {
   const PackedBatch batch = Pack(rows, at::Device(at::kCPU));
   at::Tensor ours = whole.Embed(batch, {}), theirs = frozen->Embed(batch, {});
   for (int64_t i = 0; i < 2; ++i) {
-    ours = whole.Layer(i, ours, batch, {});
-    theirs = frozen->Layer(i, theirs, batch, {});
+    ours = whole.Layer(i, ours, batch, {}, Lines::kTokens);
+    theirs = frozen->Layer(i, theirs, batch, {}, Lines::kTokens);
   }
   EXPECT_TRUE(at::allclose(ours, theirs, 1e-4, 1e-5));
   EXPECT_TRUE(
