@@ -114,7 +114,8 @@ class Tool {
     ASSIGN_OR_RETURN(auto encoder, base_->encoder(Precision::kFp32));
     const PackedBatch batch = Pack(rows, encoder->device());
     at::Tensor x = encoder->Embed(batch, {});
-    for (int64_t i = 0; i < encoder->config().num_hidden_layers; ++i) x = encoder->Layer(i, x, batch, {}, Lines::kTokens);
+    for (int64_t i = 0; i < encoder->config().num_hidden_layers; ++i)
+      x = encoder->Layer(i, x, batch, {}, Lines::kTokens);
     const at::Tensor vectors = PoolSentences(x, batch, formats::Pooling::kMean, false);
     Json lists = Json::array();
     for (int64_t r = 0; r < vectors.size(0); ++r) {

@@ -338,8 +338,8 @@ TEST(TrainerTest, MultiLabel) {
     (*rows)[1] = {"my your his", {}};
   }
   TrainOptions options = ToyOptions();
-  options.max_steps = 150;
-  options.eval_steps = 150;
+  options.max_steps = 200;
+  options.eval_steps = 200;
   options.head_baseline = true;
   const ToyRun run = RunToy(MakeToyBase(), options, data);
   ASSERT_TRUE(run.status.ok()) << run.status;
