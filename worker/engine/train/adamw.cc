@@ -52,7 +52,7 @@ void AdamW::UpdatePart(const Parameter& parameter, const WeightPart& part, const
                               static_cast<float>(correction2)};
     const float* from = grad.const_data_ptr<float>();
     float *to = value.mutable_data_ptr<float>(), *one = m.mutable_data_ptr<float>(), *two = v.mutable_data_ptr<float>();
-    ParallelFor(count, kThreadElements, [&](int64_t begin, int64_t end) {
+    ParallelFor(part.count, kThreadElements, [&](int64_t begin, int64_t end) {
       kernels::RunAdamW(adam, from + begin, to + begin, one + begin, two + begin, end - begin);
     });
     return;
