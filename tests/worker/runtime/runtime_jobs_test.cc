@@ -297,7 +297,8 @@ TEST_F(RuntimeJobsTest, AJobIsCancelledWhileAnotherIsPrepared) {
   runtime_->CancelJob("second");
   EXPECT_TRUE(ended.WaitForNotificationWithTimeout(absl::Seconds(60))) << "it waits for the first";
   runtime_->UnloadBase("writer");
-  while (!runtime_->unloading_bases().empty()) std::this_thread::yield();  // nothing of it is left
+  // Nothing of it is left.
+  while (ended.HasBeenNotified() && !runtime_->unloading_bases().empty()) std::this_thread::yield();
   gate.Open();
   first.join();
   ended.WaitForNotification();
