@@ -68,7 +68,7 @@ QUICK = ["--set", "neighbours=1", "--set", "batch_size=16", "--set", "max_input_
 @pytest.fixture(scope="module")
 def job(tenon, files):
     return tenon.json(*finetune(files["train"], "--validation", files["dev"], *TEMPLATES, *QUICK, "--set", "epochs=2", "--set",
-                                "warmup_ratio=0.1", "--wait"))
+                                "learning_rate=3e-3", "--set", "warmup_ratio=0.1", "--wait"))
 
 
 def metrics(values):
