@@ -19,7 +19,8 @@ from train_test import (NO_DROPOUT, ToolError, assert_losses, classifier, minilm
 def save_head(folder, model, labels, multi_label=False):
     """The model's new head as an adapter of Tenon's: so that both begin with the same numbers."""
     folder.mkdir()
-    save_file({f"classifier.{name}": value.detach().clone() for name, value in model.classifier.named_parameters()},
+    output = getattr(model.classifier, "out_proj", model.classifier)  # RoBERTa's has a dense layer below, which the base gives
+    save_file({f"classifier.{name}": value.detach().clone() for name, value in output.named_parameters()},
               folder / "head.safetensors", {"format": "pt"})
     (folder / "tenon.json").write_text(json.dumps({"task": "sequence_classification", "method": "head", "labels": labels,
                                                    "multi_label": multi_label}))
