@@ -68,7 +68,8 @@ def test_a_pooler_of_old_files_is_left_alone(engine, tmp_path):
     assert_close(engine.infer([{"text": t, "pooling": "cls"} for t in some]), vectors(tokenizer, model, some))
 
 
-CONFIGS = {**{name: LORA_CONFIGS[name] for name in ("plain", "patterns", "all-linear")}, **PROMPTS}
+CONFIGS = {**{name: LORA_CONFIGS[name] for name in ("plain", "patterns", "all-linear")},
+           **{f"prompt, {name}": config for name, config in PROMPTS.items()}}
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -7,7 +7,7 @@
 namespace tenon::formats {
 namespace {
 
-void ReadPositions(JsonFields &fields, EncoderConfig &config) {
+void ReadPositions(JsonFields& fields, EncoderConfig& config) {
   constexpr int64_t kLeastText = 3;
   config.position_offset = config.pad_token_id + 1;
   if (config.max_tokens() < kLeastText) {
