@@ -138,7 +138,9 @@ TEST_F(T5AdaptersTest, ARowInAMixedBatchIsWhatItIsAlone) {
   const std::vector<at::Tensor> mixed = Logits(rows);
   for (size_t i = 0; i < rows.size(); ++i) {
     const at::Tensor alone = Logits({rows[i]})[0];
-    EXPECT_TRUE(at::allclose(mixed[i], alone, 1e-5, 1e-5)) << i << " " << rows[i].adapter;
+    // Relative to the logits' size: products of one line and of many may be other kernels.
+    const at::Tensor difference = (mixed[i] - alone).abs().max();
+    EXPECT_LE(difference.item<float>(), 1e-5F * alone.abs().max().item<float>()) << i << " " << rows[i].adapter;
     if (rows[i].adapter.empty()) continue;
     const at::Tensor base = Logits({{rows[i].ids, ""}})[0];
     EXPECT_FALSE(at::allclose(alone, base, 1e-2, 1e-2)) << rows[i].adapter << " changes nothing";
