@@ -15,8 +15,8 @@ from tokenizer_test import ALPHABETS, REAL_TEXTS, made_texts, real_texts, run_to
 MADE_TEXTS = 5_000
 LENGTHS = [1, 3, 5, 16, 64, 512]
 PAIR_LENGTHS = [4, 5, 6, 7, 13, 64]
-PAIR_CHARACTERS = 40
-ROWS_AT_A_TIME = 50
+PAIR_CHARACTERS = 20
+ROWS_AT_A_TIME = 100
 SPECIALS = ["<s>", "</s>", "<mask>", "<pad>", "<unk>", "<|endoftext|>", "< mask>", "<mask", "</s", "<|endoftext", "<MASK>", "  <mask>  "]
 HARD = [
     "'s't're've'm'll'd'S'T'RE don't I'LL we'd it's 's 'sn't rock'n'roll ''''s '' '",
@@ -225,7 +225,7 @@ def test_every_code_point(tmp_path):
     """The classes of the regular expression: each character between letters, digits, signs and spaces."""
     folder = gpt2_folder(tmp_path)
     reference = transformers.GPT2TokenizerFast.from_pretrained(folder)
-    texts = [f"a{c}b 1{c}2 !{c}? {c} {c}{c}" for c in map(chr, range(0x110000)) if not 0xD800 <= ord(c) < 0xE000]
+    texts = [f"a{c}1{c}!{c} {c}" for c in map(chr, range(0x110000)) if not 0xD800 <= ord(c) < 0xE000]
     wanted = []
     for begin in range(0, len(texts), 50_000):
         wanted += reference(texts[begin : begin + 50_000])["input_ids"]
