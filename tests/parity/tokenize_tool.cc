@@ -5,6 +5,7 @@
 //   tenon-tokenize-tool --generative FOLDER  {"text": T, "max_tokens": N} or {"piece": T} a line in, [ids...] a line
 //                                            out; {"ids": [ids...]} a line in, "TEXT" a line out
 //   tenon-tokenize-tool --byte-level FOLDER  the same, and {"pair": [T, T], "max_tokens": N} a line in
+//   tenon-tokenize-tool --byte-level-words   "T" a line in, [bytes...] a line out: how long the words are
 //   tenon-tokenize-tool --charsmap FILE   "T" a line in, "T" a line out, normalized
 #include <fstream>
 #include <iostream>
@@ -14,6 +15,7 @@
 
 #include "worker/engine/text/bert_normalizer.h"
 #include "worker/engine/text/byte_level_tokenizer.h"
+#include "worker/engine/text/byte_level_words.h"
 #include "worker/engine/text/charsmap.h"
 #include "worker/engine/text/tokenizer.h"
 
@@ -76,6 +78,20 @@ int Answers(const Loaded& tokenizer) {
   return 0;
 }
 
+int ByteLevelWords() {
+  std::string line;
+  while (std::getline(std::cin, line)) {
+    const std::string text = json::parse(line);
+    json words = json::array();
+    const char* const end = text.data() + text.size();
+    for (const char* p = text.data(); p != end; p += words.back().get<size_t>()) {
+      words.push_back(tenon::engine::WordBytes(p, end));
+    }
+    std::cout << words.dump() << '\n';
+  }
+  return 0;
+}
+
 int Normalized(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
   std::stringstream bytes;
@@ -97,11 +113,12 @@ int Normalized(const std::string& file) {
 int main(int argc, char** argv) {
   std::ios::sync_with_stdio(false);
   const std::string first = argc > 1 ? argv[1] : "";
+  if (argc == 2 && first == "--byte-level-words") return ByteLevelWords();
   if (argc == 2) return first == "--words" ? Words() : Ids(first);
   if (argc == 3 && first == "--generative") return Answers(tenon::engine::LoadGenerativeTokenizer(argv[2]));
   if (argc == 3 && first == "--byte-level") return Answers(tenon::engine::ByteLevelTokenizer::Load(argv[2]));
   if (argc == 3 && first == "--charsmap") return Normalized(argv[2]);
-  std::cerr
-      << "usage: tenon-tokenize-tool FOLDER | --words | --generative FOLDER | --byte-level FOLDER | --charsmap FILE\n";
+  std::cerr << "usage: tenon-tokenize-tool FOLDER | --words | --generative FOLDER | --byte-level FOLDER | "
+               "--byte-level-words | --charsmap FILE\n";
   return 2;
 }

@@ -38,6 +38,7 @@ TEST(ByteLevelWords, Contractions) {
   EXPECT_THAT(Words("it's we're I'LL"), ElementsAre("it", "'s", " we", "'re", " I", "'", "LL"));
   EXPECT_THAT(Words("'sn't"), ElementsAre("'s", "n", "'t"));
   EXPECT_THAT(Words(" 's ''s"), ElementsAre(" '", "s", " ''", "s")) << "only where a word begins";
+  EXPECT_THAT(Words("'t've'm'll'dx"), ElementsAre("'t", "'ve", "'m", "'ll", "'d", "x"));
   EXPECT_THAT(Words("'r'"), ElementsAre("'", "r", "'"));
 }
 
