@@ -223,6 +223,7 @@ TEST_F(GenerationTest, RowsThatWaitAreCancelledAndEndAtTheirDeadline) {
   EXPECT_LE(FakeEngine::Get().steps, 2) << "it stopped within a step";
   EXPECT_TRUE(Generate(Write("", {"3"})).ok());
   EXPECT_FALSE(waiting.done.HasBeenNotified());
+  runtime_.reset();  // before its clock
 }
 
 TEST_F(GenerationTest, AStepsErrorFailsTheCallsOfThatBatchAndTheNextOnesRun) {
