@@ -70,6 +70,9 @@ class FamiliesTest : public CatalogFixture, public ::testing::WithParamInterface
   testing::TinyBase tiny_;
 };
 
+// Those that have a classifier.
+class ClassifierFamiliesTest : public FamiliesTest {};
+
 TEST_P(FamiliesTest, ABaseIsItsTypeAndTasks) {
   if (classifies()) tiny_.labels = {"a", "b"};
   const auto base = Register();
@@ -94,16 +97,14 @@ TEST_P(FamiliesTest, NamesWhatABaseLacks) {
   EXPECT_NE(std::string(type.message()).find(formats::SupportedTypes()), std::string::npos) << type;
 }
 
-TEST_P(FamiliesTest, NamesWhatAHeadLacks) {
-  if (!classifies()) GTEST_SKIP() << "has no classifier";
+TEST_P(ClassifierFamiliesTest, NamesWhatAHeadLacks) {
   tiny_.labels = {"a", "b"};
   const absl::Status status = InspectWith("id2label", {{"0", "a"}, {"1", "b"}, {"2", "c"}});
   EXPECT_EQ(GetReason(status), Reason::kBaseInvalid);
   EXPECT_EQ(GetField(status), family().head.output + ".weight");
 }
 
-TEST_P(FamiliesTest, ImportsAdaptersWithTheHeadOfTheFamily) {
-  if (!classifies()) GTEST_SKIP() << "has no classifier";
+TEST_P(ClassifierFamiliesTest, ImportsAdaptersWithTheHeadOfTheFamily) {
   ASSERT_TRUE(Register().ok());
   testing::WriteTinyLora(folder_.path() / "lora", tiny_, Adapter());
   testing::WriteTinyPrompt(folder_.path() / "prompt", tiny_, Adapter());
@@ -120,8 +121,7 @@ TEST_P(FamiliesTest, ImportsAdaptersWithTheHeadOfTheFamily) {
   }
 }
 
-TEST_P(FamiliesTest, AMergedAdapterIsABaseOfTheFamily) {
-  if (!classifies()) GTEST_SKIP() << "has no classifier";
+TEST_P(ClassifierFamiliesTest, AMergedAdapterIsABaseOfTheFamily) {
   ASSERT_TRUE(Register().ok());
   router_.SetLabels({"LABEL_0", "LABEL_1"});
   testing::WriteTinyLora(folder_.path() / "lora", tiny_, Adapter());
@@ -142,14 +142,17 @@ TEST_P(FamiliesTest, AMergedAdapterIsABaseOfTheFamily) {
   EXPECT_EQ(record->labels_size(), 2);
 }
 
-std::vector<const EncoderFamily*> All() {
-  std::vector<const EncoderFamily*> all;
-  for (const EncoderFamily& family : formats::EncoderFamilies()) all.push_back(&family);
-  return all;
+std::vector<const EncoderFamily*> Families(bool classifiers_alone) {
+  std::vector<const EncoderFamily*> some;
+  for (const EncoderFamily& family : formats::EncoderFamilies()) {
+    if (!classifiers_alone || !formats::HeadModules(family).empty()) some.push_back(&family);
+  }
+  return some;
 }
+std::string NameOf(const ::testing::TestParamInfo<const EncoderFamily*>& info) { return info.param->model_type; }
 
-INSTANTIATE_TEST_SUITE_P(Families, FamiliesTest, ::testing::ValuesIn(All()),
-                         [](const auto& info) { return info.param->model_type; });
+INSTANTIATE_TEST_SUITE_P(All, FamiliesTest, ::testing::ValuesIn(Families(false)), NameOf);
+INSTANTIATE_TEST_SUITE_P(All, ClassifierFamiliesTest, ::testing::ValuesIn(Families(true)), NameOf);
 
 }  // namespace
 }  // namespace tenon::server
