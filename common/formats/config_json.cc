@@ -12,17 +12,10 @@ namespace tenon::formats {
 absl::StatusOr<nlohmann::json> ReadConfigJson(const std::filesystem::path& folder) {
   constexpr int64_t kMaxConfigBytes = 16 << 20;
   ASSIGN_OR_RETURN(const std::string text, ReadFile(folder / kConfigFile, kMaxConfigBytes, Reason::kBaseInvalid));
-  auto json = ParseJson(text);
-  if (json.ok() && json->is_object()) return json;
-  const std::string what = json.ok() ? "must be an object" : std::string(json.status().message());
-  return TenonError(Reason::kBaseInvalid, absl::StrCat(kConfigFile, ": ", what), kConfigFile);
+  return ParseJsonObject(text, kConfigFile, Reason::kBaseInvalid);
 }
 
-void RefuseUnsupported(JsonFields& fields, const std::string& type, std::initializer_list<const char*> keys) {
-  const std::string found = fields.String("model_type", type);
-  if (found != type) {
-    fields.Unsupported("model_type", absl::StrCat("\"", found, "\" is not supported; ", type, " is"));
-  }
+void RefuseUnsupported(JsonFields& fields, std::initializer_list<const char*> keys) {
   for (const char* key : keys) {
     const nlohmann::json* value = fields.Get(key);
     if (value != nullptr && !IsFalsy(*value)) {

@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "common/formats/json_fields.h"
@@ -18,8 +17,8 @@ inline constexpr char kDefaultModelType[] = "bert";
 // The folder's config.json, which must hold an object. BASE_INVALID.
 absl::StatusOr<nlohmann::json> ReadConfigJson(const std::filesystem::path& folder);
 
-// UNSUPPORTED for a model_type other than `type`, which a missing one means, and for the first of `keys` that is set to
-// more than what Python calls false: what transformers allows and the engine does not run.
-void RefuseUnsupported(JsonFields& fields, const std::string& type, std::initializer_list<const char*> keys);
+// UNSUPPORTED for the first of `keys` that is set to more than what Python calls false: what transformers allows and
+// the engine does not run.
+void RefuseUnsupported(JsonFields& fields, std::initializer_list<const char*> keys);
 
 }  // namespace tenon::formats

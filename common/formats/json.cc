@@ -84,4 +84,11 @@ absl::StatusOr<nlohmann::json> ParseJson(const std::string& text) {
   return sax.Take();
 }
 
+absl::StatusOr<nlohmann::json> ParseJsonObject(const std::string& text, const std::string& file, Reason reason) {
+  absl::StatusOr<nlohmann::json> json = ParseJson(text);
+  if (json.ok() && json->is_object()) return json;
+  const std::string what = json.ok() ? "must be an object" : std::string(json.status().message());
+  return TenonError(reason, absl::StrCat(file, ": ", what), file);
+}
+
 }  // namespace tenon::formats

@@ -103,9 +103,8 @@ absl::StatusOr<EncoderConfig> ReadEncoderConfig(const std::filesystem::path& fol
   RETURN_IF_ERROR(fields.status());
   EncoderConfig config = family->defaults;
   config.family = family;
-  RefuseUnsupported(fields, type,
-                    {"is_decoder", "add_cross_attention", "is_encoder_decoder", "pruned_heads", "quantization_config",
-                     "chunk_size_feed_forward"});
+  RefuseUnsupported(fields, {"is_decoder", "add_cross_attention", "is_encoder_decoder", "pruned_heads",
+                             "quantization_config", "chunk_size_feed_forward"});
   CheckPositions(fields);
   ReadSizes(fields, config);
   ReadNumbers(fields, config);

@@ -40,10 +40,7 @@ const char* PeftHeadRoot(const PeftConfig& config) {
 }
 
 absl::StatusOr<nlohmann::json> ParsePeftObject(const std::string& text) {
-  absl::StatusOr<nlohmann::json> json = ParseJson(text);
-  if (json.ok() && json->is_object()) return json;
-  const std::string what = json.ok() ? "must be an object" : std::string(json.status().message());
-  return TenonError(Reason::kAdapterInvalid, absl::StrCat(kFile, ": ", what), kFile);
+  return ParseJsonObject(text, kFile, Reason::kAdapterInvalid);
 }
 
 void RefuseOtherKeys(const nlohmann::json& object, const std::set<std::string>& known, JsonFields& fields) {

@@ -80,7 +80,10 @@ absl::StatusOr<T5Config> ReadT5Config(const std::filesystem::path& folder) {
   JsonFields fields(json, kConfigFile, Reason::kBaseInvalid);
   T5Config config;
   config.model_type = "t5";
-  RefuseUnsupported(fields, "t5", {"quantization_config", "pruned_heads"});
+  if (const std::string type = fields.String("model_type", "t5"); type != "t5") {
+    fields.Unsupported("model_type", absl::StrCat("\"", type, "\" is not supported; t5 is"));
+  }
+  RefuseUnsupported(fields, {"quantization_config", "pruned_heads"});
   CheckForm(fields);
   ReadSizes(fields, config);
   ReadFeedForward(fields, config);

@@ -94,16 +94,12 @@ bool IsSha256(const std::string& text) {
 }  // namespace
 
 absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
-  const auto json = ParseJson(text);
-  if (!json.ok() || !json->is_object()) {
-    const std::string what = json.ok() ? "must be an object" : std::string(json.status().message());
-    return TenonError(Reason::kAdapterInvalid, absl::StrCat(kFile, ": ", what), kFile);
-  }
-  JsonFields fields(*json, kFile, Reason::kAdapterInvalid);
+  ASSIGN_OR_RETURN(const nlohmann::json json, ParseJsonObject(text, kFile, Reason::kAdapterInvalid));
+  JsonFields fields(json, kFile, Reason::kAdapterInvalid);
   static const auto* known = new std::set<std::string>{
       "base_digest",     "job",  "labels",       "max_input_tokens", "method", "multi_label", "normalize", "pooling",
       "sentence_scorer", "task", "text_template"};
-  for (const auto& [key, value] : json->items()) {
+  for (const auto& [key, value] : json.items()) {
     if (!known->contains(key)) fields.Unsupported(key, "is not a key of this file");
   }
   TenonConfig config;
@@ -129,9 +125,9 @@ absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
   config.pooling = ReadPooling(fields);
   config.normalize = fields.Bool("normalize", false);
   config.max_input_tokens = fields.Int("max_input_tokens", 0, 0, kMaxTokens);
-  config.text_template = ReadTemplate(*json, fields);
+  config.text_template = ReadTemplate(json, fields);
   if (config.text_template.has_value() && config.task != "seq2seq") fields.Fail("text_template", "is for task seq2seq");
-  config.sentence_scorer = ReadScorer(*json, config, fields);
+  config.sentence_scorer = ReadScorer(json, config, fields);
   config.job = fields.String("job", "");
   RETURN_IF_ERROR(fields.status());
   return config;

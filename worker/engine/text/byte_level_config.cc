@@ -50,12 +50,10 @@ constexpr Class kModelTypes[] = {{"gpt2", ByteLevelClass::kGpt2},
                                  {"roberta", ByteLevelClass::kRoberta},
                                  {"bart", ByteLevelClass::kRoberta}};
 
+// Of a file that may be missing.
 absl::StatusOr<Json> ParseObject(const std::string& text, const char* file) {
   if (text.empty()) return Json(Json::object());
-  auto parsed = formats::ParseJson(text);
-  if (parsed.ok() && parsed->is_object()) return *std::move(parsed);
-  const std::string what = parsed.ok() ? "must be an object" : std::string(parsed.status().message());
-  return TenonError(Reason::kBaseInvalid, absl::StrCat(file, ": ", what), file);
+  return formats::ParseJsonObject(text, file, Reason::kBaseInvalid);
 }
 
 absl::StatusOr<ByteLevelClass> ReadClass(const Json& tokenizer_config, const Json& config) {

@@ -120,12 +120,7 @@ std::vector<AddedToken> T5Config::AddedTokensAfter(std::vector<AddedToken> own,
 absl::StatusOr<T5Config> ParseT5Config(const std::string& text) {
   Json json = Json::object();
   if (!text.empty()) {
-    auto parsed = formats::ParseJson(text);
-    if (!parsed.ok() || !parsed->is_object()) {
-      const std::string what = parsed.ok() ? "must be an object" : std::string(parsed.status().message());
-      return TenonError(Reason::kBaseInvalid, absl::StrCat(kFile, ": ", what), kFile);
-    }
-    json = *std::move(parsed);
+    ASSIGN_OR_RETURN(json, formats::ParseJsonObject(text, kFile, Reason::kBaseInvalid));
   }
   T5Config config;
   JsonFields fields(json, kFile, Reason::kBaseInvalid);

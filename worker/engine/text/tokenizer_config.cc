@@ -84,12 +84,8 @@ absl::StatusOr<std::vector<AddedToken>> ReadAddedTokensDecoder(const nlohmann::j
 absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(const std::string& text) {
   TokenizerConfig config;
   if (text.empty()) return config;
-  const auto json = formats::ParseJson(text);
-  if (!json.ok() || !json->is_object()) {
-    const std::string what = json.ok() ? "must be an object" : std::string(json.status().message());
-    return TenonError(Reason::kBaseInvalid, absl::StrCat(kFile, ": ", what), kFile);
-  }
-  JsonFields fields(*json, kFile, Reason::kBaseInvalid);
+  ASSIGN_OR_RETURN(const nlohmann::json json, formats::ParseJsonObject(text, kFile, Reason::kBaseInvalid));
+  JsonFields fields(json, kFile, Reason::kBaseInvalid);
   config.do_lower_case = ReadFlag(fields, "do_lower_case");
   config.strip_accents = ReadFlag(fields, "strip_accents");
   config.tokenize_chinese_chars = ReadFlag(fields, "tokenize_chinese_chars");

@@ -21,10 +21,7 @@ absl::Status Unsupported(const std::string& key, const Json& found, const std::s
 }
 
 absl::StatusOr<Json> Parse(const std::string& text) {
-  auto parsed = formats::ParseJson(text);
-  if (parsed.ok() && parsed->is_object()) return *std::move(parsed);
-  const std::string what = parsed.ok() ? "must be an object" : std::string(parsed.status().message());
-  return TenonError(Reason::kBaseInvalid, absl::StrCat(kFile, ": ", what), kFile);
+  return formats::ParseJsonObject(text, kFile, Reason::kBaseInvalid);
 }
 
 std::string ModelType(const std::string& text) {
