@@ -4,32 +4,41 @@
 #include "common/formats/status.h"
 
 namespace tenon::formats {
+namespace {
+
+bool IsIn(unsigned char byte, unsigned char low, unsigned char high) { return byte >= low && byte <= high; }
+
+}  // namespace
+
+size_t CharacterBytes(const char* p, const char* end, bool* good) {
+  const auto at = [&](int i) { return static_cast<unsigned char>(p[i]); };
+  const unsigned char lead = at(0);
+  const int size = lead < 0x80              ? 1
+                   : IsIn(lead, 0xC2, 0xDF) ? 2
+                   : IsIn(lead, 0xE0, 0xEF) ? 3
+                   : IsIn(lead, 0xF0, 0xF4) ? 4
+                                            : 0;
+  *good = size > 0;
+  for (int i = 1; i < size; ++i) {
+    unsigned char low = 0x80, high = 0xBF;
+    if (i == 1) {
+      if (lead == 0xE0) low = 0xA0;   // no overlong forms
+      if (lead == 0xED) high = 0x9F;  // no surrogates
+      if (lead == 0xF0) low = 0x90;
+      if (lead == 0xF4) high = 0x8F;  // nothing above U+10FFFF
+    }
+    if (i < end - p && IsIn(at(i), low, high)) continue;
+    *good = false;
+    return static_cast<size_t>(i);
+  }
+  return static_cast<size_t>(size == 0 ? 1 : size);
+}
 
 bool IsValidUtf8(const std::string& text) {
-  const auto* p = reinterpret_cast<const unsigned char*>(text.data());
-  const auto* end = p + text.size();
-  const auto continues = [&](int i) { return p + i < end && (p[i] & 0xC0) == 0x80; };
-  while (p < end) {
-    if (*p < 0x80) {
-      p += 1;
-    } else if (*p >= 0xC2 && *p <= 0xDF) {
-      if (!continues(1)) return false;
-      p += 2;
-    } else if (*p >= 0xE0 && *p <= 0xEF) {
-      if (!continues(1) || !continues(2)) return false;
-      if (*p == 0xE0 && p[1] < 0xA0) return false;  // overlong
-      if (*p == 0xED && p[1] > 0x9F) return false;  // surrogates
-      p += 3;
-    } else if (*p >= 0xF0 && *p <= 0xF4) {
-      if (!continues(1) || !continues(2) || !continues(3)) return false;
-      if (*p == 0xF0 && p[1] < 0x90) return false;  // overlong
-      if (*p == 0xF4 && p[1] > 0x8F) return false;  // beyond U+10FFFF
-      p += 4;
-    } else {
-      return false;
-    }
-  }
-  return true;
+  const char* const end = text.data() + text.size();
+  bool good = true;
+  for (const char* p = text.data(); good && p != end;) p += CharacterBytes(p, end, &good);
+  return good;
 }
 
 absl::Status CheckText(const std::string& text, int64_t max_bytes, const std::string& field) {

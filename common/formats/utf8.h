@@ -1,12 +1,18 @@
 // UTF-8 checks shared by validation and tokenizers.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
 
 namespace tenon::formats {
+
+// Bytes from `p` on, before `end`, that are one character (Unicode 15, table 3-7); then *good. Otherwise the longest
+// run of bytes that begins a character and cannot end it, or one byte that begins none: what gives one U+FFFD
+// (section 3.9, "maximal subparts").
+size_t CharacterBytes(const char* p, const char* end, bool* good);
 
 // Whether `text` is well-formed UTF-8 (Unicode 15, table 3-7).
 bool IsValidUtf8(const std::string& text);

@@ -1,5 +1,6 @@
 #include "worker/engine/text/byte_level_alphabet.h"
 
+#include "common/formats/utf8.h"
 #include "worker/engine/text/unicode.h"
 
 namespace tenon::engine {
@@ -32,33 +33,6 @@ const Alphabet& TheAlphabet() {
   return alphabet;
 }
 
-bool IsIn(unsigned char byte, unsigned char low, unsigned char high) { return byte >= low && byte <= high; }
-
-// Bytes from `p` on that are a character (then *good), or that give one U+FFFD: Unicode, table 3-7.
-size_t CharacterBytes(const char* p, const char* end, bool* good) {
-  const auto at = [&](int i) { return static_cast<unsigned char>(p[i]); };
-  const unsigned char lead = at(0);
-  const int size = lead < 0x80              ? 1
-                   : IsIn(lead, 0xC2, 0xDF) ? 2
-                   : IsIn(lead, 0xE0, 0xEF) ? 3
-                   : IsIn(lead, 0xF0, 0xF4) ? 4
-                                            : 0;
-  *good = size > 0;
-  for (int i = 1; i < size; ++i) {
-    unsigned char low = 0x80, high = 0xBF;
-    if (i == 1) {
-      if (lead == 0xE0) low = 0xA0;   // no overlong forms
-      if (lead == 0xED) high = 0x9F;  // no surrogates
-      if (lead == 0xF0) low = 0x90;
-      if (lead == 0xF4) high = 0x8F;  // nothing above U+10FFFF
-    }
-    if (i < end - p && IsIn(at(i), low, high)) continue;
-    *good = false;
-    return static_cast<size_t>(i);
-  }
-  return static_cast<size_t>(size == 0 ? 1 : size);
-}
-
 }  // namespace
 
 const std::array<std::string, 256>& ByteCharacters() { return TheAlphabet().characters; }
@@ -87,7 +61,7 @@ std::string TextOfBytes(std::string_view bytes) {
   const char* const end = bytes.data() + bytes.size();
   for (const char* p = bytes.data(); p != end;) {
     bool good = false;
-    const size_t size = CharacterBytes(p, end, &good);
+    const size_t size = formats::CharacterBytes(p, end, &good);
     text += good ? std::string_view(p, size) : kReplacement;
     p += size;
   }
