@@ -307,8 +307,7 @@ at::Tensor TransformerEncoder::Layer(int64_t index, const at::Tensor& x, const P
   const at::Tensor context = hooks.inference && fused_
                                  ? RowAttention({q, k, v}, batch, config_.num_attention_heads)
                                  : SelfAttention({q, k, v}, batch, config_.num_attention_heads, hooks);
-  if (lines == Lines::kTokens) return BehindAttention(layer, context, x, hooks, lines);
-  return BehindAttention(layer, FirstTokens(context, batch), FirstTokens(x, batch), hooks, lines);
+  return BehindAttention(layer, Picked(context, batch, lines), Picked(x, batch, lines), hooks, lines);
 }
 
 at::Tensor TransformerEncoder::LayerOfFirstTokens(const FrozenLayer& layer, const at::Tensor& x,

@@ -135,6 +135,8 @@ class Encoder : public EncoderLayers {
 
 // States of each row's first token: [T, hidden] -> [R, hidden], R rounded like `batch.first`.
 at::Tensor FirstTokens(const at::Tensor& x, const PackedBatch& batch);
+// States of every token, [T, hidden], as they are or as FirstTokens.
+at::Tensor Picked(const at::Tensor& x, const PackedBatch& batch, Lines lines);
 
 // Sentence vectors as sentence-transformers' Pooling and Normalize make them, in fp32: [T, hidden] -> [R, hidden].
 // Between the two they go through `projection` where it is defined, in fp32: -> [R, out].

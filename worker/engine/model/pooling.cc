@@ -24,6 +24,10 @@ at::Tensor PoolRow(const at::Tensor& tokens, formats::Pooling pooling) {
 
 at::Tensor FirstTokens(const at::Tensor& x, const PackedBatch& batch) { return x.index_select(0, batch.first); }
 
+at::Tensor Picked(const at::Tensor& x, const PackedBatch& batch, Lines lines) {
+  return lines == Lines::kRows ? FirstTokens(x, batch) : x;
+}
+
 at::Tensor PoolSentences(const at::Tensor& x, const PackedBatch& batch, formats::Pooling pooling, bool normalize,
                          const Linear& projection) {
   std::vector<at::Tensor> vectors;

@@ -54,14 +54,10 @@ at::Tensor TrainingLayer(const FrozenLayer& layer, const at::Tensor& x, const Pa
   const formats::LayerNames& names = layer.names;
   const FusedHooks& fused = *hooks.fused;
   const Product qkv = Multiply(layer.qkv, {&names.query, &names.key, &names.value}, x, hooks, Lines::kTokens);
-  at::Tensor context = RaggedAttention(qkv.y, qkv.bias, batch.offsets, heads, fused.dropout(hooks.attention_dropout));
-  at::Tensor residual = x;
-  if (lines == Lines::kRows) {
-    context = FirstTokens(context, batch);
-    residual = FirstTokens(x, batch);
-  }
+  const at::Tensor context = Picked(
+      RaggedAttention(qkv.y, qkv.bias, batch.offsets, heads, fused.dropout(hooks.attention_dropout)), batch, lines);
   const Product attended = Multiply(layer.attention_output, {&names.attention_output}, context, hooks, lines);
-  const at::Tensor middle = Finish(attended, names.attention_output, residual, layer.attention_norm,
+  const at::Tensor middle = Finish(attended, names.attention_output, Picked(x, batch, lines), layer.attention_norm,
                                    layer.drops_attention_output ? hooks.hidden_dropout : 0, hooks, lines);
   const Product wide = Multiply(layer.intermediate, {&names.intermediate}, middle, hooks, lines);
   const at::Tensor active = BiasActivation(wide.y, wide.bias, activation);

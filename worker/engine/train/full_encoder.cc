@@ -173,12 +173,10 @@ at::Tensor FullEncoder::Attend(const Weights& layer, const at::Tensor& x, const 
 at::Tensor FullEncoder::Layer(int64_t index, const at::Tensor& x, const PackedBatch& batch, const ForwardHooks& hooks,
                               Lines lines) const {
   const Weights& layer = layers_[static_cast<size_t>(index)];
-  const auto pick = [&](const at::Tensor& states) {
-    return lines == Lines::kRows ? FirstTokens(states, batch) : states;
-  };
-  const at::Tensor product = Product(layer.attention_output, pick(Attend(layer, x, batch, hooks)));
+  const at::Tensor context = Picked(Attend(layer, x, batch, hooks), batch, lines);
+  const at::Tensor product = Product(layer.attention_output, context);
   const at::Tensor attended = config_.family->drops_attention_output ? Dropped(hooks, product) : product;
-  const at::Tensor middle = Normalized(layer.attention_norm, attended + pick(x));
+  const at::Tensor middle = Normalized(layer.attention_norm, attended + Picked(x, batch, lines));
   const at::Tensor wide = Activate(Product(layer.intermediate, middle), activation_);
   return Normalized(layer.output_norm, Dropped(hooks, Product(layer.output, wide)) + middle);
 }
