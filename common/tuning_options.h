@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/formats/adapter_config.h"
 #include "common/formats/bottleneck_config.h"
 #include "common/formats/prompt_config.h"
 #include "tenon/v1/finetune_service.pb.h"
@@ -14,6 +15,9 @@ namespace tenon {
 
 // The method that tenon.json calls by this name; METHOD_UNSPECIFIED when there is none.
 v1::Method MethodOfName(const std::string& name);
+
+// The task of an adapter with this tenon.json; TASK_UNSPECIFIED when it names none that there is.
+v1::Task TaskOf(const formats::TenonConfig& adapter);
 
 // Whether rows of the task's data sets become texts by a template, instead of being texts and labels themselves.
 bool TakesTemplate(v1::Task task);

@@ -175,14 +175,8 @@ absl::StatusOr<formats::TenonConfig> Defaults(const Contents& contents, const Ad
 
 absl::StatusOr<AdapterFacts> ToFacts(const formats::TenonConfig& config) {
   AdapterFacts facts;
-  if (config.task == "sequence_classification") {
-    facts.task =
-        config.sentence_scorer.has_value() ? v1::TASK_EXTRACTIVE_SUMMARIZATION : v1::TASK_SEQUENCE_CLASSIFICATION;
-  } else if (config.task == "feature_extraction") {
-    facts.task = v1::TASK_FEATURE_EXTRACTION;
-  } else if (config.task == "seq2seq") {
-    facts.task = v1::TASK_SEQ2SEQ;
-  } else {
+  facts.task = TaskOf(config);
+  if (facts.task == v1::TASK_UNSPECIFIED) {
     return Invalid(absl::StrCat("tenon.json: unknown task '", config.task, "'"), kTenonConfig);
   }
   facts.method = MethodOfName(config.method);

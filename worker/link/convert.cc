@@ -43,13 +43,6 @@ absl::StatusOr<formats::LoraConfig> ToLora(const v1::FinetuneJob& spec) {
   return lora;
 }
 
-v1::Task TaskOf(const formats::TenonConfig& adapter) {
-  if (adapter.task == "feature_extraction") return v1::TASK_FEATURE_EXTRACTION;
-  if (adapter.task == "seq2seq") return v1::TASK_SEQ2SEQ;
-  if (adapter.sentence_scorer.has_value()) return v1::TASK_EXTRACTIVE_SUMMARIZATION;
-  return v1::TASK_SEQUENCE_CLASSIFICATION;
-}
-
 absl::Status ReadMethod(const v1::FinetuneJob& spec, engine::TrainOptions& to) {
   switch (spec.method()) {
     case v1::METHOD_LORA: {
