@@ -11,6 +11,7 @@
 #include "server/app/catalog_adapters.h"
 #include "server/app/catalog_base_check.h"
 #include "server/app/catalog_bases.h"
+#include "tests/common/formats/encoder_families.h"
 #include "tests/server/app_catalog/fixture.h"
 #include "tests/worker/engine/tiny_base.h"
 
@@ -142,17 +143,10 @@ TEST_P(ClassifierFamiliesTest, AMergedAdapterIsABaseOfTheFamily) {
   EXPECT_EQ(record->labels_size(), 2);
 }
 
-std::vector<const EncoderFamily*> Families(bool classifiers_alone) {
-  std::vector<const EncoderFamily*> some;
-  for (const EncoderFamily& family : formats::EncoderFamilies()) {
-    if (!classifiers_alone || !formats::HeadModules(family).empty()) some.push_back(&family);
-  }
-  return some;
-}
-std::string NameOf(const ::testing::TestParamInfo<const EncoderFamily*>& info) { return info.param->model_type; }
-
-INSTANTIATE_TEST_SUITE_P(All, FamiliesTest, ::testing::ValuesIn(Families(false)), NameOf);
-INSTANTIATE_TEST_SUITE_P(All, ClassifierFamiliesTest, ::testing::ValuesIn(Families(true)), NameOf);
+INSTANTIATE_TEST_SUITE_P(All, FamiliesTest, ::testing::ValuesIn(tenon::testing::Families(false)),
+                         tenon::testing::FamilyName);
+INSTANTIATE_TEST_SUITE_P(All, ClassifierFamiliesTest, ::testing::ValuesIn(tenon::testing::Families(true)),
+                         tenon::testing::FamilyName);
 
 }  // namespace
 }  // namespace tenon::server

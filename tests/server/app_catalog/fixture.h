@@ -66,7 +66,7 @@ class WordRouter final : public InferenceRouter {
 
 std::vector<float> WordVector(const std::string& text);
 
-class CatalogFixture : public testing::Test {
+class CatalogFixture : public ::testing::Test {
  protected:
   CatalogFixture();
 

@@ -2,14 +2,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <functional>
-
 #include "common/formats/status.h"
 #include "server/jobs/finetune_request.h"
+#include "tests/server/jobs/bad_field.h"
 
 namespace tenon::server {
 namespace {
 
+using testing::BadField;
+using testing::ExpectNamed;
 using ::testing::HasSubstr;
 
 v1::FinetuneJob Minutes() {
@@ -106,23 +107,9 @@ TEST(ExtractiveRequestTest, RowsMustFillTheTemplate) {
   EXPECT_EQ(GetField(Complete(*job, queries)), "finetune_job.train_dataset");
 }
 
-struct BadField {
-  const char* field;
-  Reason reason;
-  const char* message;
-  std::function<void(v1::FinetuneJob&)> change;
-};
-
 class BadExtractive : public ::testing::TestWithParam<BadField> {};
 
-TEST_P(BadExtractive, IsNamed) {
-  v1::FinetuneJob request = Minutes();
-  GetParam().change(request);
-  const absl::Status status = NormalizeFinetune(request, 1).status();
-  EXPECT_EQ(GetReason(status), GetParam().reason) << status;
-  EXPECT_EQ(GetField(status), GetParam().field) << status;
-  EXPECT_THAT(std::string(status.message()), HasSubstr(GetParam().message));
-}
+TEST_P(BadExtractive, IsNamed) { ExpectNamed(Minutes(), GetParam()); }
 
 using Job = v1::FinetuneJob;
 INSTANTIATE_TEST_SUITE_P(

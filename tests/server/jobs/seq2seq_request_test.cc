@@ -3,18 +3,19 @@
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
-#include <functional>
-
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 #include "server/jobs/eval_request.h"
 #include "server/jobs/finetune_request.h"
 #include "server/jobs/method_options.h"
+#include "tests/server/jobs/bad_field.h"
 
 namespace tenon::server {
 namespace {
 
+using testing::BadField;
 using ::testing::ElementsAre;
+using testing::ExpectNamed;
 using ::testing::HasSubstr;
 
 v1::FinetuneJob Talks() {
@@ -78,23 +79,9 @@ TEST(Seq2SeqRequestTest, OtherMethodsGoToo) {
   }
 }
 
-struct BadField {
-  const char* field;
-  Reason reason;
-  const char* message;
-  std::function<void(v1::FinetuneJob&)> change;
-};
-
 class BadSeq2Seq : public ::testing::TestWithParam<BadField> {};
 
-TEST_P(BadSeq2Seq, IsNamed) {
-  v1::FinetuneJob request = Talks();
-  GetParam().change(request);
-  const absl::Status status = NormalizeFinetune(request, 1).status();
-  EXPECT_EQ(GetReason(status), GetParam().reason) << status;
-  EXPECT_EQ(GetField(status), GetParam().field) << status;
-  EXPECT_THAT(std::string(status.message()), HasSubstr(GetParam().message));
-}
+TEST_P(BadSeq2Seq, IsNamed) { ExpectNamed(Talks(), GetParam()); }
 
 using Job = v1::FinetuneJob;
 INSTANTIATE_TEST_SUITE_P(

@@ -9,6 +9,7 @@
 
 #include "common/formats/status.h"
 #include "tests/common/formats/temp_folder.h"
+#include "tests/worker/link/talks.h"
 #include "worker/link/convert.h"
 
 namespace tenon::link {
@@ -17,18 +18,8 @@ namespace {
 namespace pb = internal::v1;
 using ::testing::ElementsAre;
 using ::testing::Pair;
-
-formats::Dataset Talks() {
-  return *formats::ReadDataset("{\"dialogue\":\"hi\",\"summary\":\"h\"}\n{\"dialogue\":\"no {x}\",\"summary\":\"n\"}\n",
-                               formats::DatasetFormat::kJsonLines);
-}
-
-v1::TextTemplate Template(const std::string& input, const std::string& target) {
-  v1::TextTemplate text_template;
-  text_template.set_input(input);
-  text_template.set_target(target);
-  return text_template;
-}
+using testing::Talks;
+using testing::Template;
 
 pb::EvalWork Work(const std::string& text) {
   pb::EvalWork work;

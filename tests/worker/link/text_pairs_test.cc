@@ -4,23 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "common/formats/status.h"
+#include "tests/worker/link/talks.h"
 
 namespace tenon::link {
 namespace {
 
 using ::testing::HasSubstr;
-
-formats::Dataset Talks() {
-  return *formats::ReadDataset("{\"dialogue\":\"hi\",\"summary\":\"h\"}\n{\"dialogue\":\"no {x}\",\"summary\":\"n\"}\n",
-                               formats::DatasetFormat::kJsonLines);
-}
-
-v1::TextTemplate Template(const std::string& input, const std::string& target) {
-  v1::TextTemplate text_template;
-  text_template.set_input(input);
-  text_template.set_target(target);
-  return text_template;
-}
+using testing::Talks;
+using testing::Template;
 
 TEST(ToTextPairs, MakesEveryRow) {
   const auto pairs = ToTextPairs(Talks(), Template("say: {dialogue}", "{summary}."));

@@ -11,6 +11,7 @@
 
 #include "common/formats/status.h"
 #include "nlohmann/json.hpp"
+#include "tests/common/formats/encoder_families.h"
 #include "tests/common/formats/temp_folder.h"
 #include "tests/worker/engine/tiny_base.h"
 #include "worker/engine/adapter/adapter.h"
@@ -188,17 +189,10 @@ TEST_P(ClassifierFamilyTest, TrainedWholeItBeginsAsTheFrozenOne) {
   EXPECT_EQ(model->modules.at(formats::kClassifier).weight.size(0), 3);
 }
 
-std::vector<const EncoderFamily*> Families(bool classifiers_alone) {
-  std::vector<const EncoderFamily*> some;
-  for (const EncoderFamily& family : formats::EncoderFamilies()) {
-    if (!classifiers_alone || !formats::HeadModules(family).empty()) some.push_back(&family);
-  }
-  return some;
-}
-std::string NameOf(const ::testing::TestParamInfo<const EncoderFamily*>& info) { return info.param->model_type; }
-
-INSTANTIATE_TEST_SUITE_P(All, FamilyTest, ::testing::ValuesIn(Families(false)), NameOf);
-INSTANTIATE_TEST_SUITE_P(All, ClassifierFamilyTest, ::testing::ValuesIn(Families(true)), NameOf);
+INSTANTIATE_TEST_SUITE_P(All, FamilyTest, ::testing::ValuesIn(tenon::testing::Families(false)),
+                         tenon::testing::FamilyName);
+INSTANTIATE_TEST_SUITE_P(All, ClassifierFamilyTest, ::testing::ValuesIn(tenon::testing::Families(true)),
+                         tenon::testing::FamilyName);
 
 }  // namespace
 }  // namespace tenon::engine
