@@ -26,11 +26,13 @@ from safetensors.torch import save_file
 
 import environment  # noqa: F401
 import splits
+from peft_peer import random_adapters
 from tenon_process import channel, cli, stubs, tenon
 
 FLAN_SMALL = dict(vocab_size=32128, d_model=512, d_kv=64, d_ff=1024, num_layers=8, num_decoder_layers=8, num_heads=6,
                   feed_forward_proj="gated-gelu", decoder_start_token_id=0, tie_word_embeddings=False)
 ADAPTERS = 32
+LORA = peft.LoraConfig(task_type="SEQ_2_SEQ_LM", r=8, lora_alpha=16, target_modules=["q", "v"])
 TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
 
 
@@ -54,22 +56,6 @@ def make_base(folder, tokenizer):
 
 def read_base(folder, dtype):
     return transformers.T5ForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval()
-
-
-def make_adapters(model, folder):
-    """The PEFT model that holds them all, saved one below `folder` each."""
-    config = peft.LoraConfig(task_type="SEQ_2_SEQ_LM", r=8, lora_alpha=16, target_modules=["q", "v"])
-    names = [f"adapter-{i}" for i in range(ADAPTERS)]
-    wrapped = peft.get_peft_model(model, config, adapter_name=names[0])
-    for name in names[1:]:
-        wrapped.add_adapter(name, config)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for key, parameter in wrapped.named_parameters():
-            if "lora_" in key:
-                parameter.normal_(0, 0.02)
-    wrapped.save_pretrained(folder)
-    return wrapped.eval(), names
 
 
 class Tenon:
@@ -191,7 +177,7 @@ def main():
         work = pathlib.Path(work)
         make_base(work / "base", args.tokenizer)
         plain = Transformers(read_base(work / "base", dtype), args)
-        wrapped, names = make_adapters(read_base(work / "base", dtype), work / "adapters")
+        wrapped, names = random_adapters(read_base(work / "base", dtype), LORA, ADAPTERS, "lora_", work / "adapters")
         ct2 = ctranslate2_peer(work / "adapters", names[0], work, args)
         wrapped = Transformers(wrapped, args)
         tokenizer = transformers.AutoTokenizer.from_pretrained(work / "base")

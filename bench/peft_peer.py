@@ -22,6 +22,21 @@ def minilm_folder():
     return next(root.rglob("model.safetensors")).parent
 
 
+def random_adapters(model, config, count, drawn, folder):
+    """The PEFT model that holds so many adapters, and their names; each is saved below `folder`. Factors with `drawn` in their name are random."""
+    names = [f"adapter-{i}" for i in range(count)]
+    torch.manual_seed(1)
+    wrapped = get_peft_model(model, config, adapter_name=names[0])
+    for name in names[1:]:
+        wrapped.add_adapter(name, config)
+    with torch.no_grad():
+        for key, parameter in wrapped.named_parameters():
+            if drawn in key:
+                parameter.normal_(0, 0.02)
+    wrapped.save_pretrained(folder)
+    return wrapped.eval(), names
+
+
 def read(path):
     with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file]

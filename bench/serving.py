@@ -20,12 +20,12 @@ import time
 
 import numpy
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import splits
-from peft_peer import minilm_folder
+from peft_peer import minilm_folder, random_adapters
 import environment  # noqa: F401
 from tenon_process import channel, cli, stubs, tenon
 
@@ -51,25 +51,6 @@ def classifier_base(folder):
     AutoModelForSequenceClassification.from_pretrained(source, num_labels=LABELS).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json", "sentence_bert_config.json"):
         shutil.copy(source / name, folder)
-
-
-def random_adapters(base, out):
-    """PEFT adapters with random factors; returns the PEFT model that holds them all."""
-    model = None
-    config = LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=["query", "value"])
-    torch.manual_seed(1)
-    for i in range(ADAPTERS):
-        name = f"adapter-{i}"
-        if model is None:
-            model = get_peft_model(AutoModelForSequenceClassification.from_pretrained(base), config, adapter_name=name)
-        else:
-            model.add_adapter(name, config)
-    with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            if "lora_B" in key:
-                parameter.normal_(0, 0.02)
-    model.save_pretrained(out)
-    return model.eval()
 
 
 def batches(tokenizer, texts, size, by_length):
@@ -107,13 +88,12 @@ class Tenon:
         self._run(self.stub.Embed, [self.messages.EmbedRequest(texts=texts[i :: self.calls], base=base) for i in range(self.calls)])
 
 
-def peers(base, peft_model, texts, long_texts):
+def peers(base, peft_model, names, texts, long_texts):
     tokenizer = AutoTokenizer.from_pretrained(base)
     plain = AutoModelForSequenceClassification.from_pretrained(base).eval()
     plain_bf16 = AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.bfloat16).eval()
     sentence = SentenceTransformer(str(minilm_folder()), device="cpu")
     sentence_bf16 = SentenceTransformer(str(minilm_folder()), device="cpu", model_kwargs={"dtype": torch.bfloat16})
-    names = [f"adapter-{i}" for i in range(ADAPTERS)]
 
     @torch.inference_mode()
     def classify(model, by_length):
@@ -163,18 +143,20 @@ def main():
     # Texts of exactly 64 tokens: the corpus cut and joined again.
     stream = [token for text in texts for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
     long_texts = [tokenizer.decode(stream[i : i + 62]) for i in range(0, min(len(stream), 62 * args.texts) - 62, 62)]
-    peft_model = random_adapters(base, work / "adapters")
+    lora = LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=["query", "value"])
+    model = AutoModelForSequenceClassification.from_pretrained(base)
+    peft_model, names = random_adapters(model, lora, ADAPTERS, "lora_B", work / "adapters")
     contenders = {name: (run, len(long_texts) if "embed" in name else len(texts))
-                  for name, run in peers(base, peft_model, texts, long_texts).items()}
+                  for name, run in peers(base, peft_model, names, texts, long_texts).items()}
     rates = {}
     for precision in args.precisions.split(","):
         with tenon(work / precision, worker_flags=["--threads", str(args.threads), "--precision", precision]) as ports:
             cli(ports, "bases", "add", "headed", base)
             cli(ports, "bases", "add", "minilm", minilm_folder())
-            for i in range(ADAPTERS):
-                cli(ports, "adapters", "import", work / f"adapters/adapter-{i}", "--id", f"adapter-{i}", "--base", "headed")
+            for name in names:
+                cli(ports, "adapters", "import", work / "adapters" / name, "--id", name, "--base", "headed")
             ours = Tenon(ports, module, args.calls)
-            adapters = [{"adapter": f"adapter-{i}"} for i in range(ADAPTERS)]
+            adapters = [{"adapter": name} for name in names]
             mine = {
                 f"Tenon {precision} classify, base": (lambda: ours.classify(texts, [{"base": "headed"}]), len(texts)),
                 f"Tenon {precision} classify, {ADAPTERS} adapters": (lambda: ours.classify(texts, adapters), len(texts)),
