@@ -10,8 +10,7 @@
 
 namespace tenon::link {
 
-// FIELD_INVALID names a side of the template, DATASET_INVALID and TEXT_TOO_LARGE the
-// row.
+// FIELD_INVALID names a side of the template, DATASET_INVALID and TEXT_TOO_LARGE the row.
 absl::StatusOr<std::vector<engine::TextPair>> ToTextPairs(const formats::Dataset& dataset,
                                                           const v1::TextTemplate& text_template);
 

@@ -31,9 +31,9 @@ struct ScorerData {
   formats::SentenceScorer scorer;
 };
 
-// Rows to train the classifier on, labelled by the greedy oracle (oracle.h). Texts of whose
-// sentences none has a word of the reference are left out. DATASET_INVALID names a row without a sentence, or the set
-// of which nothing is left; CANCELLED once `cancelled` says so.
+// Rows to train the classifier on, labelled by the greedy oracle (oracle.h). Texts of whose sentences none has a word
+// of the reference are left out. DATASET_INVALID names a row without a sentence, or the set of which nothing is left;
+// CANCELLED once `cancelled` says so.
 absl::StatusOr<TrainData> ScorerTrainData(const ScorerData& data, const SentenceSplitter& splitter,
                                           const std::function<bool()>& cancelled);
 
