@@ -17,6 +17,7 @@
 #include "absl/strings/match.h"
 #include "common/formats/safetensors.h"
 #include "tests/worker/engine/tiny_base.h"
+#include "tests/worker/engine/train/finite_differences.h"
 #include "tests/worker/engine/train/pass_check.h"
 #include "tests/worker/engine/train/toy_run.h"
 #include "worker/engine/train/network.h"
@@ -145,23 +146,9 @@ TEST_F(FullEncoderTest, GradientsEqualFiniteDifferences) {
   const at::NoGradGuard no_grad;
   const PackedBatch batch = PackRows(rows_, rows, at::kCPU);
   const auto loss = [&] { return SumLoss(network_->Logits(batch), PickLabels(rows_, rows), false).item<double>(); };
-  for (Parameter& parameter : model_->parameters()) {
-    at::Tensor flat = parameter.value.detach().view(-1);
-    const at::Tensor grad = grads.at(parameter.name).reshape(-1);
-    // The element with the steepest slope, and some others.
-    std::vector<int64_t> elements = {grad.abs().argmax().item<int64_t>()};
-    for (int64_t i = 0; i < flat.numel(); i += 1 + flat.numel() / 3) elements.push_back(i);
-    for (const int64_t element : elements) {
-      const double kept = flat[element].item<double>(), step = 1e-2;
-      flat[element].fill_(kept + step);
-      const double up = loss();
-      flat[element].fill_(kept - step);
-      const double down = loss();
-      flat[element].fill_(kept);
-      const double slope = (up - down) / (2 * step);
-      EXPECT_NEAR(grad[element].item<double>(), slope, 5e-3 + 0.02 * std::abs(slope))
-          << parameter.name << " " << element;
-    }
+  for (const Parameter& parameter : model_->parameters()) {
+    testing::ExpectSlopes(parameter.name, parameter.value, grads.at(parameter.name), loss,
+                          {.step = 1e-2, .absolute = 5e-3, .relative = 0.02});
   }
 }
 

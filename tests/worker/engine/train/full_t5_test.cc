@@ -13,6 +13,7 @@
 
 #include "absl/strings/match.h"
 #include "common/formats/safetensors.h"
+#include "tests/worker/engine/train/finite_differences.h"
 #include "tests/worker/engine/train/pass_check.h"
 #include "tests/worker/engine/train/toy_run.h"
 #include "worker/engine/train/segmented_pass.h"
@@ -151,24 +152,9 @@ TEST_P(FullT5Test, GradientsEqualFiniteDifferences) {
   Slices(pass);
   EXPECT_NEAR(pass.loss(), Loss(), 1e-4);
   const auto grads = TakeGradients();
-  const at::NoGradGuard no_grad;
   for (size_t i = 0; i < grads.size(); ++i) {
-    at::Tensor flat = parameters()[i].value.view(-1);
-    const at::Tensor grad = grads[i].reshape(-1);
-    // The element with the steepest slope, and some others.
-    std::vector<int64_t> elements = {grad.abs().argmax().item<int64_t>()};
-    for (int64_t k = 0; k < flat.numel(); k += 1 + flat.numel() / 3) elements.push_back(k);
-    for (const int64_t element : elements) {
-      const double kept = flat[element].item<double>(), step = 2e-3;
-      flat[element].fill_(kept + step);
-      const double up = Loss();
-      flat[element].fill_(kept - step);
-      const double down = Loss();
-      flat[element].fill_(kept);
-      const double slope = (up - down) / (2 * step);
-      EXPECT_NEAR(grad[element].item<double>(), slope, 0.03 * std::abs(slope) + 4e-3)
-          << parameters()[i].name << " " << element;
-    }
+    testing::ExpectSlopes(parameters()[i].name, parameters()[i].value, grads[i], [this] { return Loss(); },
+                          {.step = 2e-3, .absolute = 4e-3, .relative = 0.03});
   }
 }
 

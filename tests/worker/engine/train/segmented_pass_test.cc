@@ -14,6 +14,7 @@
 
 #include "common/formats/status.h"
 #include "tests/worker/engine/tiny_base.h"
+#include "tests/worker/engine/train/finite_differences.h"
 #include "tests/worker/engine/train/pass_check.h"
 #include "tests/worker/engine/train/toy_run.h"
 #include "worker/engine/train/network.h"
@@ -107,18 +108,8 @@ class PassTest : public ::testing::Test {
       return SumLoss(network_->Logits(Packed(rows)), PickLabels(rows_, rows), false).item<double>();
     };
     for (size_t i = 0; i < grads.size(); ++i) {
-      const at::NoGradGuard no_grad;
-      at::Tensor flat = adapter_->parameters()[i].value.view(-1);
-      for (int64_t element = 0; element < flat.numel(); element += 1 + flat.numel() / 3) {
-        const double kept = flat[element].item<double>(), step = 1e-2;
-        flat[element].fill_(kept + step);
-        const double up = loss();
-        flat[element].fill_(kept - step);
-        const double down = loss();
-        flat[element].fill_(kept);
-        EXPECT_NEAR(grads[i].reshape(-1)[element].item<double>(), (up - down) / (2 * step), 5e-3)
-            << adapter_->parameters()[i].name << " " << element;
-      }
+      const Parameter& parameter = adapter_->parameters()[i];
+      testing::ExpectSlopes(parameter.name, parameter.value, grads[i], loss, {.step = 1e-2, .absolute = 5e-3});
     }
   }
   // Logits and gradients by the operators that other devices use.

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/formats/status.h"
+#include "tests/worker/engine/train/finite_differences.h"
 #include "tests/worker/engine/train/pass_check.h"
 #include "tests/worker/engine/train/toy_run.h"
 #include "worker/engine/train/segmented_pass.h"
@@ -93,19 +94,10 @@ class T5PassTest : public ::testing::Test {
       }
     };
     EXPECT_NEAR(pass.loss(), loss(), 1e-4);
-    const at::NoGradGuard no_grad;
-    for (Parameter& parameter : task.adapter().parameters()) {
-      at::Tensor flat = parameter.value.view(-1);
-      for (int64_t element = 0; element < flat.numel(); element += 1 + flat.numel() / 3) {
-        const double kept = flat[element].item<double>(), step = 2e-3;  // scores are not scaled: their curves are sharp
-        flat[element].fill_(kept + step);
-        const double up = loss();
-        flat[element].fill_(kept - step);
-        const double down = loss();
-        flat[element].fill_(kept);
-        const double slope = (up - down) / (2 * step), grad = parameter.grad.view(-1)[element].item<double>();
-        EXPECT_NEAR(grad, slope, 0.03 * std::abs(slope) + 4e-3) << parameter.name << " " << element;
-      }
+    // Scores are not scaled: their curves are sharp, and the step is small.
+    for (const Parameter& parameter : task.adapter().parameters()) {
+      testing::ExpectSlopes(parameter.name, parameter.value, parameter.grad, loss,
+                            {.step = 2e-3, .absolute = 4e-3, .relative = 0.03});
     }
   }
 
