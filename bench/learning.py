@@ -1,8 +1,8 @@
 """Whether training learns, from nothing: a small T5 with random weights and a vocabulary of its own is trained by method `full` on one task,
-then adapters are trained on what came out for a second task, beside PEFT's loop with the same base, rows and settings.
+then adapters are trained on what came out for a second task, beside PEFT's (AdapterHub's for bottleneck) with the same base, rows and settings.
 
     python bench/learning.py [--second reverse] [--seeds 3] [--base-steps 2000] [--steps 300] [--threads 2] [--methods lora,prompt_tuning,bottleneck]
-                             [--set lora:learning_rate=3e-3 ...] [--without-peft]
+                             [--set lora:learning_rate=3e-3 ...] [--without-peers]
 
 Texts are sequences of made-up words by a seeded rule. The base learns `copy:` and `reverse:` in front of them. The second task has no such word:
 the model must find out what is wanted. Prints exact match of greedy texts on unseen rows: of the base on its own task before and after training,
@@ -15,11 +15,12 @@ import json
 import pathlib
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 
 import environment  # noqa: F401
-import peft
 import sentencepiece
 import torch
 import transformers
@@ -34,6 +35,8 @@ SECOND = {"reverse": lambda words: words[::-1], "copy": lambda words: words, "sw
 SETTINGS = {"lora": dict(r=8, alpha=16, dropout=0, target_modules="q,v", learning_rate=5e-3),
             "prompt_tuning": dict(num_virtual_tokens=8, init="vocabulary", learning_rate=0.3),
             "bottleneck": dict(layout="seq_bn", reduction_factor=8, learning_rate=3e-3)}
+PEERS = {"lora": "PEFT", "prompt_tuning": "PEFT", "bottleneck": "AdapterHub"}
+ADAPTERHUB = pathlib.Path(__file__).parents[1] / "build/venv-adapters/bin/python"
 
 
 def words_of(count):
@@ -80,7 +83,7 @@ def make_base(folder, words, args):
     model.save_pretrained(folder)
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "eos_token": "</s>",
                                                               "unk_token": "<unk>", "pad_token": "<pad>"}))
-    return pieces, sum(parameter.numel() for parameter in model.parameters())
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def object_of(ports, *command):
@@ -110,55 +113,13 @@ def fetch(ports, work, base, folder):
     return folder
 
 
-class Peer:
-    """PEFT's loop on the same base, rows and settings."""
-
-    def __init__(self, folder, pieces, batch):
-        self.folder, self.pieces, self.batch = folder, pieces, batch
-
-    def tensor(self, texts, pad):
-        rows = [[*self.pieces.encode(text)[: LIMIT - 1], EOS] for text in texts]
-        return torch.tensor([row + [pad] * (max(map(len, rows)) - len(row)) for row in rows])
-
-    def config(self, method, settings):
-        if method == "lora":
-            return peft.LoraConfig(task_type="SEQ_2_SEQ_LM", r=int(settings["r"]), lora_alpha=float(settings["alpha"]),
-                                   lora_dropout=float(settings["dropout"]), target_modules=settings["target_modules"].split(","))
-        init = {"vocabulary": "SAMPLE_VOCAB", "random": "RANDOM"}[settings["init"]]
-        return peft.PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=int(settings["num_virtual_tokens"]),
-                                       prompt_tuning_init=init, num_transformer_submodules=1)
-
-    def train(self, method, settings, rows, steps, seed):
-        torch.manual_seed(seed)
-        base = transformers.T5ForConditionalGeneration.from_pretrained(self.folder)
-        model = peft.get_peft_model(base, self.config(method, settings)).train()
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=float(settings["learning_rate"]), weight_decay=0.0)
-        schedule = transformers.get_linear_schedule_with_warmup(optimizer, 0, steps)
-        draw, order = random.Random(seed), []
-        for _ in range(steps):
-            if len(order) < self.batch:
-                order = draw.sample(range(len(rows)), len(rows))
-            part, order = [rows[i] for i in order[: self.batch]], order[self.batch :]
-            inputs = self.tensor([row["input"] for row in part], PAD)
-            labels = self.tensor([row["target"] for row in part], -100)
-            model(input_ids=inputs, attention_mask=(inputs != PAD).long(), labels=labels).loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-        return model.eval()
-
-    @torch.no_grad()
-    def exact_match(self, model, rows):
-        right = 0
-        for start in range(0, len(rows), 64):
-            part = rows[start : start + 64]
-            inputs = self.tensor([row["input"] for row in part], PAD)
-            written = model.generate(input_ids=inputs, attention_mask=(inputs != PAD).long(), max_new_tokens=LIMIT, do_sample=False)
-            for row, ids in zip(part, written.tolist(), strict=True):
-                right += self.pieces.decode([token for token in ids if token not in (PAD, EOS)]) == row["target"]
-        return right / len(rows)
+def peers_match(taught, method, settings, files, args, seed):
+    """PEFT's on the same base, rows and settings; AdapterHub's, in its own environment, where PEFT has no such method."""
+    python = ADAPTERHUB if method == "bottleneck" else sys.executable
+    job = dict(base=str(taught), method=method, settings=settings, rows=str(files["second"]), test=str(files["second.test"]), steps=args.steps,
+               batch=args.batch, limit=LIMIT, seed=seed, threads=args.threads)
+    done = subprocess.run([python, pathlib.Path(__file__).with_name("learning_peer.py")], input=json.dumps(job), stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)["exact_match"]
 
 
 def settings_of(args):
@@ -172,8 +133,7 @@ def settings_of(args):
 
 def run(args, work):
     words, settings = words_of(args.words), settings_of(args)
-    torch.set_num_threads(args.threads)
-    pieces, parameters = make_base(work / "base", words, args)
+    parameters = make_base(work / "base", words, args)
     rows = {"first": first_task(sequences(words, args.base_rows, 1, args.longest), 1),
             "first.test": first_task(sequences(words, args.test_rows, 2, args.longest), 2),
             "second": second_task(sequences(words, args.rows, 3, args.longest), args.second),
@@ -197,7 +157,7 @@ def run(args, work):
         seconds = time.perf_counter() - start
         report("base, Tenon full: first task", 0, exact_matches(ports, "taught", files["first.test"])[0], seconds=round(seconds, 1),
                result=job["result"]["base"])
-        peer = Peer(fetch(ports, work, "taught", work / "taught"), pieces, args.batch)
+        taught = fetch(ports, work, "taught", work / "taught")
         for method, seed in itertools.product(settings, range(args.seeds)):
             name = f"{method.replace('_', '-')}-{seed}"
             finetune(ports, "taught", name, method, files["second"], batch_size=args.batch, max_steps=args.steps, seed=seed,
@@ -206,10 +166,8 @@ def run(args, work):
             if "frozen base" not in scores:
                 report("frozen base", 0, frozen)
             report(f"Tenon {method}", seed, adapted)
-            if method == "bottleneck" or args.without_peft:  # PEFT has no such adapters
-                continue
-            model = peer.train(method, settings[method], rows["second"], args.steps, seed)
-            report(f"PEFT {method}", seed, peer.exact_match(model, rows["second.test"]))
+            if not args.without_peers:
+                report(f"{PEERS[method]} {method}", seed, peers_match(taught, method, settings[method], files, args, seed))
     for name, values in scores.items():
         print(f"{name:32} {statistics.mean(values):.4f}  ({min(values):.4f}-{max(values):.4f}, {len(values)} seeds)")
 
@@ -220,7 +178,7 @@ def main():
     parser.add_argument("--second", choices=sorted(SECOND), default="reverse")
     parser.add_argument("--methods", default=",".join(SETTINGS))
     parser.add_argument("--set", action="append", default=[], metavar="METHOD:KEY=VALUE")
-    parser.add_argument("--without-peft", action="store_true")
+    parser.add_argument("--without-peers", action="store_true")
     for name, default in (("seeds", 3), ("threads", 2), ("words", 60), ("longest", 6), ("vocabulary", 120), ("d-model", 128), ("d-ff", 512),
                           ("layers", 3), ("heads", 4), ("base-rows", 20000), ("base-steps", 2000), ("base-batch", 32), ("rows", 1000),
                           ("test-rows", 200), ("steps", 300), ("batch", 16)):

@@ -32,6 +32,15 @@ function(tenon_library name)
   target_link_libraries(${name} PUBLIC tenon::options ${ARG_DEPS})
 endfunction()
 
+# share_headers(TARGET): most of the compile time of its sources is their headers' (torch's, CLI11's), so that a few sources
+# are compiled together. Names in their anonymous namespaces must differ.
+option(TENON_SHARE_HEADERS "Compile several sources together where their headers take long" ON)
+function(share_headers target)
+  if(TENON_SHARE_HEADERS)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
+  endif()
+endfunction()
+
 # tenon_test(NAME SOURCES a.cc ... DEPS x y ... LABEL unit): one GoogleTest program, run by ctest as one test.
 function(tenon_test name)
   cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;DEPS;ARGS" ${ARGN})

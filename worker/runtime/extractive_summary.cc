@@ -27,8 +27,8 @@ absl::StatusOr<ExtractiveSummary> ExtractiveSummary::Make(const std::string& tex
   ExtractiveSummary summary;
   summary.choice_ = choice;
   if (ScorerChooses(choice, scorer)) summary.scorer_ = scorer;
-  summary.truncated_ = found.size() > kMaxSentences;
-  const size_t read = std::min(found.size(), kMaxSentences);
+  summary.truncated_ = found.size() > engine::kMaxScoredSentences;
+  const size_t read = std::min(found.size(), engine::kMaxScoredSentences);
   for (size_t i = 0; i < read; ++i) {
     summary.sentences_.push_back(text.substr(found[i].begin, found[i].end - found[i].begin));
   }
@@ -40,8 +40,8 @@ engine::Output ExtractiveSummary::OutputFor(const ExtractiveChoice& choice,
   return ScorerChooses(choice, scorer) ? engine::Output::kLogits : engine::Output::kEmbedding;
 }
 
-std::vector<std::string> ExtractiveSummary::Inputs() const {
-  if (scorer_.has_value()) return engine::ScorerRows(sentences_, *scorer_);
+std::vector<std::string> ExtractiveSummary::Inputs(const std::string& separator) const {
+  if (scorer_.has_value()) return engine::ScorerRows(sentences_, *scorer_, separator);
   return method() == Method::kLead ? std::vector<std::string>() : sentences_;
 }
 

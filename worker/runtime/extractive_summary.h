@@ -18,18 +18,20 @@ namespace tenon::runtime {
 
 class ExtractiveSummary {
  public:
-  static constexpr size_t kMaxSentences = 4096;  // of a text; the rest is not read, and the summary says so
-
   // `scorer`: the adapter's, if it has one; used unless the choice names another method, and needed when it names
-  // that. TEXT_EMPTY when the text has no sentence.
+  // that. Of a text with more than kMaxScoredSentences the rest is not read, and the summary says so. TEXT_EMPTY when
+  // there is no sentence.
   static absl::StatusOr<ExtractiveSummary> Make(const std::string& text, const ExtractiveChoice& choice,
                                                 const std::optional<formats::SentenceScorer>& scorer,
                                                 const engine::SentenceSplitter& splitter);
   // What the choice needs of a model: logits by a scorer, else embeddings.
   static engine::Output OutputFor(const ExtractiveChoice& choice, const std::optional<formats::SentenceScorer>& scorer);
 
-  // What is to be read; nothing where the place in the text alone decides.
-  std::vector<std::string> Inputs() const;
+  // What is to be read, a scorer's parts with `separator` between; nothing where the place in the text alone decides.
+  std::vector<std::string> Inputs(const std::string& separator) const;
+  size_t inputs() const {
+    return scorer_.has_value() || method() != ExtractiveChoice::Method::kLead ? sentences_.size() : 0;
+  }
   // `rows` of the inputs, in order. `too_long` says of a sentence whether the model reads it cut: then the summary says
   // so, and has it whole. A scorer's context may be cut without that.
   absl::StatusOr<SummaryRow> Choose(absl::Span<const InferenceRow> rows,

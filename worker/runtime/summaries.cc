@@ -156,7 +156,8 @@ void Summaries::BeginExtractive(const CallPtr& call, const std::optional<formats
     if (!one.ok())
       return End(call, TenonError(GetReason(one.status()), std::string(one.status().message()),
                                   absl::StrCat("texts[", i, "]")));
-    for (std::string& sentence : one->Inputs()) part.texts.push_back(std::move(sentence));
+    for (std::string& sentence : one->Inputs(call->base->tokenizer().separator()))
+      part.texts.push_back(std::move(sentence));
     call->extractive.push_back(*std::move(one));
   }
   // Without sentences to embed, this only makes sure of the adapter.
@@ -172,11 +173,10 @@ void Summaries::Choose(const CallPtr& call, const absl::StatusOr<InferenceReply>
     return call->base->tokenizer().Encode(sentence, limit).truncated;
   };
   for (const ExtractiveSummary& one : call->extractive) {
-    const size_t inputs = one.Inputs().size();
-    absl::StatusOr<SummaryRow> row = one.Choose(rows.subspan(0, inputs), too_long);
+    absl::StatusOr<SummaryRow> row = one.Choose(rows.subspan(0, one.inputs()), too_long);
     if (!row.ok()) return End(call, row.status());
     call->reply.rows.push_back(*std::move(row));
-    rows.remove_prefix(inputs);
+    rows.remove_prefix(one.inputs());
   }
   call->reply.queue_time = reply->queue_time;
   call->reply.compute_time = reply->compute_time;

@@ -61,6 +61,7 @@ class FakeTokenizer final : public GenerativeTokenizer {
     return encoding;
   }
   int64_t vocab_size() const override { return 100'000; }
+  std::string separator() const override { return "[SEP]"; }
   // Numbers, and what a toy decoder may write, with blanks between.
   std::string Decode(absl::Span<const int32_t> ids) const override {
     std::vector<std::string> words;

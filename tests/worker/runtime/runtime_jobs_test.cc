@@ -76,7 +76,7 @@ TEST_F(RuntimeJobsTest, AScorerIsTrainedOnTheSentencesOfItsTexts) {
   texts.train = {{"The cat sat. It rained. Dogs barked.", "the cat sat"}, {"One fish. Two birds.", "two birds"}};
   const auto splitter = engine::SentenceSplitter::Make();
   ASSERT_TRUE(splitter.ok());
-  auto rows = engine::ScorerTrainData(texts, *splitter, [] { return false; });
+  auto rows = engine::ScorerTrainData(texts, *splitter, "[SEP]", [] { return false; });
   ASSERT_TRUE(rows.ok()) << rows.status();
   ASSERT_EQ(rows->train.size(), 5u);
   TrainJob by_rows = Job("rows", 10), by_texts = Job("texts", 10);

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/formats/files.h"
 #include "common/formats/status.h"
 #include "worker/engine/model/torch_util.h"
 #include "worker/engine/model/weights.h"
@@ -10,6 +11,10 @@ namespace tenon::engine {
 
 absl::Status InvalidAdapter(const std::string& message, const std::string& key) {
   return TenonError(Reason::kAdapterInvalid, message, key);
+}
+
+absl::StatusOr<std::string> ReadConfigText(const std::filesystem::path& file) {
+  return formats::ReadFile(file, 4 << 20, Reason::kAdapterInvalid);
 }
 
 absl::StatusOr<AdapterFile> AdapterFile::Open(const std::filesystem::path& file) {

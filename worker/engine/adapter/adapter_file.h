@@ -21,6 +21,9 @@ namespace tenon::engine {
 // ADAPTER_INVALID.
 absl::Status InvalidAdapter(const std::string& message, const std::string& key);
 
+// The text of one of a folder's JSON files. ADAPTER_INVALID where it cannot be read or is above 4 MiB.
+absl::StatusOr<std::string> ReadConfigText(const std::filesystem::path& file);
+
 // Each tensor is taken once, and none may stay behind. Errors are ADAPTER_INVALID and name the key.
 class AdapterFile {
  public:

@@ -15,7 +15,7 @@ namespace tenon::engine {
 namespace {
 
 // Lines worth a thread of their own.
-constexpr int64_t kLines = 16;
+constexpr int64_t kLinesATask = 16;
 
 bool HasLines(const at::Tensor& x) {
   return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(1) == 1 && x.size(1) % 16 == 0;
@@ -118,7 +118,7 @@ at::Tensor MixedAdapters::operator()(const std::string& module, const at::Tensor
   // One loop for all segments: those of a decoder's batch may be a line each.
   const float* from = x.const_data_ptr<float>();
   float* to = y.mutable_data_ptr<float>();
-  ParallelFor(x.size(0), kLines, [&, &parts = found->second](int64_t begin, int64_t end) {
+  ParallelFor(x.size(0), kLinesATask, [&, &parts = found->second](int64_t begin, int64_t end) {
     for (const Part& part : parts) {
       const auto [start, count] = Range(part.segment, lines);
       const int64_t first = std::max(begin, start), last = std::min(end, start + count);

@@ -20,14 +20,11 @@ namespace {
 
 using formats::kClassifier;
 
-constexpr int64_t kMaxConfigBytes = 4 << 20;
-
 absl::StatusOr<std::optional<formats::TenonConfig>> ReadTenonConfig(const std::filesystem::path& folder,
                                                                     const AdapterSite& site) {
   std::error_code error;
   if (!std::filesystem::exists(folder / kTenonFile, error)) return std::nullopt;
-  ASSIGN_OR_RETURN(const std::string text,
-                   formats::ReadFile(folder / kTenonFile, kMaxConfigBytes, Reason::kAdapterInvalid));
+  ASSIGN_OR_RETURN(const std::string text, ReadConfigText(folder / kTenonFile));
   ASSIGN_OR_RETURN(formats::TenonConfig config, formats::ParseTenonConfig(text));
   if (config.base_digest != site.base_digest) {
     return TenonError(Reason::kBaseMismatch,
@@ -145,8 +142,7 @@ absl::StatusOr<AdapterTensors> ReadForeign(const std::filesystem::path& folder, 
     *method = "bottleneck";
     return ReadBottleneck(folder, site, labels);
   }
-  ASSIGN_OR_RETURN(const std::string text,
-                   formats::ReadFile(folder / kPeftConfigFile, kMaxConfigBytes, Reason::kAdapterInvalid));
+  ASSIGN_OR_RETURN(const std::string text, ReadConfigText(folder / kPeftConfigFile));
   ASSIGN_OR_RETURN(const formats::PeftConfig peft, formats::ParsePeftConfig(text));
   *method = formats::PeftMethod(peft);
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kPeftWeightsFile));

@@ -13,17 +13,12 @@
 namespace tenon::engine {
 namespace {
 
-constexpr int64_t kMaxConfigBytes = 4 << 20;
 // Before a T5's names in a model with a head of its own.
 constexpr char kT5Task[] = "transformer.";
 
 bool Exists(const std::filesystem::path& file) {
   std::error_code error;
   return std::filesystem::exists(file, error);
-}
-
-absl::StatusOr<std::string> ReadText(const std::filesystem::path& file) {
-  return formats::ReadFile(file, kMaxConfigBytes, Reason::kAdapterInvalid);
 }
 
 absl::StatusOr<Bottleneck> TakeBlock(AdapterFile& file, const std::string& key, int64_t width, int64_t hidden,
@@ -37,7 +32,7 @@ absl::StatusOr<Bottleneck> TakeBlock(AdapterFile& file, const std::string& key, 
 
 absl::Status ReadHead(const std::filesystem::path& folder, const AdapterSite& site, std::vector<std::string>* labels,
                       AdapterTensors& adapter) {
-  ASSIGN_OR_RETURN(const std::string text, ReadText(folder / kHubHeadConfigFile));
+  ASSIGN_OR_RETURN(const std::string text, ReadConfigText(folder / kHubHeadConfigFile));
   ASSIGN_OR_RETURN(std::vector<std::string> named, formats::ParseHeadConfig(text));
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kHubHeadFile));
   if (site.generates()) {
@@ -80,7 +75,7 @@ absl::StatusOr<AdapterTensors> ReadBottleneck(const std::filesystem::path& folde
                         pickle);
     }
   }
-  ASSIGN_OR_RETURN(const std::string text, ReadText(folder / kPeftConfigFile));
+  ASSIGN_OR_RETURN(const std::string text, ReadConfigText(folder / kPeftConfigFile));
   AdapterTensors adapter;
   ASSIGN_OR_RETURN(adapter.bottleneck, formats::ParseBottleneckConfig(text));
   const formats::BottleneckConfig& config = adapter.bottleneck;

@@ -5,13 +5,12 @@
 #include <ATen/ops/log_softmax.h>
 
 #include <algorithm>
-#include <limits>
 #include <tuple>
+
+#include "worker/engine/generate/scores.h"
 
 namespace tenon::engine {
 namespace {
-
-constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 
 bool Better(const BeamCandidate& a, const BeamCandidate& b) {
   return std::tie(b.score, a.line, a.token) < std::tie(a.score, b.line, b.token);

@@ -8,16 +8,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <utility>
 
 #include "worker/engine/generate/candidates.h"
+#include "worker/engine/generate/scores.h"
 
 namespace tenon::engine {
 namespace {
-
-constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 
 // A number of each row's plan as a column [rows, 1].
 template <typename Function>

@@ -4,12 +4,8 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/where.h>
 
-#include <limits>
-
 namespace tenon::engine {
 namespace {
-
-constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 
 template <typename T>
 at::Tensor OnDevice(const std::vector<T>& values, at::ScalarType type, const at::Device& device) {

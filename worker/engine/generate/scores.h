@@ -4,11 +4,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "worker/engine/generate/constraints.h"
 
 namespace tenon::engine {
+
+// The score of a token that cannot be chosen.
+inline constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 
 // Constraints gathered row by row, then applied at once: what they touch is a few entries of each row, never the whole
 // vocabulary.

@@ -16,7 +16,7 @@ AttentionLines LinesOf(const at::Tensor& x) {
 }
 
 // Lines that one thread takes at a time, where the work is one pass over them.
-constexpr int64_t kPassLines = 64;
+constexpr int64_t kRowLines = 64;
 
 }  // namespace
 
@@ -45,7 +45,7 @@ at::Tensor PanelLinear(const at::Tensor& x, const PanelWeight& weight, Activatio
   const int64_t size = weight.line_size();
   const at::Tensor rounded = at::empty({x.size(0), size}, x.options().dtype(at::kBFloat16));
   auto* lines = static_cast<uint16_t*>(rounded.mutable_data_ptr());
-  ParallelFor(x.size(0), kPassLines, [&](int64_t begin, int64_t end) {
+  ParallelFor(x.size(0), kRowLines, [&](int64_t begin, int64_t end) {
     weight.Round(from + begin * x.stride(0), x.stride(0), end - begin, lines + begin * size);
   });
   multiply(static_cast<const uint16_t*>(lines), size);
@@ -72,7 +72,7 @@ void AddNorm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& 
   float* data = x.mutable_data_ptr<float>();
   const float* other = residual.defined() ? residual.const_data_ptr<float>() : nullptr;
   const float *w = weight.const_data_ptr<float>(), *b = bias.const_data_ptr<float>();
-  ParallelFor(x.size(0), kPassLines, [&](int64_t begin, int64_t end) {
+  ParallelFor(x.size(0), kRowLines, [&](int64_t begin, int64_t end) {
     AddNorm(data + begin * size, other == nullptr ? nullptr : other + begin * size, w, b, static_cast<float>(eps),
             end - begin, size);
   });

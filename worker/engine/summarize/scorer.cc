@@ -12,34 +12,57 @@ namespace tenon::engine {
 namespace {
 
 constexpr int64_t kOracleSentences = 3;  // as many as a summary has unless it is asked for others
-constexpr char kPart[] = " [SEP] ";      // a special token of BERT's, also inside a text
 
-absl::Status AddRows(absl::Span<const TextPair> texts, const std::string& name, const SentenceSplitter& splitter,
-                     const formats::SentenceScorer& scorer, const std::function<bool()>& cancelled,
-                     std::vector<LabelledText>& rows) {
-  for (size_t i = 0; i < texts.size(); ++i) {
-    if (cancelled()) return TenonError(Reason::kCancelled, "the job was cancelled");
+// Makes the rows of one set of texts after another.
+class RowMaker {
+ public:
+  RowMaker(const ScorerData& data, const SentenceSplitter& splitter, const std::string& separator)
+      : data_(data), splitter_(splitter), separator_(separator) {}
+
+  absl::StatusOr<std::vector<LabelledText>> Rows(absl::Span<const TextPair> texts, const std::string& name,
+                                                 const std::function<bool()>& cancelled) {
+    std::vector<LabelledText> rows;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      if (cancelled()) return TenonError(Reason::kCancelled, "the job was cancelled");
+      RETURN_IF_ERROR(Add(texts[i], absl::StrCat(name, " row ", i + 1), rows));
+    }
+    if (!rows.empty() || texts.empty()) return rows;
+    return TenonError(Reason::kDatasetInvalid,
+                      absl::StrCat(name, ": no text has a sentence with a word of its summary; nothing can be learnt"),
+                      name);
+  }
+
+ private:
+  absl::Status Add(const TextPair& text, const std::string& where, std::vector<LabelledText>& rows) {
     std::vector<std::string> sentences;
-    for (const Sentence& one : splitter.Split(texts[i].input)) {
-      sentences.push_back(texts[i].input.substr(one.begin, one.end - one.begin));
+    for (const Sentence& one : splitter_.Split(text.input)) {
+      if (sentences.size() == kMaxScoredSentences) break;
+      sentences.push_back(text.input.substr(one.begin, one.end - one.begin));
     }
     if (sentences.empty()) {
-      const std::string where = absl::StrCat(name, " row ", i + 1);
       return TenonError(Reason::kDatasetInvalid, absl::StrCat(where, ": the text has no sentence"), where);
     }
-    const std::vector<size_t> chosen = OracleSentences(sentences, texts[i].target, kOracleSentences);
-    if (chosen.empty()) continue;
-    std::vector<std::string> inputs = ScorerRows(sentences, scorer);
+    const std::vector<size_t> chosen = OracleSentences(sentences, text.target, kOracleSentences);
+    if (chosen.empty()) return absl::OkStatus();
+    std::vector<std::string> inputs = ScorerRows(sentences, data_.scorer, separator_);
     for (size_t s = 0; s < inputs.size(); ++s) {
+      bytes_ += inputs[s].size();
       const bool extract = std::binary_search(chosen.begin(), chosen.end(), s);
       rows.push_back({std::move(inputs[s]), {extract ? kExtractLabel : 1 - kExtractLabel}});
     }
+    if (bytes_ <= data_.max_row_bytes) return absl::OkStatus();
+    return TenonError(Reason::kTooLarge,
+                      absl::StrCat(where, ": the sentences so far, each with ", data_.scorer.neighbours,
+                                   " on either side, are more than ", data_.max_row_bytes,
+                                   " bytes; take fewer neighbours, or fewer texts"),
+                      "neighbours");
   }
-  if (!rows.empty() || texts.empty()) return absl::OkStatus();
-  return TenonError(Reason::kDatasetInvalid,
-                    absl::StrCat(name, ": no text has a sentence with a word of its summary; nothing can be learnt"),
-                    name);
-}
+
+  const ScorerData& data_;
+  const SentenceSplitter& splitter_;
+  const std::string& separator_;
+  size_t bytes_ = 0;
+};
 
 }  // namespace
 
@@ -48,28 +71,31 @@ const std::vector<std::string>& ScorerLabels() {
   return labels;
 }
 
-std::vector<std::string> ScorerRows(const std::vector<std::string>& sentences, const formats::SentenceScorer& scorer) {
+std::vector<std::string> ScorerRows(const std::vector<std::string>& sentences, const formats::SentenceScorer& scorer,
+                                    const std::string& separator) {
+  const std::string part = separator.empty() ? " " : absl::StrCat(" ", separator, " ");
   const auto near = static_cast<size_t>(scorer.neighbours);
   const auto join = [&](size_t begin, size_t end) {
     return absl::StrJoin(absl::MakeConstSpan(sentences).subspan(begin, end - begin), " ");
   };
   std::vector<std::string> rows;
   for (size_t s = 0; s < sentences.size(); ++s) {
-    rows.push_back(absl::StrCat(sentences[s], kPart, s + 1, " of ", sentences.size()));
+    rows.push_back(absl::StrCat(sentences[s], part, s + 1, " of ", sentences.size()));
     if (near == 0) continue;
-    absl::StrAppend(&rows.back(), kPart, join(s - std::min(s, near), s), kPart,
+    absl::StrAppend(&rows.back(), part, join(s - std::min(s, near), s), part,
                     join(s + 1, std::min(sentences.size(), s + 1 + near)));
   }
   return rows;
 }
 
 absl::StatusOr<TrainData> ScorerTrainData(const ScorerData& data, const SentenceSplitter& splitter,
-                                          const std::function<bool()>& cancelled) {
+                                          const std::string& separator, const std::function<bool()>& cancelled) {
   TrainData made;
   made.labels = ScorerLabels();
   made.sentence_scorer = data.scorer;
-  RETURN_IF_ERROR(AddRows(data.train, "train", splitter, data.scorer, cancelled, made.train));
-  RETURN_IF_ERROR(AddRows(data.validation, "validation", splitter, data.scorer, cancelled, made.validation));
+  RowMaker maker(data, splitter, separator);
+  ASSIGN_OR_RETURN(made.train, maker.Rows(data.train, "train", cancelled));
+  ASSIGN_OR_RETURN(made.validation, maker.Rows(data.validation, "validation", cancelled));
   return made;
 }
 

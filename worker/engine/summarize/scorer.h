@@ -20,21 +20,27 @@ namespace tenon::engine {
 const std::vector<std::string>& ScorerLabels();
 inline constexpr int64_t kExtractLabel = 1;
 
-// What the classifier reads of a text, one row a sentence: the sentence, its place, the sentences before and behind it.
-// The sentence comes first, so that a limit of tokens cuts the context before it.
-std::vector<std::string> ScorerRows(const std::vector<std::string>& sentences, const formats::SentenceScorer& scorer);
+// Sentences of a text that are read; those behind them are not, neither in training nor in serving.
+inline constexpr size_t kMaxScoredSentences = 4096;
+
+// What the classifier reads of a text, one row a sentence: the sentence, its place, the sentences before and behind it,
+// with the tokenizer's `separator` between. The sentence comes first, so that a limit of tokens cuts the context before
+// it.
+std::vector<std::string> ScorerRows(const std::vector<std::string>& sentences, const formats::SentenceScorer& scorer,
+                                    const std::string& separator);
 
 // What a scorer is trained on: texts, and their summaries as targets.
 struct ScorerData {
   std::vector<TextPair> train;
   std::vector<TextPair> validation;  // may be empty
   formats::SentenceScorer scorer;
+  size_t max_row_bytes = size_t{1} << 30;  // of all rows together, each with its neighbours
 };
 
 // Rows to train the classifier on, labelled by the greedy oracle (oracle.h). Texts of whose sentences none has a word
 // of the reference are left out. DATASET_INVALID names a row without a sentence, or the set of which nothing is left;
-// CANCELLED once `cancelled` says so.
+// TOO_LARGE names `neighbours` when the rows are more than max_row_bytes; CANCELLED once `cancelled` says so.
 absl::StatusOr<TrainData> ScorerTrainData(const ScorerData& data, const SentenceSplitter& splitter,
-                                          const std::function<bool()>& cancelled);
+                                          const std::string& separator, const std::function<bool()>& cancelled);
 
 }  // namespace tenon::engine

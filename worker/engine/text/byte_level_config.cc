@@ -147,14 +147,17 @@ absl::StatusOr<std::vector<AddedToken>> ReadAddedTokensFile(const std::string& t
                                                             const ByteLevelConfig& config) {
   ASSIGN_OR_RETURN(const Json json, ParseObject(text, kAdded));
   JsonFields fields(json, kAdded, Reason::kBaseInvalid);
+  std::unordered_set<std::string> special;
+  for (const AddedToken& token : config.named_tokens) special.insert(token.content);
+  if (extra_are_special) {
+    for (const AddedToken& token : config.extra_tokens) special.insert(token.content);
+  }
   std::vector<AddedToken> tokens;
   for (const auto& [content, id] : json.items()) {
     AddedToken token;
     token.content = content;
     token.id = static_cast<int32_t>(fields.Int(content, -1, 0, std::numeric_limits<int32_t>::max()));
-    const auto is_same = [&](const AddedToken& other) { return other.content == token.content; };
-    token.special = std::any_of(config.named_tokens.begin(), config.named_tokens.end(), is_same) ||
-                    (extra_are_special && std::any_of(config.extra_tokens.begin(), config.extra_tokens.end(), is_same));
+    token.special = special.contains(content);
     token.normalized = !token.special;
     tokens.push_back(std::move(token));
   }
@@ -179,20 +182,18 @@ absl::Status MergeMap(const std::string& text, Json* json, bool* names_extra) {
 std::vector<AddedToken> ByteLevelConfig::AddedTokensAfter(std::vector<AddedToken> own) const {
   const bool by_file = tokenizer_class == ByteLevelClass::kFile;
   std::vector<AddedToken> tokens = by_file ? std::move(own) : added_tokens.value_or(std::move(own));
-  std::unordered_set<std::string> known;
-  const auto is_named = [&](const AddedToken& token) {
-    return std::any_of(names.begin(), names.end(), [&](const auto& name) { return name.second == token.content; });
-  };
+  std::unordered_set<std::string> known, named;
+  for (const auto& [name, content] : names) named.insert(content);
   for (AddedToken& token : tokens) {
     known.insert(token.content);
-    if (!by_file) token.special = token.special || is_named(token);
+    if (!by_file) token.special = token.special || named.contains(token.content);
   }
   const auto add = [&](const AddedToken& token) {
     if (known.insert(token.content).second) tokens.push_back(token);
   };
   if (by_file && added_tokens.has_value()) {
     for (AddedToken token : *added_tokens) {
-      token.special = token.special || is_named(token);
+      token.special = token.special || named.contains(token.content);
       add(token);
     }
   }

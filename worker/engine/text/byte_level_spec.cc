@@ -64,6 +64,22 @@ absl::Status SurroundLikeRoberta(const ByteLevelConfig& config, const std::optio
   return absl::OkStatus();
 }
 
+absl::Status CheckTokensAround(const ByteLevelSpec& spec) {
+  std::unordered_set<int32_t> known;
+  for (const auto& [piece, id] : spec.vocabulary.ids) known.insert(id);
+  for (const AddedToken& token : spec.added_tokens) known.insert(token.id);
+  const TokensAround& around = spec.around;
+  for (const auto* ids : {&around.before, &around.after, &around.before_pair, &around.between, &around.after_pair}) {
+    for (const int32_t id : *ids) {
+      if (known.contains(id)) continue;
+      return TenonError(Reason::kBaseInvalid,
+                        absl::StrCat("tokenizer.json: post_processor has the id ", id, ", which no token has"),
+                        "post_processor");
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ReadBytePairIds(const nlohmann::json& vocab, const std::string& where, BytePairVocabulary* vocabulary) {
@@ -98,7 +114,7 @@ absl::Status Complete(const ByteLevelConfig& config, std::optional<ByteLevelPart
   if (config.tokenizer_class == ByteLevelClass::kRoberta) return SurroundLikeRoberta(config, parts->around, spec);
   if (json) {
     spec->around = parts->around.value_or(TokensAround{});
-    return absl::OkStatus();
+    return CheckTokensAround(*spec);
   }
   const auto bos = config.add_bos_token ? Find(config, *spec, "bos_token") : std::nullopt;
   const auto eos = config.add_eos_token ? Find(config, *spec, "eos_token") : std::nullopt;

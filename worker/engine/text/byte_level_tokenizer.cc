@@ -139,6 +139,10 @@ Encoding ByteLevelTokenizer::EncodePair(const std::string& first, const std::str
   return encoding;
 }
 
+std::string ByteLevelTokenizer::separator() const {
+  return around_.after.empty() ? "" : tokens_.at(around_.after.back()).bytes;
+}
+
 std::vector<int32_t> ByteLevelTokenizer::EncodePiece(const std::string& text) const {
   std::vector<int32_t> ids;
   Append(text, kNoLimit, &ids);

@@ -44,6 +44,7 @@ class ByteLevelTokenizer : public GenerativeTokenizer {
   // Two texts in one row. The longer one is cut first, as `truncation=True` of Hugging Face does it.
   Encoding EncodePair(const std::string& first, const std::string& second, int64_t max_tokens) const;
   int64_t vocab_size() const override { return size_; }
+  std::string separator() const override;
   std::string Decode(absl::Span<const int32_t> ids) const override;
   std::vector<int32_t> EncodePiece(const std::string& text) const override;
 

@@ -35,6 +35,7 @@ class T5Tokenizer : public GenerativeTokenizer {
 
   Encoding Encode(const std::string& text, int64_t max_tokens) const override;
   int64_t vocab_size() const override { return static_cast<int64_t>(tokens_.size()); }
+  std::string separator() const override { return tokens_[static_cast<size_t>(eos_)].text; }
   std::string Decode(absl::Span<const int32_t> ids) const override;
   std::vector<int32_t> EncodePiece(const std::string& text) const override;
 

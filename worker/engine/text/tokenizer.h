@@ -26,6 +26,9 @@ class Tokenizer {
   // `text` is UTF-8.
   virtual Encoding Encode(const std::string& text, int64_t max_tokens) const = 0;
   virtual int64_t vocab_size() const = 0;
+  // The text of the special token behind a text, which stands between the parts of one that has several, such as
+  // "[SEP]"; empty where there is none.
+  virtual std::string separator() const = 0;
 };
 
 // Of a base that generates.

@@ -8,15 +8,21 @@
 namespace tenon::engine {
 
 absl::StatusOr<std::unique_ptr<const WordPieceTokenizer>> WordPieceTokenizer::Create(WordPieceSpec spec) {
+  std::string separator;
+  for (const auto& [token, id] : spec.vocabulary.ids) {
+    if (!spec.suffix.empty() && id == spec.suffix.back()) separator = token;
+  }
   ASSIGN_OR_RETURN(WordPiece model, WordPiece::Create(std::move(spec.vocabulary)));
-  return std::unique_ptr<const WordPieceTokenizer>(new WordPieceTokenizer(std::move(model), std::move(spec)));
+  return std::unique_ptr<const WordPieceTokenizer>(
+      new WordPieceTokenizer(std::move(model), std::move(spec), std::move(separator)));
 }
 
-WordPieceTokenizer::WordPieceTokenizer(WordPiece model, WordPieceSpec spec)
+WordPieceTokenizer::WordPieceTokenizer(WordPiece model, WordPieceSpec spec, std::string separator)
     : model_(std::move(model)),
       normalizer_(spec.normalizer),
       prefix_(std::move(spec.prefix)),
       suffix_(std::move(spec.suffix)),
+      separator_(std::move(separator)),
       size_(model_.size()) {
   std::vector<AddedToken> raw, normalized;
   for (AddedToken& token : spec.added_tokens) {

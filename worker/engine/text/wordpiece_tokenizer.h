@@ -33,9 +33,10 @@ class WordPieceTokenizer : public Tokenizer {
 
   Encoding Encode(const std::string& text, int64_t max_tokens) const override;
   int64_t vocab_size() const override { return size_; }
+  std::string separator() const override { return separator_; }
 
  private:
-  WordPieceTokenizer(WordPiece model, WordPieceSpec spec);
+  WordPieceTokenizer(WordPiece model, WordPieceSpec spec, std::string separator);
   // Appends ids of text[begin, end) until there are more than `limit`; false when there are.
   bool EncodePiece(const std::string& text, size_t begin, size_t end, size_t limit, std::vector<int32_t>* ids) const;
 
@@ -45,6 +46,7 @@ class WordPieceTokenizer : public Tokenizer {
   AddedTokens normalized_;  // looked for in the normalized text
   const std::vector<int32_t> prefix_;
   const std::vector<int32_t> suffix_;
+  const std::string separator_;
   int64_t size_ = 0;
 };
 

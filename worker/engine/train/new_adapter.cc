@@ -195,6 +195,9 @@ absl::StatusOr<AdapterTensors> NewAdapter(const TrainingSite& site, const TrainO
   Initializer init(options.seed, site.device);
   AdapterTensors adapter;
   if (options.method == Method::kPromptTuning) {
+    if (options.prompt.init == formats::PromptInit::kText && init_tokens.empty()) {
+      return TenonError(Reason::kOptionInvalid, "init_text has no token of the base's vocabulary", "init_text");
+    }
     adapter = NewPrompt(site, options, init_tokens, init);
   } else if (options.method == Method::kBottleneck) {
     adapter = NewBottleneck(site, options.bottleneck, init);

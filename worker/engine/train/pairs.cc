@@ -1,5 +1,6 @@
 #include "worker/engine/train/pairs.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -13,17 +14,17 @@ absl::StatusOr<TokenPairs> TokenizeRows(const std::vector<TextPair>& rows, const
                                         const Tokenizer& tokenizer, int64_t max_input_tokens, int64_t max_target_tokens,
                                         const std::function<bool()>& cancelled) {
   TokenPairs result;
+  const size_t no_text = tokenizer.Encode("", std::min(max_input_tokens, max_target_tokens)).ids.size();
   result.sources.reserve(rows.size());
   result.targets.reserve(rows.size());
   for (size_t i = 0; i < rows.size(); ++i) {
     if (cancelled()) return TenonError(Reason::kCancelled, "the job was cancelled");
     std::vector<int32_t> source = tokenizer.Encode(rows[i].input, max_input_tokens).ids;
     std::vector<int32_t> target = tokenizer.Encode(rows[i].target, max_target_tokens).ids;
-    // The end is always there.
-    if (source.size() < 2 || target.size() < 2) {
+    if (source.size() <= no_text || target.size() <= no_text) {
       const std::string where = absl::StrCat(name, " row ", i + 1);
       return TenonError(Reason::kDatasetInvalid,
-                        absl::StrCat(where, " has an empty ", source.size() < 2 ? "input" : "target"), where);
+                        absl::StrCat(where, " has an empty ", source.size() <= no_text ? "input" : "target"), where);
     }
     result.sources.push_back(std::move(source));
     result.targets.push_back(std::move(target));

@@ -33,8 +33,12 @@ absl::StatusOr<TokenRows> TokenizeRows(const std::vector<LabelledText>& rows, co
   result.labels.reserve(rows.size());
   for (size_t i = 0; i < rows.size(); ++i) {
     if (cancelled()) return TenonError(Reason::kCancelled, "the job was cancelled");
-    RETURN_IF_ERROR(CheckLabels(rows[i], data, absl::StrCat(name, " row ", i + 1)));
+    const std::string where = absl::StrCat(name, " row ", i + 1);
+    RETURN_IF_ERROR(CheckLabels(rows[i], data, where));
     result.ids.push_back(tokenizer.Encode(rows[i].text, max_tokens).ids);
+    if (result.ids.back().empty()) {
+      return TenonError(Reason::kDatasetInvalid, absl::StrCat(where, " has no token of the base's vocabulary"), where);
+    }
     result.labels.push_back(rows[i].labels);
   }
   return result;

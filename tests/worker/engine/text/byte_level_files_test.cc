@@ -153,6 +153,16 @@ TEST(ByteLevelFiles, Templates) {
          "ids of \"y\"");
   refuse(R"({"type":"RobertaProcessing","cls":["<s>",264],"sep":["</s>",264]})", Reason::kUnsupported,
          "puts its own in its place", kRoberta);
+  const char* const unknown = "post_processor has the id 267, which no token has";
+  refuse(R"({"type":"RobertaProcessing","cls":["<s>",262],"sep":["x",267]})", Reason::kBaseInvalid, unknown);
+  refuse(R"({"type":"TemplateProcessing","single":[{"Sequence":{"id":"A"}}],"pair":[{"Sequence":{"id":"A"}},
+      {"Sequence":{"id":"B"}},{"SpecialToken":{"id":"x"}}],"special_tokens":{"x":{"ids":[262,267]}}})",
+         Reason::kBaseInvalid, unknown);
+}
+
+TEST(ByteLevelFiles, TheSeparatorIsWhatStandsBehind) {
+  EXPECT_EQ((*FromJson(TinyBytesJson(), {.tokenizer_config = kRoberta}))->separator(), "</s>");
+  EXPECT_EQ((*FromFiles({}))->separator(), "") << "GPT-2's has no such token";
 }
 
 TEST(ByteLevelFiles, WhatTokenizerJsonMustNotSay) {

@@ -270,6 +270,10 @@ TEST_F(PassTest, APromptBeginsAsItsOptionsSay) {
   EXPECT_FALSE(at::equal(random, made(formats::PromptInit::kRandom, 2)));
   // A text's embeddings, over again until there are enough.
   EXPECT_TRUE(at::equal(made(formats::PromptInit::kText, 1), encoder_->CopyWords({7, 9, 7, 9, 7})));
+  options.prompt.init = formats::PromptInit::kText;
+  const absl::Status nothing = TrainableAdapter::Make(*encoder_, options, config, nullptr, {}).status();
+  EXPECT_EQ(GetReason(nothing), Reason::kOptionInvalid) << "a text of characters that the vocabulary lacks";
+  EXPECT_EQ(GetField(nothing), "init_text");
   const at::Tensor words = made(formats::PromptInit::kVocabulary, 1);
   EXPECT_TRUE(at::equal(words, made(formats::PromptInit::kVocabulary, 1)));
   EXPECT_FALSE(at::equal(words, made(formats::PromptInit::kVocabulary, 2)));

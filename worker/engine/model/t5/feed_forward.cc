@@ -14,7 +14,7 @@ using vec::Floats;
 using vec::kLanes;
 
 // Lines that one thread takes at a time.
-constexpr int64_t kLines = 4;
+constexpr int64_t kGateLines = 4;
 
 TENON_KERNEL void GateLines(const float* x, int64_t lines, int64_t size, float* y) {
   for (int64_t line = 0; line < lines; ++line, x += 2 * size, y += size) {
@@ -38,7 +38,7 @@ at::Tensor GatedGelu(const at::Tensor& x) {
   at::Tensor y = at::empty({x.size(0), size}, x.options());
   const float* from = x.const_data_ptr<float>();
   float* to = y.mutable_data_ptr<float>();
-  ParallelFor(x.size(0), kLines, [&](int64_t begin, int64_t end) {
+  ParallelFor(x.size(0), kGateLines, [&](int64_t begin, int64_t end) {
     GateLines(from + begin * 2 * size, end - begin, size, to + begin * size);
   });
   return y;

@@ -17,7 +17,7 @@ using vec::Floats;
 using vec::kLanes;
 
 // Lines that one thread takes at a time.
-constexpr int64_t kLines = 64;
+constexpr int64_t kNormLines = 64;
 
 TENON_KERNEL void NormLines(float* x, const float* delta, const float* weight, float eps, int64_t lines, int64_t size,
                             float* out) {
@@ -55,7 +55,7 @@ at::Tensor FastNorm(const at::Tensor& x, const float* delta, const at::Tensor& w
   float* from = x.mutable_data_ptr<float>();
   float* to = y.mutable_data_ptr<float>();
   const float* w = weight.const_data_ptr<float>();
-  ParallelFor(x.size(0), kLines, [&](int64_t begin, int64_t end) {
+  ParallelFor(x.size(0), kNormLines, [&](int64_t begin, int64_t end) {
     NormLines(from + begin * size, delta == nullptr ? nullptr : delta + begin * size, w, static_cast<float>(eps),
               end - begin, size, to + begin * size);
   });
