@@ -2,11 +2,13 @@
 
 #include <unicode/bytestream.h>
 #include <unicode/casemap.h>
+#include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
 #include <unicode/utf8.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 namespace tenon::formats {
@@ -18,14 +20,26 @@ struct Character {
 };
 
 bool IsSpace(const Character& c) { return c.code >= 0 && u_isUWhiteSpace(c.code) != 0; }
-bool IsEdge(const Character& c) { return IsSpace(c) || (c.code >= 0 && u_ispunct(c.code) != 0); }
 
-std::string LowerCase(const std::string& text) {
-  std::string lower;
-  icu::StringByteSink<std::string> sink(&lower, static_cast<int32_t>(text.size()));
+// Quotation marks, brackets and what ends or parts sentences. Other punctuation is part of an answer: `C#` is not `C`.
+bool IsEdge(const Character& c) {
+  constexpr std::u32string_view kMarks = U"\"'.,;:!?\u2026\u3001\u3002\u00a1\u00bf\u060c\u061b\u061f\u0964";
+  if (c.code < 0) return false;
+  if (IsSpace(c) || kMarks.find(static_cast<char32_t>(c.code)) != std::u32string_view::npos) return true;
+  const auto category = U_GET_GC_MASK(c.code);
+  return (category & (U_GC_PS_MASK | U_GC_PE_MASK | U_GC_PI_MASK | U_GC_PF_MASK)) != 0;
+}
+
+// One form of each character (NFKC: `m²` is `m2`, wide letters are narrow), as T5's vocabulary has it, in lower case.
+std::string Folded(const std::string& text) {
   UErrorCode status = U_ZERO_ERROR;
-  icu::CaseMap::utf8ToLower("", 0, icu::StringPiece(text.data(), static_cast<int32_t>(text.size())), sink, nullptr,
-                            status);
+  const icu::Normalizer2* const nfkc = icu::Normalizer2::getNFKCInstance(status);
+  std::string one_form, lower;
+  icu::StringByteSink<std::string> forms(&one_form, static_cast<int32_t>(text.size()));
+  icu::StringByteSink<std::string> letters(&lower, static_cast<int32_t>(text.size()));
+  const auto piece = [](const std::string& s) { return icu::StringPiece(s.data(), static_cast<int32_t>(s.size())); };
+  if (U_SUCCESS(status)) nfkc->normalizeUTF8(0, piece(text), forms, nullptr, status);
+  if (U_SUCCESS(status)) icu::CaseMap::utf8ToLower("", 0, piece(one_form), letters, nullptr, status);
   return U_SUCCESS(status) ? lower : text;
 }
 
@@ -44,7 +58,7 @@ std::vector<Character> Characters(const std::string& text) {
 }  // namespace
 
 std::string NormalizeAnswer(const std::string& text) {
-  const std::string lower = LowerCase(text);
+  const std::string lower = Folded(text);
   const std::vector<Character> all = Characters(lower);
   auto begin = std::find_if_not(all.begin(), all.end(), IsEdge);
   auto end = std::find_if_not(all.rbegin(), all.rend(), IsEdge).base();

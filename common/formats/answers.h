@@ -6,8 +6,9 @@
 
 namespace tenon::formats {
 
-// `text`, which is UTF-8, in lower case (ICU's, of no language), without white space and punctuation (categories P*) at
-// either end, each run of white space as one blank: ` "Sports".` is `sports`. Punctuation that is all there is stays.
+// `text`, which is UTF-8, in Unicode's form NFKC and lower case (ICU's, of no language), without white space, quotation
+// marks, brackets and the punctuation of sentences at either end, each run of white space as one blank: ` "Sports".` is
+// `sports`, while `-1`, `C#` and `100%` stay what they are. Punctuation that is all there is stays.
 std::string NormalizeAnswer(const std::string& text);
 
 }  // namespace tenon::formats

@@ -80,7 +80,7 @@ absl::StatusOr<v1::Adapter> Adapters::Import(const CallScope& scope,
   ASSIGN_OR_RETURN(const ResolvedModel model, parts_.models->ResolveBase(scope.tenant, header.base(), "header.base"));
   ASSIGN_OR_RETURN(const AdapterBase base, ReadAdapterBase(*parts_.store, scope.tenant, model.version));
   RETURN_IF_ERROR(parts_.store->Read([&](Snapshot& snapshot) {
-    return CheckAdapterBinding(snapshot, scope.tenant, header.adapter_id(), base.digest);
+    return CheckAdapterBinding(snapshot, scope.tenant, header.adapter_id(), base.digest, v1::TASK_UNSPECIFIED);
   }));
 
   ASSIGN_OR_RETURN(const auto folder, StagedFolder::Create(options_.staging));

@@ -40,8 +40,14 @@ absl::StatusOr<internal::v1::BaseRecord> ReadBaseRecord(Store& store, const std:
   return TenonError(Reason::kBaseMismatch, "the base was replaced meanwhile", "name");
 }
 
-// A base says in files of its own how it pools; these are carried over as they are.
-absl::Status CheckVectors(const formats::TenonConfig& config, const internal::v1::BaseRecord& base) {
+// A base says in files of its own how it pools; these are carried over as they are. What its adapter's head is for they
+// cannot say.
+absl::Status CheckSayable(const formats::TenonConfig& config, const internal::v1::BaseRecord& base) {
+  if (config.sentence_scorer.has_value()) {
+    return TenonError(Reason::kUnsupported,
+                      "the adapter scores the sentences of a text, which a merged copy could not say of itself",
+                      "merged");
+  }
   if (config.task != "feature_extraction") return absl::OkStatus();
   const formats::Pooling pooling = base.pooling() == v1::POOLING_CLS   ? formats::Pooling::kCls
                                    : base.pooling() == v1::POOLING_MAX ? formats::Pooling::kMax
@@ -73,7 +79,7 @@ absl::Status ExportMerged(Store& store, BlobStore& blobs, const std::filesystem:
   ASSIGN_OR_RETURN(input.tenon, formats::ParseTenonConfig(tenon));
   RETURN_IF_ERROR(formats::CheckMergeable(input.tenon.method));
   ASSIGN_OR_RETURN(const auto base, ReadBaseRecord(store, scope.tenant, model.version));
-  RETURN_IF_ERROR(CheckVectors(input.tenon, base));
+  RETURN_IF_ERROR(CheckSayable(input.tenon, base));
   ASSIGN_OR_RETURN(const std::string lora, ReadJson(blobs, model, kPeftConfig));
   ASSIGN_OR_RETURN(input.lora, formats::ParseLoraConfig(lora));
 

@@ -5,8 +5,10 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/dataset_kind.h"
 #include "common/formats/dataset.h"
+#include "common/formats/families/families.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
 #include "server/app/catalog_requests.h"
@@ -27,6 +29,11 @@ absl::StatusOr<ResolvedModel> ResolveForEval(const ModelIndex& models, const std
   if (model.labels.empty()) {
     return TenonError(Reason::kNoClassifier, name + " has no classification head", field);
   }
+  if (model.task == v1::TASK_EXTRACTIVE_SUMMARIZATION) {
+    return TenonError(Reason::kUnsupported,
+                      name + " scores the sentences of a text, of which bare rows of text and label say nothing",
+                      field);
+  }
   if (dataset.multi_label() && !model.multi_label) {
     return TenonError(Reason::kFieldInvalid,
                       "rows of " + dataset.name() + " have lists of labels; " + name + " gives one label a text",
@@ -37,6 +44,13 @@ absl::StatusOr<ResolvedModel> ResolveForEval(const ModelIndex& models, const std
 
 // Classes and sentences' scores are what an encoder's head gives; a base that writes is trained to write.
 absl::Status CheckBaseFor(const v1::FinetuneJob& job, const v1::Base& base) {
+  const formats::EncoderFamily* family = formats::FindFamily(base.model_type());
+  if (family != nullptr && family->head.model_class.empty() && job.method() != v1::METHOD_HEAD) {
+    return TenonError(Reason::kUnsupported,
+                      absl::StrCat(base.name(), " is of type ", base.model_type(),
+                                   ", which takes no classifier on its first token; use METHOD_HEAD"),
+                      "finetune_job.method");
+  }
   const bool writes = std::find(base.tasks().begin(), base.tasks().end(), v1::TASK_SEQ2SEQ) != base.tasks().end();
   if (writes == (job.task() == v1::TASK_SEQ2SEQ)) return absl::OkStatus();
   if (!writes) {
@@ -65,7 +79,7 @@ absl::StatusOr<JobRecord> PrepareFinetune(Snapshot& snapshot, const std::string&
   if (MakesBase(job)) {
     RETURN_IF_ERROR(CheckBaseFree(snapshot, tenant, IdOf(job.adapter()), "finetune_job.adapter"));
   } else {
-    const absl::Status binding = CheckAdapterBinding(snapshot, tenant, IdOf(job.adapter()), base->digest());
+    const absl::Status binding = CheckAdapterBinding(snapshot, tenant, IdOf(job.adapter()), base->digest(), job.task());
     if (!binding.ok()) return AtField(binding, "finetune_job.adapter");
   }
 

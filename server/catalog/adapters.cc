@@ -55,21 +55,27 @@ absl::StatusOr<std::string> RevisionDigest(BlobStore& blobs, const std::vector<v
 }
 
 absl::Status CheckAdapterBinding(Snapshot& snapshot, const std::string& tenant, const std::string& adapter_id,
-                                 const std::string& base_digest) {
+                                 const std::string& base_digest, v1::Task task) {
   const absl::StatusOr<Record> record = snapshot.Get(tenant, kAdapterKind, adapter_id);
   if (absl::IsNotFound(record.status())) return absl::OkStatus();
   RETURN_IF_ERROR(record.status());
   ASSIGN_OR_RETURN(const auto stored, ParseBody<internal::v1::AdapterRecord>(*record));
-  if (stored.adapter().base_digest() == base_digest) return absl::OkStatus();
-  return TenonError(Reason::kBaseMismatch,
-                    absl::StrCat("adapter '", adapter_id, "' is bound to ", stored.adapter().base(), " (",
-                                 stored.adapter().base_digest(), "), not to ", base_digest),
-                    "base");
+  if (stored.adapter().base_digest() != base_digest) {
+    return TenonError(Reason::kBaseMismatch,
+                      absl::StrCat("adapter '", adapter_id, "' is bound to ", stored.adapter().base(), " (",
+                                   stored.adapter().base_digest(), "), not to ", base_digest),
+                      "base");
+  }
+  if (task == v1::TASK_UNSPECIFIED || stored.adapter().task() == task) return absl::OkStatus();
+  return TenonError(Reason::kTaskMismatch,
+                    absl::StrCat("adapter '", adapter_id, "' is for ", v1::Task_Name(stored.adapter().task()),
+                                 ", not for ", v1::Task_Name(task), "; give the new one another id"),
+                    "task");
 }
 
 absl::StatusOr<std::string> PutRevision(Transaction& transaction, const std::string& tenant,
                                         const NewRevision& revision, absl::Time now) {
-  RETURN_IF_ERROR(CheckAdapterBinding(transaction, tenant, revision.adapter_id, revision.base_digest));
+  RETURN_IF_ERROR(CheckAdapterBinding(transaction, tenant, revision.adapter_id, revision.base_digest, revision.task));
   std::string digest = revision.digest;
   if (digest.empty()) {
     std::vector<std::string> digests;

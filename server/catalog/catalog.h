@@ -49,9 +49,10 @@ struct NewRevision {
 // two jobs are one revision. Blocks on the blob of tenon.json.
 absl::StatusOr<std::string> RevisionDigest(BlobStore& blobs, const std::vector<v1::FileEntry>& files);
 
-// BASE_MISMATCH when the adapter is there and bound to another base digest; OK when it is not there.
+// BASE_MISMATCH when the adapter is there and bound to another base digest, TASK_MISMATCH when it is for another task
+// than `task`, unless that is unspecified; OK when it is not there.
 absl::Status CheckAdapterBinding(Snapshot& snapshot, const std::string& tenant, const std::string& adapter_id,
-                                 const std::string& base_digest);
+                                 const std::string& base_digest, v1::Task task);
 
 // Writes the revision (and the adapter, when it is new) and moves the default alias to it. The same digest again is no
 // error. BASE_MISMATCH when the adapter is bound to another base digest. Returns `adapters/{id}/revisions/{digest}`.

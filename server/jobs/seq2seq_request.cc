@@ -43,8 +43,10 @@ absl::Status CheckLabels(const v1::Seq2SeqEval& eval, const std::string& prefix)
                    absl::StrCat("has ", label.size(), " bytes; at most ", kMaxLabelBytes));
     }
     if (!seen.insert(compared).second) {
-      return Wrong(Reason::kFieldInvalid, field,
-                   absl::StrCat("\"", label, "\" is there twice: case, outer punctuation and spaces do not count"));
+      return Wrong(
+          Reason::kFieldInvalid, field,
+          absl::StrCat("\"", label,
+                       "\" is there twice: case, quotation marks, full stops and spaces around it do not count"));
     }
   }
   return absl::OkStatus();

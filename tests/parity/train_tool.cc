@@ -97,14 +97,15 @@ TrainData ReadData(const Json& json) {
   return data;
 }
 
-absl::StatusOr<TrainData> ReadTexts(const Json& json, const SentenceSplitter& splitter, const std::string& separator) {
+absl::StatusOr<ScorerTraining> ReadTexts(const Json& json, const SentenceSplitter& splitter,
+                                         const std::string& separator) {
   ScorerData data;
   data.scorer.neighbours = json.at("scorer").at("neighbours");
   for (const Json& row : json.at("train")) data.train.push_back({row.at("text"), row.at("reference")});
   for (const Json& row : json.value("validation", Json::array())) {
     data.validation.push_back({row.at("text"), row.at("reference")});
   }
-  return ScorerTrainData(data, splitter, separator, [] { return false; });
+  return MakeScorerTraining(data, splitter, separator, [] { return false; });
 }
 
 absl::Status RunTraining(Trainer& trainer) {
@@ -166,8 +167,8 @@ absl::Status PrintScores(const Base& base, const std::string& folder, const std:
     for (const auto& [begin, end] : splitter.Split(text)) sentences.push_back(text.substr(begin, end - begin));
     std::vector<Encoding> encodings;
     std::vector<InferRow> rows;
-    for (const std::string& row :
-         ScorerRows(sentences, *host->config().sentence_scorer, base.tokenizer().separator())) {
+    for (size_t s = 0; s < sentences.size(); ++s) {
+      const std::string row = ScorerRow(sentences, s, *host->config().sentence_scorer, base.tokenizer().separator());
       encodings.push_back(base.tokenizer().Encode(row, MaxInputTokens(base, host.get())));
     }
     for (const Encoding& one : encodings) {
@@ -210,7 +211,8 @@ absl::Status Run(const Json& job) {
   ASSIGN_OR_RETURN(const auto splitter, SentenceSplitter::Make());
   TrainData data;
   if (file.contains("scorer")) {
-    ASSIGN_OR_RETURN(data, ReadTexts(file, splitter, base->tokenizer().separator()));
+    ASSIGN_OR_RETURN(ScorerTraining made, ReadTexts(file, splitter, base->tokenizer().separator()));
+    data = std::move(made.data);
   } else {
     data = ReadData(file);
   }

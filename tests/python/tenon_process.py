@@ -5,6 +5,8 @@ import importlib
 import json
 import os
 import pathlib
+import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -61,6 +63,18 @@ class Process:
             self.kill()
 
 
+def free_port():
+    """Below those that the system gives to clients: nobody takes it while a server that had it is down."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
 class Cluster:
     """A server and a worker on free ports of this machine, with all they write below one folder."""
 
@@ -68,7 +82,7 @@ class Cluster:
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = open(self.folder / "log", "a")
-        self.ports = {"grpc": 0, "workers": 0, "metrics": 0}
+        self.ports = {name: free_port() for name in ("grpc", "workers", "metrics")}
         self.server_flags, self.worker_flags = list(server_flags), list(worker_flags)
         self.server = self.worker = None
 

@@ -40,9 +40,8 @@ engine::Output ExtractiveSummary::OutputFor(const ExtractiveChoice& choice,
   return ScorerChooses(choice, scorer) ? engine::Output::kLogits : engine::Output::kEmbedding;
 }
 
-std::vector<std::string> ExtractiveSummary::Inputs(const std::string& separator) const {
-  if (scorer_.has_value()) return engine::ScorerRows(sentences_, *scorer_, separator);
-  return method() == Method::kLead ? std::vector<std::string>() : sentences_;
+std::string ExtractiveSummary::Input(size_t i, const std::string& separator) const {
+  return scorer_.has_value() ? engine::ScorerRow(sentences_, i, *scorer_, separator) : sentences_[i];
 }
 
 absl::StatusOr<std::vector<size_t>> ExtractiveSummary::ChooseSentences(absl::Span<const InferenceRow> rows) const {
@@ -59,7 +58,7 @@ absl::StatusOr<std::vector<size_t>> ExtractiveSummary::ChooseSentences(absl::Spa
   if (method() == Method::kLead) return engine::LeadSentences(words, options);
   std::vector<float> embeddings;
   for (const InferenceRow& row : rows) embeddings.insert(embeddings.end(), row.values.begin(), row.values.end());
-  if (method() == Method::kMmr) options.lambda = choice_.relevance;
+  if (method() == Method::kMmr) options.lambda = choice_.relevance.value_or(0.7);
   return engine::ExtractSentences(embeddings, words, options);
 }
 

@@ -27,11 +27,12 @@ class ExtractiveSummary {
   // What the choice needs of a model: logits by a scorer, else embeddings.
   static engine::Output OutputFor(const ExtractiveChoice& choice, const std::optional<formats::SentenceScorer>& scorer);
 
-  // What is to be read, a scorer's parts with `separator` between; nothing where the place in the text alone decides.
-  std::vector<std::string> Inputs(const std::string& separator) const;
-  size_t inputs() const {
-    return scorer_.has_value() || method() != ExtractiveChoice::Method::kLead ? sentences_.size() : 0;
-  }
+  // What is to be read of sentence `i`, a scorer's parts with `separator` between.
+  std::string Input(size_t i, const std::string& separator) const;
+  // Sentences that are to be read; none where the place in the text alone decides.
+  size_t inputs() const { return method() == ExtractiveChoice::Method::kLead ? 0 : sentences_.size(); }
+  // Whether the choice has a say in how alike sentences may be.
+  bool weighs_relevance() const { return method() == ExtractiveChoice::Method::kMmr; }
   // `rows` of the inputs, in order. `too_long` says of a sentence whether the model reads it cut: then the summary says
   // so, and has it whole. A scorer's context may be cut without that.
   absl::StatusOr<SummaryRow> Choose(absl::Span<const InferenceRow> rows,
@@ -39,7 +40,10 @@ class ExtractiveSummary {
 
  private:
   ExtractiveSummary() = default;
-  ExtractiveChoice::Method method() const { return choice_.method.value_or(ExtractiveChoice::Method::kMmr); }
+  ExtractiveChoice::Method method() const {
+    if (scorer_.has_value()) return ExtractiveChoice::Method::kScorer;
+    return choice_.method.value_or(ExtractiveChoice::Method::kMmr);
+  }
   absl::StatusOr<std::vector<size_t>> ChooseSentences(absl::Span<const InferenceRow> rows) const;
 
   std::vector<std::string> sentences_;

@@ -55,6 +55,10 @@ void InferenceQueue::Tokenize(const CallPtr& entered) {
   std::vector<engine::Encoding> encodings;
   std::vector<int32_t> tokens;
   for (const std::string& text : call->in.texts) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!Alive(call->id)) return;
+    }
     encodings.push_back(call->base->tokenizer().Encode(text, limit));
     tokens.push_back(static_cast<int32_t>(static_cast<int64_t>(encodings.back().ids.size()) + virtual_tokens));
   }

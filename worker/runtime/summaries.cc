@@ -29,8 +29,11 @@ struct Summaries::Call {
   Done done;
   std::shared_ptr<const engine::Base> base;
   int64_t estimate = 0;
-  uint64_t part = 0;  // the call to another queue that it waits for
+  uint64_t part = 0;                                   // the call to another queue that it waits for
+  engine::Output output = engine::Output::kEmbedding;  // that extractive summaries need
   std::vector<ExtractiveSummary> extractive;
+  std::vector<std::vector<InferenceRow>> read;  // of each text's sentences, as far as they are read
+  size_t next_text = 0, next_sentence = 0;      // to be read next
   std::vector<SummaryRounds> rounds;
   std::vector<size_t> asked;  // pieces of each text in this round
   SummaryReply reply;
@@ -135,6 +138,11 @@ void Summaries::Ask(const CallPtr& call, InferenceCall part,
       });
 }
 
+bool Summaries::Alive(const CallPtr& call) {
+  absl::MutexLock lock(&mutex_);
+  return calls_.contains(call->id);
+}
+
 // How an adapter chooses sentences is its own to say, unless the caller does.
 void Summaries::AskScorer(const CallPtr& call) {
   const std::optional<Method> method = call->in.extractive.value_or(ExtractiveChoice()).method;
@@ -150,37 +158,64 @@ void Summaries::AskScorer(const CallPtr& call) {
 
 void Summaries::BeginExtractive(const CallPtr& call, const std::optional<formats::SentenceScorer>& scorer) {
   const ExtractiveChoice choice = call->in.extractive.value_or(ExtractiveChoice());
-  InferenceCall part{.output = ExtractiveSummary::OutputFor(choice, scorer)};
+  call->output = ExtractiveSummary::OutputFor(choice, scorer);
   for (size_t i = 0; i < call->in.texts.size(); ++i) {
+    if (!Alive(call)) return;
     auto one = ExtractiveSummary::Make(call->in.texts[i], choice, scorer, splitter_);
     if (!one.ok())
       return End(call, TenonError(GetReason(one.status()), std::string(one.status().message()),
                                   absl::StrCat("texts[", i, "]")));
-    for (std::string& sentence : one->Inputs(call->base->tokenizer().separator()))
-      part.texts.push_back(std::move(sentence));
     call->extractive.push_back(*std::move(one));
   }
-  // Without sentences to embed, this only makes sure of the adapter.
-  Ask(call, std::move(part), [this, call](const absl::StatusOr<InferenceReply>& reply) { Choose(call, reply); });
+  if (choice.relevance.has_value() && !call->extractive.front().weighs_relevance()) {
+    call->reply.ignored_options.push_back("extractive.relevance");
+  }
+  call->read.resize(call->extractive.size());
+  ReadSentences(call);
 }
 
-void Summaries::Choose(const CallPtr& call, const absl::StatusOr<InferenceReply>& reply) {
-  if (!reply.ok()) return End(call, reply.status());
-  absl::Span<const InferenceRow> rows = reply->rows;
-  const int64_t own = reply->adapter.max_input_tokens;
+// A part at a time: a long text's thousands of rows must not stand before everybody else's.
+void Summaries::ReadSentences(const CallPtr& call) {
+  constexpr size_t kRowsAtATime = 256;
+  const std::string separator = call->base->tokenizer().separator();
+  InferenceCall part{.output = call->output};
+  std::vector<size_t> texts;  // that the part's rows are of
+  while (call->next_text < call->extractive.size() && part.texts.size() < kRowsAtATime) {
+    const ExtractiveSummary& one = call->extractive[call->next_text];
+    if (call->next_sentence < one.inputs()) {
+      part.texts.push_back(one.Input(call->next_sentence++, separator));
+      texts.push_back(call->next_text);
+    } else {
+      ++call->next_text;
+      call->next_sentence = 0;
+    }
+  }
+  // Without sentences to read, the first part only makes sure of the adapter.
+  Ask(call, std::move(part), [this, call, texts = std::move(texts)](const absl::StatusOr<InferenceReply>& reply) {
+    if (!reply.ok()) return End(call, reply.status());
+    for (size_t i = 0; i < texts.size(); ++i) call->read[texts[i]].push_back(reply->rows[i]);
+    call->reply.queue_time += reply->queue_time;
+    call->reply.compute_time += reply->compute_time;
+    if (const absl::Status status = Choose(call, *reply); !status.ok()) return End(call, status);
+    if (call->reply.rows.size() == call->extractive.size()) return End(call, absl::OkStatus());
+    ReadSentences(call);
+  });
+}
+
+// The summaries of those texts whose sentences are all read.
+absl::Status Summaries::Choose(const CallPtr& call, const InferenceReply& reply) {
+  const int64_t own = reply.adapter.max_input_tokens;
   const int64_t limit = own > 0 ? own : call->base->default_max_tokens();
   const auto too_long = [&](const std::string& sentence) {
     return call->base->tokenizer().Encode(sentence, limit).truncated;
   };
-  for (const ExtractiveSummary& one : call->extractive) {
-    absl::StatusOr<SummaryRow> row = one.Choose(rows.subspan(0, one.inputs()), too_long);
-    if (!row.ok()) return End(call, row.status());
-    call->reply.rows.push_back(*std::move(row));
-    rows.remove_prefix(one.inputs());
+  for (size_t i = call->reply.rows.size(); i < call->extractive.size(); ++i) {
+    if (call->read[i].size() < call->extractive[i].inputs()) break;
+    ASSIGN_OR_RETURN(SummaryRow row, call->extractive[i].Choose(call->read[i], too_long));
+    call->reply.rows.push_back(std::move(row));
+    call->read[i] = {};
   }
-  call->reply.queue_time = reply->queue_time;
-  call->reply.compute_time = reply->compute_time;
-  End(call, absl::OkStatus());
+  return absl::OkStatus();
 }
 
 // How long a text may be is the adapter's to say.

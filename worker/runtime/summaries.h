@@ -47,11 +47,14 @@ class Summaries {
   void Begin(const CallPtr& call);
   void AskScorer(const CallPtr& call);
   void BeginExtractive(const CallPtr& call, const std::optional<formats::SentenceScorer>& scorer);
-  void Choose(const CallPtr& call, const absl::StatusOr<InferenceReply>& reply);
+  void ReadSentences(const CallPtr& call);
+  absl::Status Choose(const CallPtr& call, const InferenceReply& reply);
   void AskAdapter(const CallPtr& call);
   void BeginRounds(const CallPtr& call, int64_t max_tokens);
   void NextRound(const CallPtr& call);
   void TakeRound(const CallPtr& call, const absl::StatusOr<GenerationReply>& reply);
+  // Not cancelled, and not over.
+  bool Alive(const CallPtr& call);
   // Submits a call to another queue, unless this one has ended.
   void Ask(const CallPtr& call, InferenceCall part, std::function<void(const absl::StatusOr<InferenceReply>&)> then);
   // Answers on the device thread, unless the call was cancelled.

@@ -18,7 +18,8 @@ struct ExtractiveChoice {
   // kScorer: by an adapter that was trained to score sentences. Unset: by such an adapter, else kMmr.
   std::optional<Method> method;
   int64_t max_sentences = 3;
-  double relevance = 0.7;  // of kMmr, 0 to 1: being like the whole text, against being unlike the sentences chosen
+  // Of kMmr, 0 to 1: being like the whole text, against being unlike the sentences chosen. Unset: 0.7.
+  std::optional<double> relevance;
 };
 
 struct SummaryCall {

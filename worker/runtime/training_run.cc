@@ -47,8 +47,11 @@ absl::Status TrainingRun::MakeTrainer() {
 absl::Status TrainingRun::MakeRows() {
   if (!job_.scorer.has_value()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const engine::SentenceSplitter splitter, engine::SentenceSplitter::Make());
-  ASSIGN_OR_RETURN(job_.data, engine::ScorerTrainData(*job_.scorer, splitter, parts_.base->tokenizer().separator(),
-                                                      [this] { return cancelled_.load(); }));
+  ASSIGN_OR_RETURN(engine::ScorerTraining made,
+                   engine::MakeScorerTraining(*job_.scorer, splitter, parts_.base->tokenizer().separator(),
+                                              [this] { return cancelled_.load(); }));
+  job_.data = std::move(made.data);
+  if (!made.notice.empty() && callbacks_.notice) callbacks_.notice(made.notice);
   job_.scorer.reset();
   if (job_.options_for == nullptr) return absl::OkStatus();
   ASSIGN_OR_RETURN(job_.options, job_.options_for(static_cast<int64_t>(job_.data.train.size())));

@@ -19,9 +19,17 @@ TEST(NormalizeAnswer, LettersOfAllScriptsHaveTheirLowerCase) {
   EXPECT_EQ(NormalizeAnswer("。はい　いいえ！"), "はい いいえ") << "wide blanks and full stops are such, too";
 }
 
-TEST(NormalizeAnswer, SignsThatAreNoPunctuationStay) {
-  EXPECT_EQ(NormalizeAnswer("$5"), "$5");
-  EXPECT_EQ(NormalizeAnswer("+"), "+");
+TEST(NormalizeAnswer, SignsThatMakeAnotherAnswerStay) {
+  for (const char* const answer : {"$5", "+", "-1", "c#", "c++", "100%", "@home", "#1", "a/b", "*"}) {
+    EXPECT_EQ(NormalizeAnswer(answer), answer);
+  }
+  EXPECT_EQ(NormalizeAnswer("\"-1\"."), "-1");
+}
+
+TEST(NormalizeAnswer, AFormIsAsGoodAsAnother) {
+  EXPECT_EQ(NormalizeAnswer("m\u00b2"), "m2") << "what T5 can write of it";
+  EXPECT_EQ(NormalizeAnswer("\uff21\uff22\uff23"), "abc") << "wide letters";
+  EXPECT_EQ(NormalizeAnswer("e\u0301t\u00e9"), NormalizeAnswer("\u00e9te\u0301"));
 }
 
 TEST(NormalizeAnswer, PunctuationAloneIsAnAnswer) {

@@ -158,6 +158,8 @@ TEST_F(AdaptersTest, AScorerOfSentencesStaysOne) {
   EXPECT_EQ(adapter->task(), v1::TASK_EXTRACTIVE_SUMMARIZATION);
   EXPECT_EQ(adapter->labels_size(), 2);
   EXPECT_EQ(Export("style"), files);
+  EXPECT_REASON(Import(Lora()).status(), Reason::kTaskMismatch, "task");
+  EXPECT_EQ(Export("style"), files) << "what its callers get is what it was";
 }
 
 TEST_F(AdaptersTest, TheSameFilesAgainMakeNoNewRevision) {

@@ -156,8 +156,15 @@ TEST_F(MergeTest, WhatCannotBeMergedSaysWhy) {
   testing::WriteTinyBottleneck(folder_.path() / "block", testing::TinyBase(), adapter,
                                formats::BottleneckLayout::kSeqBn);
   testing::WriteTinyHead(folder_.path() / "probe", testing::TinyBase(), adapter);
-  const std::map<std::string, std::string> reasons = {
-      {"prompt", "method prompt_tuning"}, {"block", "method bottleneck"}, {"probe", "pooled sentence vectors"}};
+  const fs::path scorer = folder_.path() / "scorer";
+  testing::WriteTinyLora(scorer, testing::TinyBase(), adapter);
+  formats::TenonConfig config = *formats::ParseTenonConfig(ReadAll(scorer / "tenon.json"));
+  config.sentence_scorer = formats::SentenceScorer{.neighbours = 2};
+  std::ofstream(scorer / "tenon.json") << formats::WriteTenonConfig(config, true);
+  const std::map<std::string, std::string> reasons = {{"prompt", "method prompt_tuning"},
+                                                      {"block", "method bottleneck"},
+                                                      {"probe", "pooled sentence vectors"},
+                                                      {"scorer", "scores the sentences"}};
   for (const auto& [id, why] : reasons) {
     Import(id, "tiny");
     int pieces = 0;

@@ -104,11 +104,39 @@ TEST_F(ExtractiveJobs, AScorerIsNotMeasuredAsAWriter) {
   EXPECT_EQ(GetReason(status), Reason::kNotGenerative) << status;
   EXPECT_EQ(GetField(status), "eval_job.seq2seq.models");
   EXPECT_THAT(std::string(status.message()), HasSubstr("chooses sentences (TASK_EXTRACTIVE_SUMMARIZATION)"));
-  // As a classifier it is measured on rows of its own labels alone.
+  // Nor as a classifier: it never saw a bare text.
   request.mutable_eval_job()->mutable_classification()->add_adapters("minutes");
   request.mutable_eval_job()->mutable_classification()->set_dataset("train");
   status = jobs_->CreateEval("default", request).status();
-  EXPECT_EQ(GetReason(status), Reason::kLabelUnknown) << status;
+  EXPECT_EQ(GetReason(status), Reason::kUnsupported) << status;
+  EXPECT_EQ(GetField(status), "eval_job.classification.adapters");
+}
+
+TEST_F(ExtractiveJobs, AnAdapterKeepsItsTask) {
+  Train();
+  const absl::Status status = jobs_->CreateFinetune("default", NewFinetune("j2", "minutes")).status();
+  EXPECT_EQ(GetReason(status), Reason::kTaskMismatch) << status;
+  EXPECT_EQ(GetField(status), "finetune_job.adapter");
+  auto again = NewMinutes();
+  again.set_finetune_job_id("j3");
+  EXPECT_TRUE(jobs_->CreateFinetune("default", again).ok());
+}
+
+TEST_F(ExtractiveJobs, ABaseWithoutAClassifierIsRefusedBeforeAWorkerSeesTheJob) {
+  internal::v1::BaseRecord dpr;
+  dpr.mutable_base()->set_name("bases/questions");
+  dpr.mutable_base()->set_digest("d1");
+  dpr.mutable_base()->set_model_type("dpr");
+  Insert(MakeRecord("default", kBaseKind, "questions", "", clock_.Now(), dpr));
+  auto scorer = NewMinutes(), classifier = NewFinetune("j2", "topics"), head = NewFinetune("j3", "probe");
+  head.mutable_finetune_job()->set_method(v1::METHOD_HEAD);
+  for (auto* request : {&scorer, &classifier, &head}) request->mutable_finetune_job()->set_base("questions");
+  for (const auto* request : {&scorer, &classifier}) {
+    const absl::Status status = jobs_->CreateFinetune("default", *request).status();
+    EXPECT_EQ(GetReason(status), Reason::kUnsupported) << status;
+    EXPECT_EQ(GetField(status), "finetune_job.method");
+  }
+  EXPECT_TRUE(jobs_->CreateFinetune("default", head).ok());
 }
 
 }  // namespace

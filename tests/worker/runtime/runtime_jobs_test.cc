@@ -76,11 +76,11 @@ TEST_F(RuntimeJobsTest, AScorerIsTrainedOnTheSentencesOfItsTexts) {
   texts.train = {{"The cat sat. It rained. Dogs barked.", "the cat sat"}, {"One fish. Two birds.", "two birds"}};
   const auto splitter = engine::SentenceSplitter::Make();
   ASSERT_TRUE(splitter.ok());
-  auto rows = engine::ScorerTrainData(texts, *splitter, "[SEP]", [] { return false; });
+  auto rows = engine::MakeScorerTraining(texts, *splitter, "[SEP]", [] { return false; });
   ASSERT_TRUE(rows.ok()) << rows.status();
-  ASSERT_EQ(rows->train.size(), 5u);
+  ASSERT_EQ(rows->data.train.size(), 5u);
   TrainJob by_rows = Job("rows", 10), by_texts = Job("texts", 10);
-  by_rows.data = *std::move(rows);
+  by_rows.data = std::move(rows->data);
   by_texts.data = {};
   by_texts.scorer = texts;
   const auto expected = Train(std::move(by_rows)), got = Train(std::move(by_texts));
@@ -89,7 +89,11 @@ TEST_F(RuntimeJobsTest, AScorerIsTrainedOnTheSentencesOfItsTexts) {
   TrainJob blank = Job("blank", 10);
   texts.train[1].input = "\n";
   blank.scorer = texts;
-  EXPECT_EQ(GetField(Train(std::move(blank)).status()), "train row 2");
+  std::string notice;
+  TrainCallbacks callbacks;
+  callbacks.notice = [&](const std::string& text) { notice = text; };
+  EXPECT_TRUE(Train(std::move(blank), callbacks).ok());
+  EXPECT_THAT(notice, testing::HasSubstr("train row 2"));
 }
 
 TEST_F(RuntimeJobsTest, AScorersOptionsFollowTheNumberOfItsSentences) {

@@ -245,6 +245,50 @@ TEST_F(SummariesTest, WhatIsNotReadIsSaid) {
   EXPECT_FALSE(reply->rows[2].truncated);
 }
 
+TEST_F(SummariesTest, ALongTextsSentencesDoNotStandBeforeOthersTexts) {
+  Gate gate;
+  std::atomic<int64_t> read{0}, before{-1};
+  FakeEngine::Get().on_infer = [&](const std::vector<engine::InferRow>& rows) {
+    gate.Pass();
+    for (const engine::InferRow& row : rows) {
+      if (row.ids->at(1) == tenon::testing::FakeToken(77)) before = read.load();
+    }
+    read += static_cast<int64_t>(rows.size());
+    return absl::OkStatus();
+  };
+  Start();
+  absl::Notification done;
+  runtime_->SubmitSummary(Of("base", {Sentences(3000), Sentences(3)}), [&](const absl::StatusOr<SummaryReply>& reply) {
+    EXPECT_TRUE(reply.ok()) << reply.status();
+    if (reply.ok()) EXPECT_THAT(reply->rows, SizeIs(2));
+    done.Notify();
+  });
+  gate.WaitUntilReached();
+  absl::Notification embedded;
+  runtime_->Submit(Embed({"77"}), [&](const auto&) { embedded.Notify(); });
+  gate.Open();
+  embedded.WaitForNotification();
+  done.WaitForNotification();
+  EXPECT_EQ(read, 3004);
+  EXPECT_GE(before, 0);
+  EXPECT_LE(before, 2 * 256);
+}
+
+TEST_F(SummariesTest, RelevanceIsOfNoUseToAnotherMethod) {
+  Start();
+  for (const auto method : {ExtractiveChoice::Method::kMmr, ExtractiveChoice::Method::kCentroid,
+                            ExtractiveChoice::Method::kLead, ExtractiveChoice::Method::kScorer}) {
+    SummaryCall call = Of("base", {"1 One. 2 Two."});
+    call.adapter_digest = "scorer-1";
+    call.extractive = ExtractiveChoice{.method = method, .relevance = 0.1};
+    const auto reply = Summarize(call);
+    ASSERT_TRUE(reply.ok()) << reply.status();
+    const bool used = method == ExtractiveChoice::Method::kMmr;
+    EXPECT_EQ(reply->ignored_options,
+              used ? std::vector<std::string>() : std::vector<std::string>{"extractive.relevance"});
+  }
+}
+
 TEST_F(SummariesTest, OptionsOfTheOtherKindAreNamed) {
   StartWriter();
   SummaryCall call = Of("base", {"1 x."});

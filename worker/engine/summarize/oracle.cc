@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "worker/engine/evaluate/rouge.h"
+#include "worker/engine/summarize/words.h"
 
 namespace tenon::engine {
 namespace {
@@ -42,7 +43,7 @@ class Selection {
   Selection(const std::vector<std::string>& sentences, const std::string& reference) {
     std::unordered_map<std::string, int32_t> words;
     int32_t last = kForeign;
-    for (const std::string& token : RougeTokens(reference, {})) {
+    for (const std::string& token : SummaryWords(reference)) {
       const int32_t word = words.try_emplace(token, static_cast<int32_t>(words.size())).first->second;
       words_.Want(word);
       if (last != kForeign) {
@@ -53,7 +54,7 @@ class Selection {
     }
     for (const std::string& sentence : sentences) {
       std::vector<int32_t>& tokens = sentences_.emplace_back();
-      for (const std::string& token : RougeTokens(sentence, {})) {
+      for (const std::string& token : SummaryWords(sentence)) {
         const auto found = words.find(token);
         tokens.push_back(found == words.end() ? kForeign : found->second);
       }

@@ -32,6 +32,16 @@ class RowMaker {
                       name);
   }
 
+  std::string Notice() const {
+    if (left_out_.empty()) return "";
+    constexpr size_t kNamed = 5;
+    const size_t named = std::min(left_out_.size(), kNamed);
+    return absl::StrCat(left_out_.size(), " of ", data_.train.size() + data_.validation.size(),
+                        " texts teach nothing, as none of their sentences has a word of the summary: ",
+                        absl::StrJoin(absl::MakeConstSpan(left_out_).subspan(0, named), ", "),
+                        named < left_out_.size() ? ", ..." : "");
+  }
+
  private:
   absl::Status Add(const TextPair& text, const std::string& where, std::vector<LabelledText>& rows) {
     std::vector<std::string> sentences;
@@ -39,18 +49,22 @@ class RowMaker {
       if (sentences.size() == kMaxScoredSentences) break;
       sentences.push_back(text.input.substr(one.begin, one.end - one.begin));
     }
-    if (sentences.empty()) {
-      return TenonError(Reason::kDatasetInvalid, absl::StrCat(where, ": the text has no sentence"), where);
-    }
     const std::vector<size_t> chosen = OracleSentences(sentences, text.target, kOracleSentences);
-    if (chosen.empty()) return absl::OkStatus();
-    std::vector<std::string> inputs = ScorerRows(sentences, data_.scorer, separator_);
-    for (size_t s = 0; s < inputs.size(); ++s) {
-      bytes_ += inputs[s].size();
-      const bool extract = std::binary_search(chosen.begin(), chosen.end(), s);
-      rows.push_back({std::move(inputs[s]), {extract ? kExtractLabel : 1 - kExtractLabel}});
+    if (chosen.empty()) {
+      left_out_.push_back(where);
+      return absl::OkStatus();
     }
-    if (bytes_ <= data_.max_row_bytes) return absl::OkStatus();
+    for (size_t s = 0; s < sentences.size(); ++s) {
+      const bool extract = std::binary_search(chosen.begin(), chosen.end(), s);
+      rows.push_back(
+          {ScorerRow(sentences, s, data_.scorer, separator_), {extract ? kExtractLabel : 1 - kExtractLabel}});
+      bytes_ += rows.back().text.size();
+      if (bytes_ > data_.max_row_bytes) return TooLarge(where);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status TooLarge(const std::string& where) const {
     return TenonError(Reason::kTooLarge,
                       absl::StrCat(where, ": the sentences so far, each with ", data_.scorer.neighbours,
                                    " on either side, are more than ", data_.max_row_bytes,
@@ -62,6 +76,7 @@ class RowMaker {
   const SentenceSplitter& splitter_;
   const std::string& separator_;
   size_t bytes_ = 0;
+  std::vector<std::string> left_out_;
 };
 
 }  // namespace
@@ -71,31 +86,31 @@ const std::vector<std::string>& ScorerLabels() {
   return labels;
 }
 
-std::vector<std::string> ScorerRows(const std::vector<std::string>& sentences, const formats::SentenceScorer& scorer,
-                                    const std::string& separator) {
+std::string ScorerRow(const std::vector<std::string>& sentences, size_t s, const formats::SentenceScorer& scorer,
+                      const std::string& separator) {
   const std::string part = separator.empty() ? " " : absl::StrCat(" ", separator, " ");
   const auto near = static_cast<size_t>(scorer.neighbours);
   const auto join = [&](size_t begin, size_t end) {
     return absl::StrJoin(absl::MakeConstSpan(sentences).subspan(begin, end - begin), " ");
   };
-  std::vector<std::string> rows;
-  for (size_t s = 0; s < sentences.size(); ++s) {
-    rows.push_back(absl::StrCat(sentences[s], part, s + 1, " of ", sentences.size()));
-    if (near == 0) continue;
-    absl::StrAppend(&rows.back(), part, join(s - std::min(s, near), s), part,
+  std::string row = absl::StrCat(sentences[s], part, s + 1, " of ", sentences.size());
+  if (near > 0) {
+    absl::StrAppend(&row, part, join(s - std::min(s, near), s), part,
                     join(s + 1, std::min(sentences.size(), s + 1 + near)));
   }
-  return rows;
+  return row;
 }
 
-absl::StatusOr<TrainData> ScorerTrainData(const ScorerData& data, const SentenceSplitter& splitter,
-                                          const std::string& separator, const std::function<bool()>& cancelled) {
-  TrainData made;
-  made.labels = ScorerLabels();
-  made.sentence_scorer = data.scorer;
+absl::StatusOr<ScorerTraining> MakeScorerTraining(const ScorerData& data, const SentenceSplitter& splitter,
+                                                  const std::string& separator,
+                                                  const std::function<bool()>& cancelled) {
+  ScorerTraining made;
+  made.data.labels = ScorerLabels();
+  made.data.sentence_scorer = data.scorer;
   RowMaker maker(data, splitter, separator);
-  ASSIGN_OR_RETURN(made.train, maker.Rows(data.train, "train", cancelled));
-  ASSIGN_OR_RETURN(made.validation, maker.Rows(data.validation, "validation", cancelled));
+  ASSIGN_OR_RETURN(made.data.train, maker.Rows(data.train, "train", cancelled));
+  ASSIGN_OR_RETURN(made.data.validation, maker.Rows(data.validation, "validation", cancelled));
+  made.notice = maker.Notice();
   return made;
 }
 

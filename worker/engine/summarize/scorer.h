@@ -23,11 +23,10 @@ inline constexpr int64_t kExtractLabel = 1;
 // Sentences of a text that are read; those behind them are not, neither in training nor in serving.
 inline constexpr size_t kMaxScoredSentences = 4096;
 
-// What the classifier reads of a text, one row a sentence: the sentence, its place, the sentences before and behind it,
-// with the tokenizer's `separator` between. The sentence comes first, so that a limit of tokens cuts the context before
-// it.
-std::vector<std::string> ScorerRows(const std::vector<std::string>& sentences, const formats::SentenceScorer& scorer,
-                                    const std::string& separator);
+// What the classifier reads of a text's sentence `s`: the sentence, its place, the sentences before and behind it, with
+// the tokenizer's `separator` between. The sentence comes first, so that a limit of tokens cuts the context before it.
+std::string ScorerRow(const std::vector<std::string>& sentences, size_t s, const formats::SentenceScorer& scorer,
+                      const std::string& separator);
 
 // What a scorer is trained on: texts, and their summaries as targets.
 struct ScorerData {
@@ -37,10 +36,15 @@ struct ScorerData {
   size_t max_row_bytes = size_t{1} << 30;  // of all rows together, each with its neighbours
 };
 
-// Rows to train the classifier on, labelled by the greedy oracle (oracle.h). Texts of whose sentences none has a word
-// of the reference are left out. DATASET_INVALID names a row without a sentence, or the set of which nothing is left;
-// TOO_LARGE names `neighbours` when the rows are more than max_row_bytes; CANCELLED once `cancelled` says so.
-absl::StatusOr<TrainData> ScorerTrainData(const ScorerData& data, const SentenceSplitter& splitter,
-                                          const std::string& separator, const std::function<bool()>& cancelled);
+struct ScorerTraining {
+  TrainData data;
+  std::string notice;  // for whoever started the run, on texts that were left out; empty when none was
+};
+
+// Rows to train the classifier on, labelled by the greedy oracle (oracle.h). Texts without a sentence that has a word
+// of the reference are left out. DATASET_INVALID names the set of which nothing is left; TOO_LARGE names `neighbours`
+// when the rows are more than max_row_bytes; CANCELLED once `cancelled` says so.
+absl::StatusOr<ScorerTraining> MakeScorerTraining(const ScorerData& data, const SentenceSplitter& splitter,
+                                                  const std::string& separator, const std::function<bool()>& cancelled);
 
 }  // namespace tenon::engine

@@ -9,7 +9,6 @@ namespace tenon::engine {
 namespace {
 
 using testing::ElementsAre;
-using testing::IsEmpty;
 using testing::SizeIs;
 
 const std::vector<std::string> kSentences = {"One.", "Two.", "Three.", "Four."};
@@ -18,22 +17,20 @@ const std::string kSeparator = "[SEP]";
 
 bool Never() { return false; }
 
-TEST(ScorerRows, EachSentenceStandsInItsContext) {
-  EXPECT_THAT(ScorerRows(kSentences, {.neighbours = 1}, kSeparator),
-              ElementsAre("One. [SEP] 1 of 4 [SEP]  [SEP] Two.", "Two. [SEP] 2 of 4 [SEP] One. [SEP] Three.",
-                          "Three. [SEP] 3 of 4 [SEP] Two. [SEP] Four.", "Four. [SEP] 4 of 4 [SEP] Three. [SEP] "));
-  EXPECT_EQ(ScorerRows(kSentences, {.neighbours = 9}, kSeparator)[1],
-            "Two. [SEP] 2 of 4 [SEP] One. [SEP] Three. Four.");
-  EXPECT_EQ(ScorerRows(kSentences, {.neighbours = 0}, kSeparator)[2], "Three. [SEP] 3 of 4");
-  EXPECT_THAT(ScorerRows({}, {}, kSeparator), IsEmpty());
+TEST(ScorerRow, EachSentenceStandsInItsContext) {
+  EXPECT_EQ(ScorerRow(kSentences, 0, {.neighbours = 1}, kSeparator), "One. [SEP] 1 of 4 [SEP]  [SEP] Two.");
+  EXPECT_EQ(ScorerRow(kSentences, 1, {.neighbours = 1}, kSeparator), "Two. [SEP] 2 of 4 [SEP] One. [SEP] Three.");
+  EXPECT_EQ(ScorerRow(kSentences, 3, {.neighbours = 1}, kSeparator), "Four. [SEP] 4 of 4 [SEP] Three. [SEP] ");
+  EXPECT_EQ(ScorerRow(kSentences, 1, {.neighbours = 9}, kSeparator), "Two. [SEP] 2 of 4 [SEP] One. [SEP] Three. Four.");
+  EXPECT_EQ(ScorerRow(kSentences, 2, {.neighbours = 0}, kSeparator), "Three. [SEP] 3 of 4");
 }
 
-TEST(ScorerRows, TheSeparatorIsTheTokenizers) {
-  EXPECT_EQ(ScorerRows(kSentences, {.neighbours = 1}, "</s>")[0], "One. </s> 1 of 4 </s>  </s> Two.");
-  EXPECT_EQ(ScorerRows(kSentences, {.neighbours = 0}, "")[0], "One. 1 of 4");
+TEST(ScorerRow, TheSeparatorIsTheTokenizers) {
+  EXPECT_EQ(ScorerRow(kSentences, 0, {.neighbours = 1}, "</s>"), "One. </s> 1 of 4 </s>  </s> Two.");
+  EXPECT_EQ(ScorerRow(kSentences, 0, {.neighbours = 0}, ""), "One. 1 of 4");
 }
 
-TEST(ScorerTrainData, TheOraclesSentencesAreToBeExtracted) {
+TEST(MakeScorerTraining, TheOraclesSentencesAreToBeExtracted) {
   const auto splitter = SentenceSplitter::Make();
   ASSERT_TRUE(splitter.ok());
   ScorerData data;
@@ -41,47 +38,67 @@ TEST(ScorerTrainData, TheOraclesSentencesAreToBeExtracted) {
                 {"Nothing here. Nor there.", "unlike words alone"}};
   data.validation = {{"One fish swam. Two birds flew.", "two birds flew"}};
   data.scorer = {.neighbours = 1};
-  const auto made = ScorerTrainData(data, *splitter, kSeparator, Never);
+  const auto made = MakeScorerTraining(data, *splitter, kSeparator, Never);
   ASSERT_TRUE(made.ok()) << made.status();
-  EXPECT_EQ(made->labels, ScorerLabels());
-  EXPECT_FALSE(made->multi_label);
-  EXPECT_EQ(made->sentence_scorer, data.scorer);
-  ASSERT_THAT(made->train, SizeIs(3)) << "the second text says nothing of its summary";
-  EXPECT_EQ(made->train[0].text, "The cat sat. [SEP] 1 of 3 [SEP]  [SEP] It rained all day.");
-  EXPECT_THAT(made->train[0].labels, ElementsAre(kExtractLabel));
-  EXPECT_THAT(made->train[1].labels, ElementsAre(1 - kExtractLabel));
-  EXPECT_THAT(made->train[2].labels, ElementsAre(kExtractLabel));
-  ASSERT_THAT(made->validation, SizeIs(2));
-  EXPECT_THAT(made->validation[1].labels, ElementsAre(kExtractLabel));
+  EXPECT_EQ(made->data.labels, ScorerLabels());
+  EXPECT_FALSE(made->data.multi_label);
+  EXPECT_EQ(made->data.sentence_scorer, data.scorer);
+  ASSERT_THAT(made->data.train, SizeIs(3)) << "the second text says nothing of its summary";
+  EXPECT_EQ(made->data.train[0].text, "The cat sat. [SEP] 1 of 3 [SEP]  [SEP] It rained all day.");
+  EXPECT_THAT(made->data.train[0].labels, ElementsAre(kExtractLabel));
+  EXPECT_THAT(made->data.train[1].labels, ElementsAre(1 - kExtractLabel));
+  EXPECT_THAT(made->data.train[2].labels, ElementsAre(kExtractLabel));
+  ASSERT_THAT(made->data.validation, SizeIs(2));
+  EXPECT_THAT(made->data.validation[1].labels, ElementsAre(kExtractLabel));
 }
 
-TEST(ScorerTrainData, ATextWithoutASentenceIsNamed) {
+TEST(MakeScorerTraining, TextsThatTeachNothingAreLeftOutAndCounted) {
   const auto splitter = SentenceSplitter::Make();
   ASSERT_TRUE(splitter.ok());
   ScorerData data;
-  data.train = {{"A text.", "a text"}, {" \n", "a text"}};
-  const auto made = ScorerTrainData(data, *splitter, kSeparator, Never);
-  EXPECT_EQ(GetReason(made.status()), Reason::kDatasetInvalid);
-  EXPECT_EQ(GetField(made.status()), "train row 2");
-  EXPECT_EQ(GetReason(ScorerTrainData(data, *splitter, kSeparator, [] { return true; }).status()), Reason::kCancelled);
+  data.train = {{"A text.", "a text"}, {"\u00a0", "a text"}, {"Another.", "no word of it"}};
+  data.validation = {{"One. Two.", "two"}};
+  const auto made = MakeScorerTraining(data, *splitter, kSeparator, Never);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_THAT(made->data.train, SizeIs(1));
+  EXPECT_EQ(
+      made->notice,
+      "2 of 4 texts teach nothing, as none of their sentences has a word of the summary: train row 2, train row 3");
+  data.train.resize(1);
+  EXPECT_EQ(MakeScorerTraining(data, *splitter, kSeparator, Never)->notice, "");
+  EXPECT_EQ(GetReason(MakeScorerTraining(data, *splitter, kSeparator, [] { return true; }).status()),
+            Reason::kCancelled);
 }
 
-TEST(ScorerTrainData, RowsAreBounded) {
+TEST(MakeScorerTraining, TextsOfAnyScript) {
+  const auto splitter = SentenceSplitter::Make();
+  ASSERT_TRUE(splitter.ok());
+  ScorerData data;
+  data.train = {{"Кот спит. Идёт дождь.", "кот СПИТ"}, {"猫が寝る。雨が降る。", "雨降る"}};
+  const auto made = MakeScorerTraining(data, *splitter, kSeparator, Never);
+  ASSERT_TRUE(made.ok()) << made.status();
+  ASSERT_THAT(made->data.train, SizeIs(4));
+  EXPECT_THAT(made->data.train[0].labels, ElementsAre(kExtractLabel));
+  EXPECT_THAT(made->data.train[1].labels, ElementsAre(1 - kExtractLabel));
+  EXPECT_THAT(made->data.train[3].labels, ElementsAre(kExtractLabel));
+}
+
+TEST(MakeScorerTraining, RowsAreBounded) {
   const auto splitter = SentenceSplitter::Make();
   ASSERT_TRUE(splitter.ok());
   ScorerData data;
   data.train = {{"One two. Three four.", "one"}, {"Five six. Seven eight.", "five"}};
   data.scorer = {.neighbours = 1};
   data.max_row_bytes = 120;
-  const absl::Status status = ScorerTrainData(data, *splitter, kSeparator, Never).status();
+  const absl::Status status = MakeScorerTraining(data, *splitter, kSeparator, Never).status();
   EXPECT_EQ(GetReason(status), Reason::kTooLarge) << status;
   EXPECT_EQ(GetField(status), "neighbours");
   EXPECT_THAT(std::string(status.message()), testing::StartsWith("train row 2: "));
   data.max_row_bytes = 1000;
-  EXPECT_TRUE(ScorerTrainData(data, *splitter, kSeparator, Never).ok());
+  EXPECT_TRUE(MakeScorerTraining(data, *splitter, kSeparator, Never).ok());
 }
 
-TEST(ScorerTrainData, AVeryLongTextIsReadAsFarAsServingReadsIt) {
+TEST(MakeScorerTraining, AVeryLongTextIsReadAsFarAsServingReadsIt) {
   const auto splitter = SentenceSplitter::Make();
   ASSERT_TRUE(splitter.ok());
   ScorerData data;
@@ -89,24 +106,24 @@ TEST(ScorerTrainData, AVeryLongTextIsReadAsFarAsServingReadsIt) {
   for (size_t i = 0; i < kMaxScoredSentences + 3; ++i) data.train[0].input += "A word. ";
   data.train[0].target = "a word";
   data.scorer = {.neighbours = 0};
-  const auto made = ScorerTrainData(data, *splitter, kSeparator, Never);
+  const auto made = MakeScorerTraining(data, *splitter, kSeparator, Never);
   ASSERT_TRUE(made.ok()) << made.status();
-  EXPECT_THAT(made->train, SizeIs(kMaxScoredSentences));
+  EXPECT_THAT(made->data.train, SizeIs(kMaxScoredSentences));
 }
 
-TEST(ScorerTrainData, SummariesOfOtherWordsTeachNothing) {
+TEST(MakeScorerTraining, SummariesOfOtherWordsTeachNothing) {
   const auto splitter = SentenceSplitter::Make();
   ASSERT_TRUE(splitter.ok());
   ScorerData data;
   data.train = {{"One. Two.", "three"}, {"One. Two.", "two"}};
   data.validation = {{"One. Two.", "three"}};
-  const absl::Status status = ScorerTrainData(data, *splitter, kSeparator, Never).status();
+  const absl::Status status = MakeScorerTraining(data, *splitter, kSeparator, Never).status();
   EXPECT_EQ(GetReason(status), Reason::kDatasetInvalid) << status;
   EXPECT_EQ(GetField(status), "validation");
   data.validation.clear();
-  EXPECT_EQ(ScorerTrainData(data, *splitter, kSeparator, Never)->train.size(), 2u);
+  EXPECT_EQ(MakeScorerTraining(data, *splitter, kSeparator, Never)->data.train.size(), 2u);
   data.train.pop_back();
-  EXPECT_EQ(GetField(ScorerTrainData(data, *splitter, kSeparator, Never).status()), "train");
+  EXPECT_EQ(GetField(MakeScorerTraining(data, *splitter, kSeparator, Never).status()), "train");
 }
 
 }  // namespace
