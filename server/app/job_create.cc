@@ -37,6 +37,12 @@ absl::StatusOr<ResolvedModel> ResolveForEval(const ModelIndex& models, const std
 
 // Classes and sentences' scores are what an encoder's head gives; a base that writes is trained to write.
 absl::Status CheckBaseFor(const v1::FinetuneJob& job, const v1::Base& base) {
+  if (base.model_type() == "bart") {
+    return TenonError(
+        Reason::kUnsupported,
+        base.name() + " is of model type bart, which is not trained here; it serves adapters that PEFT made",
+        "finetune_job.base");
+  }
   const bool writes = std::find(base.tasks().begin(), base.tasks().end(), v1::TASK_SEQ2SEQ) != base.tasks().end();
   if (writes == (job.task() == v1::TASK_SEQ2SEQ)) return absl::OkStatus();
   if (!writes) {
