@@ -101,7 +101,10 @@ absl::StatusOr<BartConfig> ReadBartConfig(const std::filesystem::path& folder) {
   ReadSizes(fields, config);
   config.activation = ReadActivation(fields);
   config.scale_embedding = fields.Bool("scale_embedding", false);
-  config.tied = fields.Bool("tie_word_embeddings", true);
+  // Both stacks would have embeddings of their own, too.
+  if (!fields.Bool("tie_word_embeddings", true)) {
+    fields.Unsupported("tie_word_embeddings", "is false, which is not supported");
+  }
   config.summary_prefix = SummaryPrefix(fields, "");
   RETURN_IF_ERROR(fields.status());
   return config;

@@ -23,9 +23,6 @@ struct BartConfig {
   int64_t max_positions = 0;
   std::string activation;        // as EncoderConfig::hidden_act
   bool scale_embedding = false;  // word embeddings times d_model^0.5, in both stacks
-  // Whether the output layer is the embedding. An lm_head.weight in the weights is used whatever is said here, as
-  // transformers does.
-  bool tied = true;
   int64_t decoder_start_token_id = 0;
   // What a summary's input begins with: task_specific_params.summarization.prefix, else nothing.
   std::string summary_prefix;
@@ -52,8 +49,8 @@ struct BartDecoderNames {
 };
 BartDecoderNames BartDecoderLayer(int64_t index);
 
-// The embedding under the names that it goes by, best first; the last one is the output layer of a tied model, and
-// stands without a prefix.
+// The embedding under the names that it goes by, best first; the last one is the output layer, and stands without a
+// prefix.
 inline constexpr const char* kBartEmbeddings[] = {"shared", "encoder.embed_tokens", "decoder.embed_tokens", "lm_head"};
 inline constexpr char kBartDecoderPositions[] = "decoder.embed_positions";
 inline constexpr char kBartDecoderNorm[] = "decoder.layernorm_embedding";

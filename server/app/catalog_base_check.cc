@@ -165,9 +165,9 @@ absl::Status CheckTensors(const BartConfig& config, const Safetensors& tensors) 
     const std::string name = absl::StrCat(prefix, module, ".weight");
     if (tensors.Find(embedding) == nullptr && tensors.Find(name) != nullptr) embedding = name;
   }
-  if (config.tied && tensors.Find(embedding) == nullptr && tensors.Find(output) != nullptr) embedding = output;
+  if (tensors.Find(embedding) == nullptr && tensors.Find(output) != nullptr) embedding = output;
   check.Expect(embedding, table);
-  if (!config.tied || tensors.Find(output) != nullptr) check.Expect(output, table);
+  if (tensors.Find(output) != nullptr) check.Expect(output, table);
   if (tensors.Find(formats::kBartOutputBias) != nullptr) check.Expect(formats::kBartOutputBias, {1, config.vocab_size});
   const formats::EncoderFamily& encoder = formats::BartEncoderFamily();
   for (const std::string& positions : {encoder.embeddings.positions, std::string(formats::kBartDecoderPositions)}) {

@@ -36,7 +36,7 @@ absl::StatusOr<at::Tensor> BartReader::Embedding() {
     const std::string other = absl::StrCat(module, ".weight");
     if (is_output) {
       // An output layer that has a name of its own beside the embedding's is read as one.
-      if (embedding.defined() || !config_.tied || !Has(other)) continue;
+      if (embedding.defined() || !Has(other)) continue;
       ASSIGN_OR_RETURN(embedding, weights_.TakeHead(other, shape, weights_.type()));
       continue;
     }
@@ -100,7 +100,7 @@ absl::StatusOr<BartDecoderLayer> BartReader::Layer(int64_t index) {
 
 absl::StatusOr<at::Tensor> BartReader::OutputLayer(const at::Tensor& embedding) {
   const std::string name = absl::StrCat(formats::kBartOutput, ".weight");
-  if (!Has(name) && config_.tied) return embedding;
+  if (!Has(name)) return embedding;
   ASSIGN_OR_RETURN(at::Tensor output, weights_.TakeHead(name, {config_.vocab_size, config_.d_model}, weights_.type()));
   // One copy in memory is enough.
   if (at::equal(output, embedding)) return embedding;

@@ -43,8 +43,8 @@ class BartReader {
   absl::StatusOr<at::Tensor> DecoderPositions();
   absl::StatusOr<PostNorm> DecoderNorm();
   absl::StatusOr<BartDecoderLayer> Layer(int64_t index);
-  // [vocab, d_model]: lm_head.weight where the file has it, as transformers 5 does; else the embedding, unless the
-  // configuration says that they differ.
+  // [vocab, d_model]: lm_head.weight where the file has it, whatever the configuration says, as transformers 5 does;
+  // else the embedding.
   absl::StatusOr<at::Tensor> OutputLayer(const at::Tensor& embedding);
   // What is added to logits, [vocab] fp32; undefined where it is nothing, as in most.
   absl::StatusOr<at::Tensor> OutputBias();
