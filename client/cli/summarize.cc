@@ -53,7 +53,7 @@ absl::Status Summarize(Cli& cli, const SummarizeFlags& flags) {
 void AddSummarize(CLI::App& app, Cli& cli) {
   auto flags = std::make_shared<SummarizeFlags>();
   CLI::App* command = AddCommand(
-      app, cli, "summarize", "Shorten texts: a base that writes (T5) writes a summary, an encoder chooses sentences",
+      app, cli, "summarize", "Shorten texts: a base that writes (T5, BART) writes a summary, an encoder chooses sentences",
       "tenon summarize --base minilm --max-sentences 2 --input articles.jsonl --output json\n"
       "  tenon summarize --adapter minutes --num-beams 4 --combine-chunks --input calls.jsonl\n"
       "  (an adapter trained with `jobs finetune --task extractive` chooses sentences as it learnt to)",
