@@ -74,7 +74,7 @@ absl::Status Generate(Cli& cli, const GenerateFlags& flags) {
 void AddGenerate(CLI::App& app, Cli& cli) {
   auto flags = std::make_shared<GenerateFlags>();
   CLI::App* command = AddCommand(
-      app, cli, "generate", "Let a base that writes (T5) answer texts, alone or with an adapter",
+      app, cli, "generate", "Let a base that writes (T5, BART) answer texts, alone or with an adapter",
       "tenon generate --base flan \"Translate to German: How old are you?\"\n"
       "  tenon generate --base flan --stream --do-sample --temperature 0.8 --seed 7 \"Tell me a story.\"\n"
       "  tenon generate --adapter replies --input texts.jsonl --num-beams 4 --max-new-tokens 60 --output json",

@@ -52,12 +52,13 @@ absl::Status Summarize(Cli& cli, const SummarizeFlags& flags) {
 
 void AddSummarize(CLI::App& app, Cli& cli) {
   auto flags = std::make_shared<SummarizeFlags>();
-  CLI::App* command = AddCommand(
-      app, cli, "summarize", "Shorten texts: a base that writes (T5) writes a summary, an encoder chooses sentences",
-      "tenon summarize --base minilm --max-sentences 2 --input articles.jsonl --output json\n"
-      "  tenon summarize --adapter minutes --num-beams 4 --combine-chunks --input calls.jsonl\n"
-      "  (an adapter trained with `jobs finetune --task extractive` chooses sentences as it learnt to)",
-      [&cli, flags] { return Summarize(cli, *flags); });
+  CLI::App* command =
+      AddCommand(app, cli, "summarize",
+                 "Shorten texts: a base that writes (T5, BART) writes a summary, an encoder chooses sentences",
+                 "tenon summarize --base minilm --max-sentences 2 --input articles.jsonl --output json\n"
+                 "  tenon summarize --adapter minutes --num-beams 4 --combine-chunks --input calls.jsonl\n"
+                 "  (an adapter trained with `jobs finetune --task extractive` chooses sentences as it learnt to)",
+                 [&cli, flags] { return Summarize(cli, *flags); });
   AddModelFlags(command, *flags);
   const std::string group = "With an encoder";
   command->add_option("--max-sentences", flags->max_sentences, "Sentences of a summary; 3 by default")

@@ -17,6 +17,10 @@ absl::StatusOr<BaseConfig> ReadBaseConfig(const std::filesystem::path& folder) {
     ASSIGN_OR_RETURN(BaseConfig config, ReadT5Config(folder));
     return config;
   }
+  if (type == "bart") {
+    ASSIGN_OR_RETURN(BaseConfig config, ReadBartConfig(folder));
+    return config;
+  }
   ASSIGN_OR_RETURN(BaseConfig config, ReadEncoderConfig(folder));
   return config;
 }

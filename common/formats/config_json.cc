@@ -24,4 +24,13 @@ void RefuseUnsupported(JsonFields& fields, std::initializer_list<const char*> ke
   }
 }
 
+std::string SummaryPrefix(JsonFields& fields, const std::string& otherwise) {
+  const nlohmann::json* tasks = fields.Get("task_specific_params");
+  if (tasks == nullptr || !tasks->is_object()) return otherwise;
+  const auto summarization = tasks->find("summarization");
+  if (summarization == tasks->end() || !summarization->is_object()) return otherwise;
+  const auto prefix = summarization->find("prefix");
+  return prefix != summarization->end() && prefix->is_string() ? prefix->get<std::string>() : otherwise;
+}
+
 }  // namespace tenon::formats

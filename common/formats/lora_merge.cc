@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "common/formats/bart_config.h"
 #include "common/formats/half.h"
 #include "common/formats/status.h"
 
@@ -54,8 +55,8 @@ class Planner {
     bool taken = false;
   };
 
-  // One name for a tensor, whatever its file calls it: without what stands before the encoder in a larger model,
-  // without LayerNorm's old names.
+  // One name for a tensor, whatever its file calls it: without what stands before the network's names in a larger
+  // model, without LayerNorm's old names.
   std::string Canonical(const std::string& name) const;
   // What the sequence classifier has of the tensor's kind.
   bool IsOfClassifier(const std::string& canonical) const;
@@ -69,7 +70,7 @@ class Planner {
   const EncoderFamily* family_;
   const LoraConfig& lora_;
   const bool classifies_;
-  std::string prefix_;                  // before the encoder's names in the adapter's file
+  std::string prefix_;                  // before the network's names in the adapter's file
   std::map<std::string, Pair> pairs_;   // by canonical module
   std::map<std::string, Saved> saved_;  // by canonical tensor
   DType dtype_ = DType::kF32;           // of the base
@@ -79,7 +80,7 @@ class Planner {
 };
 
 std::string Planner::Canonical(const std::string& name) const {
-  if (family_ == nullptr) return name;
+  if (family_ == nullptr) return std::string(absl::StripPrefix(name, kBartTaskPrefix));
   return ModernName(absl::StripPrefix(name, family_->PrefixOf(name)));
 }
 
@@ -91,8 +92,8 @@ bool Planner::IsOfClassifier(const std::string& canonical) const {
 bool Planner::IsLinear(const std::string& canonical, const std::vector<int64_t>& shape) const {
   if (shape.size() != 2 || !absl::EndsWith(canonical, ".weight")) return false;
   if (family_ != nullptr) return family_->OwnsTensor(canonical) && !family_->IsEmbedding(canonical);
-  if (absl::StrContains(canonical, "embed_tokens") || absl::StrContains(canonical, "relative_attention_bias")) {
-    return false;
+  for (const char* table : {"embed_tokens", "embed_positions", "relative_attention_bias"}) {
+    if (absl::StrContains(canonical, table)) return false;
   }
   return absl::StartsWith(canonical, "encoder.") || absl::StartsWith(canonical, "decoder.") ||
          canonical == "lm_head.weight";
@@ -108,6 +109,7 @@ absl::Status Planner::ReadAdapter(const Safetensors& weights) {
     }
     const std::string name(absl::StripPrefix(key, kPeftRoot));
     if (prefix_.empty() && family_ != nullptr) prefix_ = family_->PrefixOf(name);
+    if (family_ == nullptr && absl::StartsWith(name, kBartTaskPrefix)) prefix_ = kBartTaskPrefix;
     // PEFT's copy of the base's own layer; who read the adapter first has compared it.
     if (absl::EndsWith(name, ".base_layer.weight")) continue;
     if (!is_a && !is_b) {
@@ -161,7 +163,7 @@ absl::Status Planner::PlanTensor(const std::string& canonical, MergeStep* step) 
   }
   // PEFT's `all-linear` leaves the output layer out.
   if (!IsLinear(canonical, step->shape) || (lora_.all_linear && module == "lm_head")) return absl::OkStatus();
-  const std::string hf_name = prefix_ + module;
+  const std::string hf_name = module == kBartOutput ? module : prefix_ + module;
   if (!MatchLora(lora_, hf_name)) return absl::OkStatus();
   const std::string key = absl::StrCat(kPeftRoot, hf_name, ".lora_A.weight");
   return Invalid(absl::StrCat("the adapter lacks the tensor ", key), key);

@@ -40,6 +40,7 @@ struct EncoderConfig {
   double attention_probs_dropout_prob = 0.1;
   double classifier_dropout = -1;   // -1: hidden_dropout_prob
   double initializer_range = 0.02;  // standard deviation of new weights
+  bool scales_words = false;        // word embeddings times hidden_size^0.5
   std::string hidden_act = "gelu";  // (erf), `gelu_new`, `relu`
   int64_t pad_token_id = 0;
   std::vector<std::string> architectures;

@@ -63,16 +63,6 @@ void ReadFeedForward(JsonFields& fields, T5Config& config) {
   }
 }
 
-std::string SummaryPrefix(JsonFields& fields) {
-  constexpr char kPrefix[] = "summarize: ";
-  const nlohmann::json* tasks = fields.Get("task_specific_params");
-  if (tasks == nullptr || !tasks->is_object()) return kPrefix;
-  const auto summarization = tasks->find("summarization");
-  if (summarization == tasks->end() || !summarization->is_object()) return kPrefix;
-  const auto prefix = summarization->find("prefix");
-  return prefix != summarization->end() && prefix->is_string() ? prefix->get<std::string>() : kPrefix;
-}
-
 }  // namespace
 
 absl::StatusOr<T5Config> ReadT5Config(const std::filesystem::path& folder) {
@@ -89,7 +79,7 @@ absl::StatusOr<T5Config> ReadT5Config(const std::filesystem::path& folder) {
   ReadFeedForward(fields, config);
   config.tied = fields.Bool("tie_word_embeddings", true);
   config.scale_outputs = fields.Bool("scale_decoder_outputs", config.tied);
-  config.summary_prefix = SummaryPrefix(fields);
+  config.summary_prefix = SummaryPrefix(fields, "summarize: ");
   RETURN_IF_ERROR(fields.status());
   return config;
 }

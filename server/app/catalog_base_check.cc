@@ -16,6 +16,7 @@
 namespace tenon::server {
 namespace {
 
+using formats::BartConfig;
 using formats::DType;
 using formats::EncoderConfig;
 using formats::Safetensors;
@@ -77,6 +78,16 @@ void CheckHead(const EncoderConfig& config, TensorCheck& check) {
   expect(head.output, static_cast<int64_t>(config.labels.size()));
 }
 
+void CheckLayer(const formats::LayerNames& layer, int64_t hidden, int64_t wide, TensorCheck& check) {
+  for (const std::string* name : {&layer.query, &layer.key, &layer.value, &layer.attention_output}) {
+    check.Linear(*name, hidden, hidden);
+  }
+  check.LayerNorm(layer.attention_norm, hidden);
+  check.Linear(layer.intermediate, wide, hidden);
+  check.Linear(layer.output, hidden, wide);
+  check.LayerNorm(layer.output_norm, hidden);
+}
+
 absl::Status CheckTensors(const EncoderConfig& config, const Safetensors& tensors) {
   const formats::EncoderFamily& family = *config.family;
   TensorCheck check(
@@ -89,14 +100,7 @@ absl::Status CheckTensors(const EncoderConfig& config, const Safetensors& tensor
   }
   check.LayerNorm(family.embeddings.norm, hidden);
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    const formats::LayerNames layer = family.Layer(i);
-    for (const std::string* name : {&layer.query, &layer.key, &layer.value, &layer.attention_output}) {
-      check.Linear(*name, hidden, hidden);
-    }
-    check.LayerNorm(layer.attention_norm, hidden);
-    check.Linear(layer.intermediate, config.intermediate_size, hidden);
-    check.Linear(layer.output, hidden, config.intermediate_size);
-    check.LayerNorm(layer.output_norm, hidden);
+    CheckLayer(family.Layer(i), hidden, config.intermediate_size, check);
   }
   if (!config.labels.empty()) CheckHead(config, check);
   if (!config.projection.empty()) {
@@ -148,6 +152,48 @@ absl::Status CheckTensors(const T5Config& config, const Safetensors& tensors) {
   return check.status();
 }
 
+absl::Status CheckTensors(const BartConfig& config, const Safetensors& tensors) {
+  const std::string prefix =
+      formats::BartPrefix([&](const std::string& name) { return tensors.Find(name) != nullptr; });
+  TensorCheck check(tensors, prefix);
+  const int64_t hidden = config.d_model;
+  const std::vector<int64_t> table = {config.vocab_size, hidden};
+  // A file that shares tensors may have left all names of the embedding but one away.
+  std::string embedding = absl::StrCat(prefix, formats::kBartEmbeddings[0], ".weight");
+  const std::string output = absl::StrCat(formats::kBartOutput, ".weight");
+  for (const char* module : formats::kBartEmbeddings) {
+    const std::string name = absl::StrCat(prefix, module, ".weight");
+    if (tensors.Find(embedding) == nullptr && tensors.Find(name) != nullptr) embedding = name;
+  }
+  if (tensors.Find(embedding) == nullptr && tensors.Find(output) != nullptr) embedding = output;
+  check.Expect(embedding, table);
+  if (tensors.Find(output) != nullptr) check.Expect(output, table);
+  if (tensors.Find(formats::kBartOutputBias) != nullptr) check.Expect(formats::kBartOutputBias, {1, config.vocab_size});
+  const formats::EncoderFamily& encoder = formats::BartEncoderFamily();
+  for (const std::string& positions : {encoder.embeddings.positions, std::string(formats::kBartDecoderPositions)}) {
+    check.Encoder(positions + ".weight", {config.position_rows(), hidden});
+  }
+  check.LayerNorm(encoder.embeddings.norm, hidden);
+  check.LayerNorm(formats::kBartDecoderNorm, hidden);
+  for (int64_t i = 0; i < config.encoder_layers; ++i) {
+    CheckLayer(encoder.Layer(i), hidden, config.encoder_ffn_dim, check);
+  }
+  for (int64_t i = 0; i < config.decoder_layers; ++i) {
+    const formats::BartDecoderNames layer = formats::BartDecoderLayer(i);
+    for (const std::string* name :
+         {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.source_query, &layer.source_key,
+          &layer.source_value, &layer.source_output}) {
+      check.Linear(*name, hidden, hidden);
+    }
+    check.Linear(layer.intermediate, config.decoder_ffn_dim, hidden);
+    check.Linear(layer.output, hidden, config.decoder_ffn_dim);
+    for (const std::string* name : {&layer.attention_norm, &layer.source_norm, &layer.output_norm}) {
+      check.LayerNorm(*name, hidden);
+    }
+  }
+  return check.status();
+}
+
 v1::Pooling ToProto(formats::Pooling pooling) {
   switch (pooling) {
     case formats::Pooling::kCls:
@@ -174,7 +220,9 @@ internal::v1::BaseRecord RecordOf(const EncoderConfig& config) {
   return record;
 }
 
-internal::v1::BaseRecord RecordOf(const T5Config& config) {
+// A base that writes: T5Config or BartConfig.
+template <typename Config>
+internal::v1::BaseRecord RecordOf(const Config& config) {
   internal::v1::BaseRecord record;
   v1::Base& base = *record.mutable_base();
   base.set_model_type(config.model_type);

@@ -44,6 +44,12 @@ absl::StatusOr<ResolvedModel> ResolveForEval(const ModelIndex& models, const std
 
 // Classes and sentences' scores are what an encoder's head gives; a base that writes is trained to write.
 absl::Status CheckBaseFor(const v1::FinetuneJob& job, const v1::Base& base) {
+  if (base.model_type() == "bart") {
+    return TenonError(
+        Reason::kUnsupported,
+        base.name() + " is of model type bart, which is not trained here; it serves adapters that PEFT made",
+        "finetune_job.base");
+  }
   const formats::EncoderFamily* family = formats::FindFamily(base.model_type());
   if (family != nullptr && family->head.model_class.empty() && job.method() != v1::METHOD_HEAD) {
     return TenonError(Reason::kUnsupported,

@@ -17,3 +17,10 @@ add_test(NAME t5_tuning_parity
 set_tests_properties(t5_tuning_parity PROPERTIES LABELS parity TIMEOUT 900
   SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
   ENVIRONMENT "TENON_T5_TOOL=$<TARGET_FILE:tenon-t5-tool>")
+# BART by the same program.
+add_test(NAME bart_parity
+  COMMAND ${TENON_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/bart_test.py
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(bart_parity PROPERTIES LABELS parity TIMEOUT 900
+  SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
+  ENVIRONMENT "TENON_T5_TOOL=$<TARGET_FILE:tenon-t5-tool>")

@@ -71,3 +71,33 @@ def make_t5(folder, vocabulary, *, seed=0):
     tokenizer = T5TokenizerFast(tokenizer_file=str(vocabulary))
     tokenizer.save_pretrained(folder)
     return model, tokenizer
+
+
+def make_bart(folder, *, seed=0):
+    """Writes a small BART with random weights and a tokenizer of single bytes, which searches as the published summarisers do; returns
+    transformers' model and tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *bytes_to_unicode().values(), "<mask>"]
+    config = BartConfig(vocab_size=len(pieces), d_model=64, encoder_layers=2, decoder_layers=2, encoder_ffn_dim=128, decoder_ffn_dim=128,
+                        encoder_attention_heads=4, decoder_attention_heads=4, max_position_embeddings=80, dropout=0.0)
+    model = BartForConditionalGeneration(config).eval()
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            # Large enough that what is read decides what is written, and that the best two tokens seldom tie.
+            if name.endswith("weight") and "norm" not in name:
+                table = "shared" in name or "embed_" in name
+                parameter.normal_(0, 0.3 if table else 1.4 * parameter.shape[1] ** -0.5)
+    for key, value in dict(num_beams=4, early_stopping=True, no_repeat_ngram_size=3, forced_bos_token_id=0, min_length=5,
+                           length_penalty=2.0, max_length=24).items():
+        setattr(model.generation_config, key, value)
+    model.save_pretrained(folder)
+    (folder / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BartTokenizer", "model_max_length": 80}))
+    return model, AutoTokenizer.from_pretrained(folder)

@@ -14,8 +14,9 @@
 #include "common/formats/status.h"
 #include "worker/engine/generate/decoder.h"
 #include "worker/engine/generate/generation_config.h"
+#include "worker/engine/model/bart/model.h"
+#include "worker/engine/model/decode/decoder.h"
 #include "worker/engine/model/encoder.h"
-#include "worker/engine/model/t5/decoder.h"
 #include "worker/engine/model/t5/model.h"
 #include "worker/engine/precision_copies.h"
 
@@ -39,13 +40,19 @@ struct Base::State {
   std::unique_ptr<const Tokenizer> tokenizer;
   PrecisionCopies<Encoder> encoders;
 
-  // One that generates: then `generative` is there.
+  // One that generates: then `generative` is there, and one of the two configurations is read.
   formats::T5Config t5;
+  formats::BartConfig bart;
   std::unique_ptr<const GenerativeTokenizer> generative;
   GenerationOptions generation, summary;
+  std::string summary_prefix;
   PrecisionCopies<T5Model> models;
+  PrecisionCopies<BartModel> barts;
 
   absl::Status Read(const std::filesystem::path& folder);
+  bool is_bart() const { return !bart.model_type.empty(); }
+  int64_t vocab_size() const { return is_bart() ? bart.vocab_size : t5.vocab_size; }
+  absl::Status ReadWriter(const std::filesystem::path& folder, int64_t decoder_start);
   absl::Status CheckVocabulary(const Tokenizer& of, int64_t vocab_size) const;
   // Memory that loading needed for a while: pages of the file, and what malloc keeps of freed copies.
   void GiveBack() const;
@@ -66,15 +73,24 @@ void Base::State::GiveBack() const {
 #endif
 }
 
+absl::Status Base::State::ReadWriter(const std::filesystem::path& folder, int64_t decoder_start) {
+  ASSIGN_OR_RETURN(generative, LoadGenerativeTokenizer(folder));
+  ASSIGN_OR_RETURN(generation, ReadGenerationConfig(folder));
+  if (!generation.decoder_start_token_id) generation.decoder_start_token_id = static_cast<int32_t>(decoder_start);
+  ASSIGN_OR_RETURN(summary, ReadTaskConfig(folder, "summarization"));
+  return CheckVocabulary(*generative, vocab_size());
+}
+
 absl::Status Base::State::Read(const std::filesystem::path& folder) {
   ASSIGN_OR_RETURN(formats::BaseConfig config, formats::ReadBaseConfig(folder));
   if (auto* family = std::get_if<formats::T5Config>(&config)) {
     t5 = std::move(*family);
-    ASSIGN_OR_RETURN(generative, LoadGenerativeTokenizer(folder));
-    ASSIGN_OR_RETURN(generation, ReadGenerationConfig(folder));
-    if (!generation.decoder_start_token_id) generation.decoder_start_token_id = t5.decoder_start_token_id;
-    ASSIGN_OR_RETURN(summary, ReadTaskConfig(folder, "summarization"));
-    RETURN_IF_ERROR(CheckVocabulary(*generative, t5.vocab_size));
+    summary_prefix = t5.summary_prefix;
+    RETURN_IF_ERROR(ReadWriter(folder, t5.decoder_start_token_id));
+  } else if (auto* other = std::get_if<formats::BartConfig>(&config)) {
+    bart = std::move(*other);
+    summary_prefix = bart.summary_prefix;
+    RETURN_IF_ERROR(ReadWriter(folder, bart.decoder_start_token_id));
   } else {
     encoder = std::get<formats::EncoderConfig>(std::move(config));
     ASSIGN_OR_RETURN(tokenizer, LoadTokenizer(folder));
@@ -90,7 +106,8 @@ absl::StatusOr<std::shared_ptr<const Base>> Base::Load(const std::filesystem::pa
   state->folder = folder;
   RETURN_IF_ERROR(state->Read(folder));
   std::shared_ptr<const Base> base(new Base(std::move(state)));
-  RETURN_IF_ERROR(base->generates() ? base->t5(options.precision).status() : base->encoder(options.precision).status());
+  RETURN_IF_ERROR(base->generates() ? base->encoder_decoder(options.precision).status()
+                                    : base->encoder(options.precision).status());
   return base;
 }
 
@@ -103,13 +120,20 @@ const Device& Base::device() const { return state_->options.device; }
 Precision Base::precision() const { return state_->options.precision; }
 
 int64_t Base::default_max_tokens() const {
-  if (generates()) return kDefaultMaxTokens;
-  const int64_t limit = state_->encoder.max_tokens();
+  if (generates()) return state_->is_bart() ? max_tokens() : kDefaultMaxTokens;
+  const int64_t limit = max_tokens();
   const int64_t said = state_->encoder.sentence.max_seq_length;
   return std::min(limit, said > 0 ? said : kDefaultMaxTokens);
 }
 
-int64_t Base::ResidentBytes() const { return state_->encoders.ResidentBytes() + state_->models.ResidentBytes(); }
+int64_t Base::max_tokens() const {
+  if (generates()) return state_->bart.max_positions;  // a T5's positions are relative
+  return state_->encoder.max_tokens();
+}
+
+int64_t Base::ResidentBytes() const {
+  return state_->encoders.ResidentBytes() + state_->models.ResidentBytes() + state_->barts.ResidentBytes();
+}
 
 int64_t Base::parameters() const {
   int64_t count = 0;
@@ -124,21 +148,21 @@ const formats::Safetensors& Base::weights() const { return *state_->weights; }
 
 bool Base::generates() const { return state_->generative != nullptr; }
 const GenerationOptions& Base::generation_defaults() const { return state_->generation; }
-const std::string& Base::summary_prefix() const { return state_->t5.summary_prefix; }
+const std::string& Base::summary_prefix() const { return state_->summary_prefix; }
 const GenerationOptions& Base::summary_defaults() const { return state_->summary; }
 const GenerativeTokenizer& Base::generative_tokenizer() const { return *state_->generative; }
 
 GenerationLimits Base::generation_limits() const {
   GenerationLimits limits;
-  limits.vocab_size = state_->t5.vocab_size;
+  limits.vocab_size = state_->vocab_size();
   limits.prefix_tokens = 1;
-  limits.max_positions = 0;  // positions are relative
+  limits.max_positions = max_tokens();
   return limits;
 }
 
 absl::StatusOr<std::unique_ptr<Decoder>> Base::NewDecoder() const {
-  ASSIGN_OR_RETURN(std::shared_ptr<const T5Model> model, t5(precision()));
-  return NewT5Decoder(std::move(model));
+  ASSIGN_OR_RETURN(std::shared_ptr<const EncoderDecoder> model, encoder_decoder(precision()));
+  return NewSourceDecoder(std::move(model));
 }
 
 absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision precision) const {
@@ -153,8 +177,28 @@ absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision precision
   });
 }
 
+absl::StatusOr<std::shared_ptr<const EncoderDecoder>> Base::encoder_decoder(Precision precision) const {
+  if (!state_->is_bart()) {
+    ASSIGN_OR_RETURN(std::shared_ptr<const EncoderDecoder> model, t5(precision));
+    return model;
+  }
+  ASSIGN_OR_RETURN(std::shared_ptr<const EncoderDecoder> model,
+                   state_->barts.Get(precision, [&]() -> absl::StatusOr<std::shared_ptr<const BartModel>> {
+                     ASSIGN_OR_RETURN(std::shared_ptr<const BartModel> bart,
+                                      BartModel::Load(state_->bart, *state_->weights, state_->options.device, precision,
+                                                      /*prepare_inference=*/precision == state_->options.precision,
+                                                      state_->options.run_alone));
+                     state_->GiveBack();
+                     return bart;
+                   }));
+  return model;
+}
+
 absl::StatusOr<std::shared_ptr<const T5Model>> Base::t5(Precision precision) const {
   if (!generates()) return TenonError(Reason::kUnsupported, "the base only encodes: it writes no texts");
+  if (state_->is_bart()) {
+    return TenonError(Reason::kUnsupported, "a base of model type bart is not trained; it serves, with adapters, too");
+  }
   return state_->models.Get(precision, [&]() -> absl::StatusOr<std::shared_ptr<const T5Model>> {
     ASSIGN_OR_RETURN(
         std::shared_ptr<const T5Model> model,

@@ -20,9 +20,10 @@ class Safetensors;  // common/formats/safetensors.h
 
 namespace tenon::engine {
 
-class Decoder;  // worker/engine/generate/decoder.h, torch inside
-class Encoder;  // worker/engine/model/encoder.h, torch inside
-class T5Model;  // worker/engine/model/t5/model.h, torch inside
+class Decoder;         // worker/engine/generate/decoder.h, torch inside
+class Encoder;         // worker/engine/model/encoder.h, torch inside
+class EncoderDecoder;  // worker/engine/model/decode/encoder_decoder.h, torch inside
+class T5Model;         // worker/engine/model/t5/model.h, torch inside
 
 // Immutable and shared by all adapters, requests and jobs on a device; safe from any thread.
 //
@@ -52,6 +53,8 @@ class Base {
   Precision precision() const;
   // Tokens a text is cut to when nobody says otherwise.
   int64_t default_max_tokens() const;
+  // Tokens that a row may have at most, virtual ones among them; 0: any number.
+  int64_t max_tokens() const;
   // Device bytes of weights, all copies counted.
   int64_t ResidentBytes() const;
   // Numbers in its files of weights.
@@ -65,7 +68,8 @@ class Base {
   // These six are for a base that generates. Its generation_config.json, and what it and this device allow.
   const GenerationOptions& generation_defaults() const;
   GenerationLimits generation_limits() const;
-  // What `Summarize` puts before a text: config.json's task_specific_params.summarization.prefix, else `summarize: `.
+  // What `Summarize` puts before a text: config.json's task_specific_params.summarization.prefix, else a T5's
+  // `summarize: ` and nothing before a BART's.
   const std::string& summary_prefix() const;
   // What config.json's task_specific_params.summarization says of the search (transformers' pipeline takes it, too):
   // before generation_defaults(), behind the request.
@@ -79,6 +83,9 @@ class Base {
   // The network in a precision; loads that copy when it is not there. UNSUPPORTED where the base is of the other kind.
   // Engine-internal.
   absl::StatusOr<std::shared_ptr<const Encoder>> encoder(Precision precision) const;
+  // Of a base that reads a source and writes a text, whichever family it is of.
+  absl::StatusOr<std::shared_ptr<const EncoderDecoder>> encoder_decoder(Precision precision) const;
+  // UNSUPPORTED for other families of those, too: training knows T5 alone.
   absl::StatusOr<std::shared_ptr<const T5Model>> t5(Precision precision) const;
 
  private:

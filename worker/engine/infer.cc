@@ -256,7 +256,8 @@ absl::Status WarmUpDecoder(const Base& base) {
     const c10::InferenceMode inference;
     for (const auto& [lines, length] : {std::pair<size_t, size_t>{1, 16}, {8, 128}}) {
       ASSIGN_OR_RETURN(const std::unique_ptr<Decoder> decoder, base.NewDecoder());
-      const std::vector<int32_t> ids(length, 0), tokens(lines, 0);
+      const std::vector<int32_t> ids(std::min(length, static_cast<size_t>(base.default_max_tokens())), 0);
+      const std::vector<int32_t> tokens(lines, 0);
       RETURN_IF_ERROR(decoder->Join(std::vector<DecoderSource>(lines, DecoderSource{&ids, nullptr})));
       for (int step = 0; step < 3; ++step) decoder->Step(tokens);
     }

@@ -85,6 +85,7 @@ void InferenceQueue::Respond(Call& answered, const absl::Status& status) {
   reply.rows = std::move(call.rows);
   if (call.host != nullptr) {
     reply.adapter = call.host->config();
+    reply.virtual_tokens = call.host->virtual_tokens();
   } else {
     reply.adapter.labels = call.base->labels();
   }

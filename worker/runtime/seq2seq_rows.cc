@@ -1,5 +1,6 @@
 #include "worker/runtime/seq2seq_rows.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,6 +33,9 @@ absl::StatusOr<std::vector<Seq2SeqInput>> ReadSeq2SeqRows(const Seq2SeqEvalJob& 
   ASSIGN_OR_RETURN(const auto input, formats::TextPattern::Parse(text_template.input, "text_template.input"));
   ASSIGN_OR_RETURN(const auto target, formats::TextPattern::Parse(text_template.target, "text_template.target"));
   const int64_t limit = engine::MaxInputTokens(base, adapter, job.max_input_tokens);
+  // A target stands behind the token that the decoder starts with, and its last one is never read.
+  const int64_t positions = base.generation_limits().max_positions;
+  const int64_t target_limit = positions > 0 ? std::min(job.max_target_tokens, positions) : job.max_target_tokens;
   std::vector<Seq2SeqInput> rows;
   for (size_t i = 0; i < job.rows.size(); ++i) {
     if (cancelled()) return TenonError(Reason::kCancelled, "the job was cancelled");
@@ -42,7 +46,7 @@ absl::StatusOr<std::vector<Seq2SeqInput>> ReadSeq2SeqRows(const Seq2SeqEvalJob& 
     RETURN_IF_ERROR(OfRow(evaluator.CheckReference(*reference), i));
     Seq2SeqInput& row = rows.emplace_back();
     row.source = base.generative_tokenizer().Encode(*text, limit).ids;
-    row.target = base.generative_tokenizer().Encode(*reference, job.max_target_tokens).ids;
+    row.target = base.generative_tokenizer().Encode(*reference, target_limit).ids;
     row.reference = *std::move(reference);
   }
   return rows;

@@ -121,7 +121,9 @@ void Summaries::Begin(const CallPtr& call) {
   if (call->in.extractive.has_value()) ignored.push_back("extractive");
   if (call->in.options.has_value() && call->in.options->return_scores) ignored.push_back("return_scores");
   if (!call->in.combine_chunks) return BeginRounds(call, 0);
-  if (call->in.max_input_tokens > 0) return BeginRounds(call, call->in.max_input_tokens);
+  if (call->in.max_input_tokens > 0 && call->base->max_tokens() == 0) {
+    return BeginRounds(call, call->in.max_input_tokens);
+  }
   AskAdapter(call);
 }
 
@@ -222,8 +224,10 @@ absl::Status Summaries::Choose(const CallPtr& call, const InferenceReply& reply)
 void Summaries::AskAdapter(const CallPtr& call) {
   Ask(call, InferenceCall(), [this, call](const absl::StatusOr<InferenceReply>& reply) {
     if (!reply.ok()) return End(call, reply.status());
-    const int64_t own = reply->adapter.max_input_tokens;
-    BeginRounds(call, own > 0 ? own : call->base->default_max_tokens());
+    const int64_t own = reply->adapter.max_input_tokens, most = call->base->max_tokens();
+    int64_t limit = own > 0 ? own : call->base->default_max_tokens();
+    if (call->in.max_input_tokens > 0) limit = call->in.max_input_tokens;
+    BeginRounds(call, most > 0 ? std::min(limit, most - reply->virtual_tokens) : limit);
   });
 }
 

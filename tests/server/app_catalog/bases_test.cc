@@ -12,6 +12,7 @@
 #include "server/app/catalog_bases.h"
 #include "server/app/catalog_files.h"
 #include "tests/server/app_catalog/fixture.h"
+#include "tests/worker/engine/tiny_bart.h"
 #include "tests/worker/engine/tiny_base.h"
 #include "tests/worker/engine/tiny_t5.h"
 
@@ -241,6 +242,29 @@ TEST_F(BasesTest, AT5IsABaseToo) {
     EXPECT_REASON(Register("broken", "broken").status(), Reason::kBaseInvalid, name);
   }
   EXPECT_EQ(bases_.List(kTenant, {})->bases_size(), 1);
+}
+
+TEST_F(BasesTest, ABartIsABaseToo) {
+  for (const std::string prefix : {"model.", ""}) {
+    testing::TinyBart good;
+    good.prefix = prefix;
+    testing::WriteTinyBart(root_ / "bart", good);
+    const std::string id = prefix.empty() ? "plain" : "writer";
+    const auto base = Register(id, "bart");
+    ASSERT_TRUE(base.ok()) << base.status();
+    EXPECT_EQ(base->model_type(), "bart");
+    EXPECT_EQ(base->hidden_size(), 32);
+    ASSERT_EQ(base->tasks_size(), 1);
+    EXPECT_EQ(base->tasks(0), v1::TASK_SEQ2SEQ);
+  }
+  for (const std::string name :
+       {"model.shared.weight", "model.encoder.embed_positions.weight", "model.encoder.layers.1.fc2.bias",
+        "model.decoder.layers.0.encoder_attn.q_proj.weight", "model.decoder.layernorm_embedding.weight"}) {
+    testing::TinyBart broken;
+    broken.change = [&](const std::string& given, std::vector<int64_t>&) { return given == name ? "" : given; };
+    testing::WriteTinyBart(root_ / "broken", broken);
+    EXPECT_REASON(Register("broken", "broken").status(), Reason::kBaseInvalid, name);
+  }
 }
 
 TEST_F(BasesTest, FoldersAreRegisteredBelowTheRootAndOnLoopbackAlone) {

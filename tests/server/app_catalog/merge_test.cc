@@ -14,6 +14,7 @@
 #include "server/app/catalog_base_check.h"
 #include "server/app/catalog_bases.h"
 #include "tests/server/app_catalog/fixture.h"
+#include "tests/worker/engine/tiny_bart.h"
 #include "tests/worker/engine/tiny_base.h"
 #include "tests/worker/engine/tiny_t5.h"
 
@@ -148,6 +149,29 @@ TEST_F(MergeTest, AMergedT5KeepsItsForm) {
   // Queries and values of the encoder's and the decoder's attention, and of what the decoder sees of the encoder.
   EXPECT_EQ(changed.size(), static_cast<size_t>(t5.layers * 3 * 2));
   for (const std::string& name : changed) EXPECT_THAT(name, HasSubstr("Attention."));
+}
+
+// Whatever stands before the base's names, an adapter of PEFT's has the prefix of the model that writes.
+TEST_F(MergeTest, AMergedBartKeepsItsForm) {
+  router_.SetLabels({});
+  for (const std::string prefix : {"model.", ""}) {
+    testing::TinyBart bart;
+    bart.prefix = prefix;
+    const std::string name = prefix.empty() ? "plain" : "writer";
+    const fs::path base = folder_.path() / "bases" / name;
+    testing::WriteTinyBart(base, bart);
+    Register(name);
+    testing::WriteTinyBartLora(folder_.path() / ("on-" + name), bart, {.target_modules = {"q_proj", "fc1"}});
+    Import("on-" + name, name);
+    const fs::path merged = Merged("on-" + name);
+    ASSERT_TRUE(InspectBase(merged).ok()) << InspectBase(merged).status();
+    EXPECT_EQ(ReadAll(merged / "config.json"), ReadAll(base / "config.json"));
+    EXPECT_EQ(ReadAll(merged / "merges.txt"), ReadAll(base / "merges.txt"));
+    const std::vector<std::string> changed = Changed(*Weights(base), *Weights(merged));
+    // Queries of three attentions, and the wide layers of both stacks.
+    EXPECT_EQ(changed.size(), static_cast<size_t>(bart.layers * (3 + 2)));
+    for (const std::string& one : changed) EXPECT_EQ(one.substr(0, prefix.size()), prefix);
+  }
 }
 
 TEST_F(MergeTest, WhatCannotBeMergedSaysWhy) {

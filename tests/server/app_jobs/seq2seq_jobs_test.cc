@@ -93,6 +93,22 @@ class Seq2SeqJobs : public Rig {
   }
 };
 
+TEST_F(Seq2SeqJobs, ABartIsNotTrained) {
+  internal::v1::BaseRecord bart;
+  bart.mutable_base()->set_name("bases/bart");
+  bart.mutable_base()->set_digest("bart");
+  bart.mutable_base()->set_model_type("bart");
+  bart.mutable_base()->add_tasks(v1::TASK_SEQ2SEQ);
+  Insert(MakeRecord("default", kBaseKind, "bart", "", clock_.Now(), bart));
+  ASSERT_TRUE(models_->RefreshBase(*store_, "default", "bart").ok());
+  v1::CreateFinetuneJobRequest request = NewTalks();
+  request.mutable_finetune_job()->set_base("bart");
+  const absl::Status status = jobs_->CreateFinetune("default", request).status();
+  EXPECT_EQ(GetReason(status), Reason::kUnsupported) << status;
+  EXPECT_EQ(GetField(status), "finetune_job.base");
+  EXPECT_THAT(std::string(status.message()), HasSubstr("bart"));
+}
+
 TEST_F(Seq2SeqJobs, ThePreviewIsStoredWithTheJob) {
   const v1::FinetuneJob job = Create(NewTalks());
   ASSERT_EQ(job.preview_size(), 2);

@@ -6,6 +6,7 @@
 
 #include "worker/engine/adapter/read.h"
 #include "worker/engine/adapter/tensors.h"
+#include "worker/engine/model/bart/model.h"
 #include "worker/engine/model/encoder.h"
 #include "worker/engine/model/row_inference.h"
 #include "worker/engine/model/t5/model.h"
@@ -52,12 +53,14 @@ absl::StatusOr<std::shared_ptr<const HostAdapter>> HostAdapter::Load(const std::
   return Guarded([&]() -> absl::StatusOr<std::shared_ptr<const HostAdapter>> {
     AdapterTensors tensors;
     if (base.generates()) {
-      ASSIGN_OR_RETURN(const auto model, base.t5(base.precision()));
-      ASSIGN_OR_RETURN(tensors, ReadAdapter(folder, {.writer = &model->config(),
-                                                     .output_layer = model->output_layer(),
-                                                     .hidden_size = model->config().d_model,
-                                                     .base_digest = base.digest(),
-                                                     .linear_layers = model->linear_layers()}));
+      ASSIGN_OR_RETURN(const auto model, base.encoder_decoder(base.precision()));
+      AdapterSite site{.output_layer = model->output_layer(),
+                       .hidden_size = model->hidden_size(),
+                       .base_digest = base.digest(),
+                       .linear_layers = model->linear_layers()};
+      if (const auto* t5 = dynamic_cast<const T5Model*>(model.get())) site.writer = &t5->config();
+      if (const auto* bart = dynamic_cast<const BartModel*>(model.get())) site.bart = &bart->config();
+      ASSIGN_OR_RETURN(tensors, ReadAdapter(folder, site));
     } else {
       ASSIGN_OR_RETURN(const auto encoder, base.encoder(base.precision()));
       ASSIGN_OR_RETURN(tensors, ReadAdapter(folder, {.encoder = &base.config(),
@@ -86,7 +89,7 @@ namespace {
 // Of the states that an adapter's tensors meet.
 absl::StatusOr<at::ScalarType> StatesType(const Base& base) {
   if (base.generates()) {
-    ASSIGN_OR_RETURN(const auto model, base.t5(base.precision()));
+    ASSIGN_OR_RETURN(const auto model, base.encoder_decoder(base.precision()));
     return model->inference_dtype();
   }
   ASSIGN_OR_RETURN(const auto encoder, base.encoder(base.precision()));

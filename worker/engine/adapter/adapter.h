@@ -60,8 +60,10 @@ class DeviceAdapter {
 inline int64_t MaxInputTokens(const Base& base, const HostAdapter* adapter, int64_t asked = 0) {
   if (asked == 0 && adapter != nullptr) asked = adapter->config().max_input_tokens;
   if (asked == 0) asked = base.default_max_tokens();
-  if (base.generates() || adapter == nullptr || adapter->virtual_tokens() == 0) return asked;
-  return std::min(asked, base.config().max_tokens() - adapter->virtual_tokens());
+  const int64_t virtual_tokens = adapter == nullptr ? 0 : adapter->virtual_tokens();
+  // What an encoder is asked for beyond its positions is refused row by row; a source is cut, and the reply says so.
+  if (base.max_tokens() == 0 || (virtual_tokens == 0 && !base.generates())) return asked;
+  return std::min(asked, base.max_tokens() - virtual_tokens);
 }
 
 }  // namespace tenon::engine

@@ -64,8 +64,10 @@ absl::StatusOr<AdapterTensors> ReadHead(const std::filesystem::path& folder, con
 // What stands before the modules' names in this file, behind kPeftRoot: the task model's prefix for SEQ_CLS, the plain
 // model's otherwise. Without a task type either may stand there.
 std::string ModulePrefix(const formats::LoraConfig& lora, const AdapterFile& file, const AdapterSite& site) {
-  if (site.generates()) return "";
-  const std::string &task = site.family()->task_prefix, &plain = site.encoder->plain_prefix;
+  if (site.writer != nullptr) return "";
+  const std::string task = site.bart != nullptr ? formats::kBartTaskPrefix : site.family()->task_prefix;
+  const std::string plain = site.bart != nullptr ? "" : site.encoder->plain_prefix;
+  if (site.bart != nullptr && lora.task_type == "SEQ_2_SEQ_LM") return task;
   if (!lora.task_type.empty()) return lora.task_type == "SEQ_CLS" ? task : plain;
   for (const auto& [module, shape] : site.linear_layers) {
     const std::string key = kPeftRoot + task + module;
@@ -87,9 +89,9 @@ absl::Status TakePairs(AdapterFile& file, const AdapterSite& site, AdapterTensor
   const bool of_task = adapter.lora.task_type == "SEQ_CLS" && site.family() != nullptr;
   for (const auto& [module, shape] : site.linear_layers) {
     if (of_task && !site.family()->InTaskModel(module)) continue;
-    const std::string hf_name = adapter.prefix + module, key = kPeftRoot + hf_name;
+    const std::string hf_name = adapter.PeftName(module), key = kPeftRoot + hf_name;
     if (file.Has(key + ".weight") || formats::SavesModule(adapter.lora, hf_name)) {
-      ASSIGN_OR_RETURN(adapter.modules[module], file.TakeModule(key, shape.first, shape.second, !site.generates()));
+      ASSIGN_OR_RETURN(adapter.modules[module], file.TakeModule(key, shape.first, shape.second, site.HasBias(module)));
       continue;
     }
     // PEFT's `all-linear` leaves the output layer out.
@@ -175,6 +177,12 @@ absl::StatusOr<AdapterTensors> ReadInserted(const std::filesystem::path& folder,
 }
 
 }  // namespace
+
+std::string AdapterSite::model_type() const {
+  return writer != nullptr ? writer->model_type : bart != nullptr ? bart->model_type : family()->model_type;
+}
+
+bool AdapterSite::HasBias(const std::string& module) const { return writer == nullptr && module != "lm_head"; }
 
 bool AdapterSite::IsOutputLayer(const at::Tensor& layer) const {
   return at::equal(layer.to(output_layer.scalar_type()), output_layer.to(at::kCPU));

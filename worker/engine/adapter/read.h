@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/formats/adapter_config.h"
+#include "common/formats/bart_config.h"
 #include "common/formats/encoder_family.h"
 #include "common/formats/t5_config.h"
 #include "worker/engine/adapter/tensors.h"
@@ -17,18 +18,21 @@ namespace tenon::engine {
 // What an adapter must fit.
 struct AdapterSite {
   const formats::EncoderConfig* encoder = nullptr;  // of a base that only encodes
-  // Of one that writes texts: its adapters are of task `seq2seq` and have no head. Its output layer is [vocab, d_model]
-  // of any type, on any device.
+  // Of one that writes texts, either: its adapters are of task `seq2seq` and have no head. Its output layer is
+  // [vocab, d_model] of any type, on any device.
   const formats::T5Config* writer = nullptr;
+  const formats::BartConfig* bart = nullptr;
   at::Tensor output_layer;
   int64_t hidden_size = 0;           // of the states that adapters meet
   formats::SentenceConfig sentence;  // defaults of adapters without a tenon.json
   bool takes_head = false;           // as Encoder
   const std::string& base_digest;
-  // Name without task prefix -> [out, in]. A base that writes has no biases.
+  // Name without task prefix -> [out, in].
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers;
 
-  bool generates() const { return writer != nullptr; }
+  bool generates() const { return writer != nullptr || bart != nullptr; }
+  std::string model_type() const;
+  bool HasBias(const std::string& module) const;
   int64_t vector_size() const { return encoder == nullptr ? hidden_size : encoder->vector_size(); }
   const formats::EncoderFamily* family() const { return encoder == nullptr ? nullptr : encoder->family; }
   // Whether an fp32 tensor of a file is a copy of the output layer, in its type.

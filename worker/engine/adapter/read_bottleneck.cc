@@ -48,7 +48,11 @@ absl::Status ReadHead(const std::filesystem::path& folder, const AdapterSite& si
 
 // The sizes that the config says, and the kind of model.
 absl::Status CheckBase(const formats::BottleneckConfig& config, const AdapterSite& site) {
-  const std::string type = site.generates() ? "t5" : site.family()->model_type;
+  const std::string type = site.model_type();
+  if (site.bart != nullptr) {
+    return TenonError(Reason::kUnsupported, "bottleneck adapters on a base of model type bart are not supported",
+                      "model_type");
+  }
   if (config.model_type != type) {
     return InvalidAdapter(
         absl::StrCat("adapter_config.json: model_type is ", config.model_type, ", the base is of ", type),

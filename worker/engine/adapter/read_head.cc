@@ -15,9 +15,8 @@ absl::Status TakeHead(AdapterFile& file, const std::string& root, int64_t labels
                       AdapterTensors& adapter) {
   const formats::EncoderFamily* family = site.family();
   if (family == nullptr || family->head.model_class.empty()) {
-    return InvalidAdapter(absl::StrCat("the adapter is for classes, which no model of type ",
-                                       family == nullptr ? "t5" : family->model_type, " gives"),
-                          "task_type");
+    return InvalidAdapter(
+        absl::StrCat("the adapter is for classes, which no model of type ", site.model_type(), " gives"), "task_type");
   }
   if (!site.takes_head) {
     return InvalidAdapter("the adapter's classifier reads the pooler's output, and the base has no pooler",

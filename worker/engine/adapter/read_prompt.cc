@@ -1,5 +1,8 @@
 #include "worker/engine/adapter/read_prompt.h"
 
+#include <optional>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 #include "worker/engine/adapter/read_head.h"
@@ -16,14 +19,25 @@ absl::Status CheckSize(const char* key, int64_t value, int64_t base) {
   return InvalidAdapter(absl::StrCat("adapter_config.json: ", key, " is ", value, ", the base has ", base), key);
 }
 
+// Layers and heads of the base, as PEFT counts them.
+std::pair<int64_t, int64_t> LayersAndHeads(const AdapterSite& site) {
+  if (site.writer != nullptr) return {site.writer->num_layers, site.writer->num_heads};
+  if (site.bart != nullptr) return {site.bart->encoder_layers, site.bart->encoder_heads};
+  return {site.encoder->num_hidden_layers, site.encoder->num_attention_heads};
+}
+
 // The base's shape, as far as the file says it.
 absl::Status CheckShape(const formats::PromptConfig& config, const AdapterSite& site) {
-  const formats::T5Config* writer = site.writer;
+  const auto [layers, heads] = LayersAndHeads(site);
   RETURN_IF_ERROR(CheckSize("token_dim", config.token_dim, site.hidden_size));
-  RETURN_IF_ERROR(CheckSize("num_layers", config.num_layers,
-                            writer != nullptr ? writer->num_layers : site.encoder->num_hidden_layers));
-  return CheckSize("num_attention_heads", config.num_attention_heads,
-                   writer != nullptr ? writer->num_heads : site.encoder->num_attention_heads);
+  RETURN_IF_ERROR(CheckSize("num_layers", config.num_layers, layers));
+  return CheckSize("num_attention_heads", config.num_attention_heads, heads);
+}
+
+// Tokens that a row may have; nothing where any number is fine.
+std::optional<int64_t> MaxTokens(const AdapterSite& site) {
+  if (site.writer != nullptr) return std::nullopt;
+  return site.bart != nullptr ? site.bart->max_positions : site.encoder->max_tokens();
 }
 
 }  // namespace
@@ -36,9 +50,10 @@ absl::StatusOr<AdapterTensors> ReadPrompt(AdapterFile& file, const formats::Prom
         "task_type");
   }
   RETURN_IF_ERROR(CheckShape(config, site));
-  if (!site.generates() && config.num_virtual_tokens > site.encoder->max_tokens() - kLeastText) {
-    return InvalidAdapter(absl::StrCat("num_virtual_tokens is ", config.num_virtual_tokens, "; of the base's ",
-                                       site.encoder->max_tokens(), " positions a text needs ", kLeastText),
+  const std::optional<int64_t> most = MaxTokens(site);
+  if (most.has_value() && config.num_virtual_tokens > *most - kLeastText) {
+    return InvalidAdapter(absl::StrCat("num_virtual_tokens is ", config.num_virtual_tokens, "; of the base's ", *most,
+                                       " positions a text needs ", kLeastText),
                           "num_virtual_tokens");
   }
   AdapterTensors adapter;

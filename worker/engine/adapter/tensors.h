@@ -60,14 +60,17 @@ struct AdapterTensors {
   // As PEFT 0.21 runs an encoder with them: they stand in front of a row's first token, take part in attention like any
   // token, have positions from 0 (the text's go on behind them) and token type 0, and replace word embeddings, so that
   // the embeddings' norm is behind them. A row's first token is then a virtual one: a classifier reads that one and not
-  // [CLS]; vectors are pooled over virtual tokens and text alike, as sentence-transformers does. A T5 has no table of
-  // positions: virtual tokens stand in front of its encoder's input, where distances count them as any token and the
-  // decoder reads their states with the text's; nothing stands before what the decoder writes.
+  // [CLS]; vectors are pooled over virtual tokens and text alike, as sentence-transformers does. In a base that writes
+  // they stand in front of its encoder's input, where positions or distances count them as any token and the decoder
+  // reads their states with the text's; nothing stands before what the decoder writes. A BART that scales its words'
+  // embeddings does not scale these.
   at::Tensor prompt_embeddings;
   // What a file for an encoder-decoder has behind the prompt, [rows, hidden]: no model reads it. Undefined where there
   // is none, and in device memory.
   at::Tensor unread_prompt;
 
+  // A module in that model of PEFT's: an output layer stands beside what the prefix stands for.
+  std::string PeftName(const std::string& module) const { return module == "lm_head" ? module : prefix + module; }
   int64_t virtual_tokens() const { return prompt_embeddings.defined() ? prompt_embeddings.size(0) : 0; }
   int64_t Bytes() const;
   int64_t Parameters() const;

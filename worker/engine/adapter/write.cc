@@ -65,15 +65,15 @@ void AddHead(const AdapterTensors& adapter, const std::string& root, TensorList&
 }
 
 absl::Status WriteLora(const std::filesystem::path& folder, const AdapterTensors& adapter) {
-  const std::string prefix = kPeftRoot + adapter.prefix;
   TensorList tensors;
   for (const auto& [module, pair] : adapter.pairs) {
-    tensors.Add(prefix + module + ".lora_A.weight", pair.a);
-    tensors.Add(prefix + module + ".lora_B.weight", pair.b);
+    const std::string key = kPeftRoot + adapter.PeftName(module);
+    tensors.Add(key + ".lora_A.weight", pair.a);
+    tensors.Add(key + ".lora_B.weight", pair.b);
   }
   AddHead(adapter, kPeftRoot, tensors);
   for (const auto& [module, saved] : adapter.modules) {
-    if (!IsOfHead(adapter, module)) tensors.AddModule(prefix + module, saved);
+    if (!IsOfHead(adapter, module)) tensors.AddModule(kPeftRoot + adapter.PeftName(module), saved);
   }
   RETURN_IF_ERROR(tensors.Write(folder / kPeftWeightsFile));
   return WriteText(folder / kPeftConfigFile, formats::WriteLoraConfig(adapter.lora));

@@ -176,13 +176,7 @@ absl::StatusOr<GenerationOptions> ReadGenerationConfig(const std::filesystem::pa
   const char* const name =
       std::filesystem::exists(folder / "generation_config.json") ? "generation_config.json" : "config.json";
   ASSIGN_OR_RETURN(const std::string text, formats::ReadFile(folder / name, kMaxFileBytes, Reason::kBaseInvalid));
-  if (std::string(name) == "generation_config.json") return ParseGenerationConfig(text, name);
-  ASSIGN_OR_RETURN(const json object, ParseObject(text, name));
-  GenerationOptions options;
-  Reader reader(object, name);
-  ReadTokens(reader, options);
-  RETURN_IF_ERROR(reader.status());
-  return options;
+  return ParseGenerationConfig(text, name);
 }
 
 }  // namespace tenon::engine

@@ -1,4 +1,5 @@
-// A base's own defaults for generation: generation_config.json, and where there is none the token ids of config.json.
+// A base's own defaults for generation: generation_config.json, and where there is none the same keys of config.json,
+// as older bases have them.
 #pragma once
 
 #include <filesystem>

@@ -9,6 +9,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -45,6 +46,9 @@ class TransformerEncoder final : public Encoder {
         device_(device),
         type_(type) {}
 
+  // Its word embeddings, or those of a larger network; then the rest.
+  absl::Status ReadWords(WeightReader& reader);
+  void ShareWords(at::Tensor words) { words_ = std::move(words); }
   absl::Status ReadWeights(WeightReader& reader);
   void PrepareInference(const RunAlone& run_alone);
 
@@ -69,10 +73,13 @@ class TransformerEncoder final : public Encoder {
   std::pair<at::Tensor, at::Tensor> CopyLinear(const std::string& module) const override;
   int64_t ResidentBytes() const override;
   int64_t RoundTokens(int64_t tokens) const override;
-  bool by_rows() const override { return fused_; }
-  at::ScalarType inference_dtype() const override { return fused_ ? at::kFloat : type_; }
+  bool by_rows() const override { return panels_.has_value(); }
+  std::optional<PanelFormat> panels() const override { return panels_; }
+  at::ScalarType inference_dtype() const override { return by_rows() ? at::kFloat : type_; }
 
  private:
+  // Embeddings of the tokens' words, [T, hidden].
+  at::Tensor Words(const PackedBatch& batch) const;
   std::optional<PanelFormat> PreferFused(KernelChoice& choice) const;
   absl::Status ReadEmbeddings(WeightReader& reader);
   absl::Status ReadLayer(WeightReader& reader, int64_t index);
@@ -102,7 +109,7 @@ class TransformerEncoder final : public Encoder {
   // Of a head: below the activation, and its output layer. Where they are the base's own.
   Linear dense_, classifier_;
   Linear projection_;
-  bool fused_ = false;  // inference by our own kernels, states in fp32
+  std::optional<PanelFormat> panels_;  // inference by our own kernels, states in fp32
   std::map<std::string, std::pair<int64_t, int64_t>> linear_layers_;
 };
 
@@ -178,10 +185,15 @@ absl::Status TransformerEncoder::ReadLayer(WeightReader& reader, int64_t index) 
   return absl::OkStatus();
 }
 
+absl::Status TransformerEncoder::ReadWords(WeightReader& reader) {
+  ASSIGN_OR_RETURN(words_,
+                   reader.Take(family_.embeddings.words + ".weight", {config_.vocab_size, config_.hidden_size}));
+  return absl::OkStatus();
+}
+
 absl::Status TransformerEncoder::ReadEmbeddings(WeightReader& reader) {
   const int64_t hidden = config_.hidden_size;
   const formats::EmbeddingNames& names = family_.embeddings;
-  ASSIGN_OR_RETURN(words_, reader.Take(names.words + ".weight", {config_.vocab_size, hidden}));
   ASSIGN_OR_RETURN(positions_, reader.Take(names.positions + ".weight", {config_.max_position_embeddings, hidden}));
   if (!names.types.empty()) {
     ASSIGN_OR_RETURN(at::Tensor types, reader.Take(names.types + ".weight", {config_.type_vocab_size, hidden}));
@@ -236,8 +248,7 @@ absl::Status TransformerEncoder::ReadWeights(WeightReader& reader) {
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) RETURN_IF_ERROR(ReadLayer(reader, i));
   RETURN_IF_ERROR(ReadPooler(reader));
   RETURN_IF_ERROR(ReadHead(reader));
-  RETURN_IF_ERROR(ReadProjection(reader));
-  return reader.CheckEncoderTaken(family_);
+  return ReadProjection(reader);
 }
 
 // The panels' format for inference by our own kernels, or nothing where they are slower.
@@ -253,18 +264,17 @@ std::optional<PanelFormat> TransformerEncoder::PreferFused(KernelChoice& choice)
 
 void TransformerEncoder::PrepareInference(const RunAlone& run_alone) {
   KernelChoice choice(run_alone);
-  const std::optional<PanelFormat> panels = PreferFused(choice);
-  fused_ = panels.has_value();
-  if (fused_) {
+  panels_ = PreferFused(choice);
+  if (panels_.has_value()) {
     wide_embedding_norm_ = Wide(embedding_norm_);
     for (FrozenLayer& layer : layers_) {
       for (Linear* linear : {&layer.qkv, &layer.attention_output, &layer.intermediate, &layer.output}) {
-        linear->PreparePanels(*panels);
+        linear->PreparePanels(*panels_);
       }
       layer.wide_attention_norm = Wide(layer.attention_norm);
       layer.wide_output_norm = Wide(layer.output_norm);
     }
-    if (dense_.defined()) dense_.PreparePanels(*panels);
+    if (dense_.defined()) dense_.PreparePanels(*panels_);
     return;
   }
   for (FrozenLayer& layer : layers_) {
@@ -282,12 +292,17 @@ int64_t TransformerEncoder::RoundTokens(int64_t tokens) const {
   return tokens <= 64 ? 8 : tokens <= 512 ? 32 : 128;
 }
 
+at::Tensor TransformerEncoder::Words(const PackedBatch& batch) const {
+  const at::Tensor words = at::embedding(words_, batch.ids);
+  return config_.scales_words ? words * std::sqrt(static_cast<double>(config_.hidden_size)) : words;
+}
+
 at::Tensor TransformerEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hooks) const {
-  if (hooks.inference && fused_) {
-    const at::Tensor x = Prompted(hooks, at::embedding(words_, batch.ids).to(at::kFloat), batch);
+  if (hooks.inference && by_rows()) {
+    const at::Tensor x = Prompted(hooks, Words(batch).to(at::kFloat), batch);
     return NormalizedInPlace(x, at::embedding(positions_, batch.positions).to(at::kFloat), wide_embedding_norm_);
   }
-  const at::Tensor words = Prompted(hooks, at::embedding(words_, batch.ids), batch);
+  const at::Tensor words = Prompted(hooks, Words(batch), batch);
   const at::Tensor x = words + at::embedding(positions_, batch.positions);
   return Dropped(hooks, Normalized(x, embedding_norm_));
 }
@@ -304,7 +319,7 @@ at::Tensor TransformerEncoder::Layer(int64_t index, const at::Tensor& x, const P
   const at::Tensor q = Hooked(hooks, layer.names.query, x, qkv[0], Lines::kTokens);
   const at::Tensor k = Hooked(hooks, layer.names.key, x, qkv[1], Lines::kTokens);
   const at::Tensor v = Hooked(hooks, layer.names.value, x, qkv[2], Lines::kTokens);
-  const at::Tensor context = hooks.inference && fused_
+  const at::Tensor context = hooks.inference && by_rows()
                                  ? RowAttention({q, k, v}, batch, config_.num_attention_heads)
                                  : SelfAttention({q, k, v}, batch, config_.num_attention_heads, hooks);
   return BehindAttention(layer, Picked(context, batch, lines), Picked(x, batch, lines), hooks, lines);
@@ -312,7 +327,7 @@ at::Tensor TransformerEncoder::Layer(int64_t index, const at::Tensor& x, const P
 
 at::Tensor TransformerEncoder::LayerOfFirstTokens(const FrozenLayer& layer, const at::Tensor& x,
                                                   const PackedBatch& batch, const ForwardHooks& hooks) const {
-  if (fused_) return FusedLayerOfFirstTokens(layer, x, batch, hooks);
+  if (by_rows()) return FusedLayerOfFirstTokens(layer, x, batch, hooks);
   // Queries of all tokens come with keys and values: apart, they would need packed weights of their own.
   const std::vector<at::Tensor> qkv = layer.qkv.Fast(x, Activation::kNone).split(config_.hidden_size, 1);
   const at::Tensor first = FirstTokens(x, batch);
@@ -337,7 +352,7 @@ at::Tensor TransformerEncoder::FusedLayerOfFirstTokens(const FrozenLayer& layer,
 
 at::Tensor TransformerEncoder::BehindAttention(const FrozenLayer& layer, const at::Tensor& context, const at::Tensor& x,
                                                const ForwardHooks& hooks, Lines lines) const {
-  const bool fused = hooks.inference && fused_;
+  const bool fused = hooks.inference && by_rows();
   // Behind a sub-layer's last product and dropout: an adapter's block, residual and norm.
   const auto finish = [&](const std::string& module, const at::Tensor& product, const at::Tensor& residual,
                           const FrozenNorm& norm) {
@@ -398,10 +413,22 @@ absl::StatusOr<std::shared_ptr<const Encoder>> Encoder::Load(const formats::Enco
     const at::Device where = TorchDevice(device);
     auto encoder = std::make_shared<TransformerEncoder>(config, where, TorchType(precision));
     WeightReader reader(weights, where, TorchType(precision), PrefixIn(weights, config));
+    RETURN_IF_ERROR(encoder->ReadWords(reader));
     RETURN_IF_ERROR(encoder->ReadWeights(reader));
+    RETURN_IF_ERROR(reader.CheckEncoderTaken(*config.family));
     if (prepare_inference) encoder->PrepareInference(run_alone);
     return std::shared_ptr<const Encoder>(std::move(encoder));
   });
+}
+
+absl::StatusOr<std::shared_ptr<const Encoder>> Encoder::Read(const formats::EncoderConfig& config, WeightReader& reader,
+                                                             at::Tensor words, at::Device device, at::ScalarType type,
+                                                             bool prepare_inference, const RunAlone& run_alone) {
+  auto encoder = std::make_shared<TransformerEncoder>(config, device, type);
+  encoder->ShareWords(std::move(words));
+  RETURN_IF_ERROR(encoder->ReadWeights(reader));
+  if (prepare_inference) encoder->PrepareInference(run_alone);
+  return std::shared_ptr<const Encoder>(std::move(encoder));
 }
 
 }  // namespace tenon::engine

@@ -32,7 +32,8 @@ enum class Lines { kTokens, kRows };
 using LinearHook =
     std::function<at::Tensor(const std::string& module, const at::Tensor& x, const at::Tensor& y, Lines lines)>;
 
-struct FrozenNorm;  // worker/engine/model/fused.h
+struct FrozenNorm;   // worker/engine/model/fused.h
+class WeightReader;  // worker/engine/model/weights.h
 
 // Adds a bottleneck's part behind a sub-layer's last product. `module` names that product; h [lines, hidden] is its
 // output after dropout, to which `residual` will be added and `norm` applied. Returns h + delta; in inference h may be
@@ -106,6 +107,12 @@ class Encoder : public EncoderLayers {
                                                              const formats::Safetensors& weights, const Device& device,
                                                              Precision precision, bool prepare_inference = false,
                                                              const RunAlone& run_alone = {});
+  // The same as a part of a larger network, out of that network's file: `words` [vocab, hidden] are there already, and
+  // that nothing of the file is left over is the caller's to check. `device` and `type` are the reader's. May throw as
+  // torch does.
+  static absl::StatusOr<std::shared_ptr<const Encoder>> Read(const formats::EncoderConfig& config, WeightReader& reader,
+                                                             at::Tensor words, at::Device device, at::ScalarType type,
+                                                             bool prepare_inference, const RunAlone& run_alone);
 
   // Whether a classification head can stand on it: not on a BERT that has lost its pooler, nor on a family without one.
   virtual bool takes_head() const = 0;
@@ -129,6 +136,8 @@ class Encoder : public EncoderLayers {
   // Whether inference takes rows one by one, by our own kernels: Pack needs no groups, and threads are better given
   // rows than a share of every product.
   virtual bool by_rows() const = 0;
+  // The form that its own kernels' weights have then, and nothing else.
+  virtual std::optional<PanelFormat> panels() const = 0;
   // The type of states in inference, which adapters' tensors must have too; dtype() or wider.
   virtual at::ScalarType inference_dtype() const = 0;
 };

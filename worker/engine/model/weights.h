@@ -25,6 +25,8 @@ class WeightReader {
   // The same in `type` and without the prefix: a task head's tensors.
   absl::StatusOr<at::Tensor> TakeHead(const std::string& name, const std::vector<int64_t>& shape, at::ScalarType type);
   bool Has(const std::string& name) const;
+  // What Take converts to.
+  at::ScalarType type() const { return type_; }
 
   // BASE_INVALID when the encoder has a tensor that nobody took: then config.json tells of another network. Heads of
   // other tasks (`cls.*`) are left alone.

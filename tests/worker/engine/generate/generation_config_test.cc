@@ -74,18 +74,19 @@ TEST(GenerationConfig, RefusesByName) {
   EXPECT_EQ(GetReason(ParseGenerationConfig("{", "f").status()), Reason::kBaseInvalid);
 }
 
-TEST(GenerationConfig, FallsBackOnTheTokenIdsOfTheModelsConfig) {
+TEST(GenerationConfig, FallsBackOnTheModelsConfig) {
   const test::TempFolder folder;
   std::ofstream(folder / "config.json") << R"({"eos_token_id": 1, "pad_token_id": 0, "decoder_start_token_id": 0,
-                                                      "num_beams": 4, "num_beam_groups": 2})";
+                                                      "num_beams": 4, "num_layers": 2})";
   auto options = ReadGenerationConfig(folder / "");
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_THAT(options->eos_token_ids, ElementsAre(1));
   EXPECT_EQ(options->decoder_start_token_id, 0);
-  EXPECT_FALSE(options->num_beams.has_value());
+  EXPECT_EQ(options->num_beams, 4) << "as transformers 5 does";
   std::ofstream(folder / "generation_config.json") << R"({"eos_token_id": 5})";
   options = ReadGenerationConfig(folder / "");
   ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_FALSE(options->num_beams.has_value());
   EXPECT_THAT(options->eos_token_ids, ElementsAre(5));
 }
 

@@ -15,8 +15,8 @@
 #include "common/formats/safetensors.h"
 #include "common/formats/t5_config.h"
 #include "worker/engine/device.h"
+#include "worker/engine/model/decode/encoder_decoder.h"
 #include "worker/engine/model/t5/encoder.h"
-#include "worker/engine/model/t5/step_attention.h"
 
 namespace tenon::engine {
 
@@ -27,7 +27,7 @@ struct T5DecoderLayer {
 };
 
 // Immutable weights in one precision on one device. All methods are const and re-entrant.
-class T5Model {
+class T5Model final : public EncoderDecoder {
  public:
   // With `prepare_inference` it measures which products are faster here, and keeps packed weights where they are;
   // it measures within `run_alone`.
@@ -37,17 +37,12 @@ class T5Model {
                                                              Precision precision, bool prepare_inference,
                                                              const RunAlone& run_alone = {});
 
-  // Final states of sources' tokens, one row each: [T, d_model].
-  at::Tensor Encode(const PackedBatch& batch, const ForwardHooks& hooks) const;
-  // What a decoding step reads of these states in every layer: [T, 2 * heads * d_kv], keys, then values.
-  std::vector<at::Tensor> SourceKeysValues(const at::Tensor& states, const ForwardHooks& hooks) const;
-
-  // For decoding steps of these weights; it must not outlive them.
-  std::unique_ptr<StepAttention> NewStepAttention() const;
-  // Newest tokens of lines [lines] int64 -> what the output layer reads, [lines, d_model].
-  at::Tensor Step(const at::Tensor& ids, StepAttention& attention, const ForwardHooks& hooks) const;
-  // Logits [lines, vocab] of what Step gave, in any order of lines.
-  at::Tensor Output(const at::Tensor& states, const ForwardHooks& hooks) const;
+  at::Tensor Encode(const PackedBatch& batch, const ForwardHooks& hooks) const override;
+  std::vector<at::Tensor> SourceKeysValues(const at::Tensor& states, const ForwardHooks& hooks) const override;
+  std::unique_ptr<StepAttention> NewStepAttention() const override;
+  at::Tensor Step(const at::Tensor& ids, const at::Tensor& places, StepAttention& attention,
+                  const ForwardHooks& hooks) const override;
+  at::Tensor Output(const at::Tensor& states, const ForwardHooks& hooks) const override;
 
   // The parts, for training's paths through them (t5/training.h).
   const at::Tensor& embedding() const { return embedding_; }
@@ -62,18 +57,19 @@ class T5Model {
   at::Tensor CopyLinear(const std::string& module) const;
 
   const formats::T5Config& config() const { return config_; }
-  at::Device device() const { return device_; }
-  // Whether states are fp32 on the CPU and our own kernels take them, row by row; Pack needs no groups then.
-  bool own_kernels() const { return own_kernels_; }
-  // Whether threads are better given rows of the encoder than a share of every product.
-  bool by_rows() const { return by_rows_; }
-  // Of states and of adapters' tensors in inference.
-  at::ScalarType inference_dtype() const { return own_kernels_ ? at::kFloat : type_; }
-  // Names and [out, in] of every linear layer that a LoRA may target; `lm_head` where it is not the embedding.
-  const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const { return linear_layers_; }
-  // [vocab, d_model], of the weights' type.
-  const at::Tensor& output_layer() const { return output_.linear().weight(); }
-  int64_t ResidentBytes() const;
+  int64_t vocab_size() const override { return config_.vocab_size; }
+  int64_t hidden_size() const override { return config_.d_model; }
+  int64_t decoder_heads() const override { return config_.num_heads; }
+  int64_t max_positions() const override { return 0; }  // they are relative
+  at::Device device() const override { return device_; }
+  bool own_kernels() const override { return own_kernels_; }
+  bool grouped() const override { return !own_kernels_; }
+  bool by_rows() const override { return by_rows_; }
+  int64_t RoundTokens(int64_t) const override { return 1; }
+  at::ScalarType inference_dtype() const override { return own_kernels_ ? at::kFloat : type_; }
+  const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers() const override { return linear_layers_; }
+  const at::Tensor& output_layer() const override { return output_.linear().weight(); }
+  int64_t ResidentBytes() const override;
 
  private:
   T5Model(const formats::T5Config& config, at::Device device, at::ScalarType type)

@@ -21,8 +21,8 @@
 #include "worker/engine/adapter/tensors.h"
 #include "worker/engine/base.h"
 #include "worker/engine/generate/generation_batch.h"
+#include "worker/engine/model/decode/decoder.h"
 #include "worker/engine/model/fused.h"
-#include "worker/engine/model/t5/decoder.h"
 
 namespace tenon::engine {
 namespace {
@@ -152,7 +152,7 @@ TEST_F(T5AdaptersTest, TorchsOperatorsGiveTheSame) {
   const auto weights = formats::Safetensors::OpenModel(folder_ / "base", {});
   const auto plain = T5Model::Load(*config, **weights, Device{}, Precision::kFp32, /*prepare_inference=*/false);
   ASSERT_TRUE(plain.ok()) << plain.status();
-  const auto decoder = NewT5Decoder(*plain);
+  const auto decoder = NewSourceDecoder(*plain);
   const std::vector<Row> rows = Rows();
   const std::vector<at::Tensor> one = Logits(rows), other = Logits(rows, *decoder);
   for (size_t i = 0; i < rows.size(); ++i) {

@@ -10,7 +10,7 @@
 #include "common/formats/status.h"
 #include "tests/common/formats/temp_folder.h"
 #include "tests/worker/engine/tiny_t5.h"
-#include "worker/engine/model/t5/decoder.h"
+#include "worker/engine/model/decode/decoder.h"
 
 namespace tenon::engine {
 namespace {
@@ -111,7 +111,7 @@ TEST_F(T5ModelTest, OurKernelsAndTorchsGiveTheSame) {
   const std::vector<std::vector<int32_t>> sources = {{5, 6, 7, 1}, {9, 1}, {4, 8, 12, 16, 20, 24, 28, 1}};
   std::vector<DecoderSource> joining;
   for (const auto& ids : sources) joining.push_back({&ids, nullptr});
-  const auto one = NewT5Decoder(*fast), other = NewT5Decoder(*plain);
+  const auto one = NewSourceDecoder(*fast), other = NewSourceDecoder(*plain);
   ASSERT_TRUE(one->Join(joining).ok());
   ASSERT_TRUE(other->Join(joining).ok());
   std::vector<int32_t> tokens(3, 0);
@@ -134,7 +134,7 @@ TEST_F(T5ModelTest, OurKernelsAndTorchsGiveTheSame) {
 TEST_F(T5ModelTest, JoinRefusesWhatItCannotRead) {
   const auto model = Load({});
   ASSERT_TRUE(model.ok()) << model.status();
-  const auto decoder = NewT5Decoder(*model);
+  const auto decoder = NewSourceDecoder(*model);
   const std::vector<int32_t> good = {4, 1}, none, high = {64}, negative = {-1};
   for (const auto* ids : {&none, &high, &negative}) {
     const std::vector<DecoderSource> sources = {{&good, nullptr}, {ids, nullptr}};

@@ -1,4 +1,4 @@
-#include "worker/engine/model/t5/decoder.h"
+#include "worker/engine/model/decode/decoder.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
@@ -11,8 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 #include "worker/engine/adapter/mixed.h"
-#include "worker/engine/model/t5/encode_sources.h"
-#include "worker/engine/model/t5/line_store.h"
+#include "worker/engine/model/decode/encode_sources.h"
+#include "worker/engine/model/decode/line_store.h"
 
 namespace tenon::engine {
 namespace {
@@ -24,12 +24,12 @@ at::Tensor Longs(const std::vector<Number>& numbers, at::Device device) {
   return tensor.to(device);
 }
 
-class T5Decoder final : public Decoder {
+class SourceDecoder final : public Decoder {
  public:
-  explicit T5Decoder(std::shared_ptr<const T5Model> model)
+  explicit SourceDecoder(std::shared_ptr<const EncoderDecoder> model)
       : model_(std::move(model)), attention_(model_->NewStepAttention()) {}
 
-  int64_t vocab_size() const override { return model_->config().vocab_size; }
+  int64_t vocab_size() const override { return model_->vocab_size(); }
   int64_t lines() const override { return static_cast<int64_t>(store_.lines().size()); }
 
   absl::Status Join(absl::Span<const DecoderSource> sources) override {
@@ -46,12 +46,14 @@ class T5Decoder final : public Decoder {
     store_.Extend();
     std::vector<const StepLine*> states;
     std::vector<int32_t> ids;
+    std::vector<int64_t> places;
     for (const int64_t line : order_) {
       states.push_back(&store_.lines()[static_cast<size_t>(line)].state);
+      places.push_back(static_cast<int64_t>(states.back()->slots.size()) - 1);
       ids.push_back(tokens[static_cast<size_t>(line)]);
     }
     attention_->Begin(states, store_.slots());
-    at::Tensor last = model_->Step(Longs(ids, model_->device()), *attention_, hooks_);
+    at::Tensor last = model_->Step(Longs(ids, model_->device()), Longs(places, model_->device()), *attention_, hooks_);
     if (!places_.defined()) return model_->Output(last, hooks_);
     // An adapter's part of the output layer goes by the order of the adapters' lines.
     const bool adapted = mixed_->Has("lm_head");
@@ -72,6 +74,11 @@ class T5Decoder final : public Decoder {
       if (id < 0 || id >= vocab_size()) {
         return TenonError(Reason::kFieldInvalid, absl::StrCat("token id ", id, " is not in the vocabulary"));
       }
+    }
+    const int64_t tokens = SourceTokens(source), most = model_->max_positions();
+    if (most > 0 && tokens > most) {
+      return TenonError(Reason::kFieldInvalid,
+                        absl::StrCat("a source has ", tokens, " tokens, the base takes at most ", most));
     }
     return absl::OkStatus();
   }
@@ -107,7 +114,7 @@ class T5Decoder final : public Decoder {
     hooks_ = mixed_->Hooks();
   }
 
-  const std::shared_ptr<const T5Model> model_;
+  const std::shared_ptr<const EncoderDecoder> model_;
   const std::unique_ptr<StepAttention> attention_;
   LineStore store_;
   std::vector<const DeviceAdapter*> adapters_;  // of each line
@@ -119,8 +126,8 @@ class T5Decoder final : public Decoder {
 
 }  // namespace
 
-std::unique_ptr<Decoder> NewT5Decoder(std::shared_ptr<const T5Model> model) {
-  return std::make_unique<T5Decoder>(std::move(model));
+std::unique_ptr<Decoder> NewSourceDecoder(std::shared_ptr<const EncoderDecoder> model) {
+  return std::make_unique<SourceDecoder>(std::move(model));
 }
 
 }  // namespace tenon::engine

@@ -1,4 +1,4 @@
-#include "worker/engine/model/t5/token_pool.h"
+#include "worker/engine/model/decode/token_pool.h"
 
 #include <ATen/ops/empty.h>
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "worker/engine/model/t5/step_attention.h"
+#include "worker/engine/model/decode/step_attention.h"
 
 namespace tenon::engine {
 

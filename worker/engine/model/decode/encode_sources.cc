@@ -1,4 +1,4 @@
-#include "worker/engine/model/t5/encode_sources.h"
+#include "worker/engine/model/decode/encode_sources.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
@@ -22,10 +22,7 @@ int64_t VirtualTokens(const DecoderSource& source) {
   return source.adapter == nullptr ? 0 : source.adapter->tensors().virtual_tokens();
 }
 
-// With the adapter's virtual ones.
-int64_t Tokens(const DecoderSource& source) { return static_cast<int64_t>(source.ids->size()) + VirtualTokens(source); }
-
-// The keys of one source and layer, [tokens, heads * d_kv] -> [heads, TurnedSize].
+// The keys of one source and layer, [tokens, heads * head_size] -> [heads, TurnedSize].
 at::Tensor Turned(const at::Tensor& keys, int64_t heads) {
   const int64_t head_size = keys.size(1) / heads, size = TurnedSize(keys.size(0), head_size);
   at::Tensor turned = at::empty({heads, size}, keys.options());
@@ -37,7 +34,7 @@ at::Tensor Turned(const at::Tensor& keys, int64_t heads) {
 }
 
 // One batch through the encoder: the sources at `places`, of which those with one adapter are neighbours.
-void EncodePart(const T5Model& model, absl::Span<const DecoderSource> sources, const RowPart& places,
+void EncodePart(const EncoderDecoder& model, absl::Span<const DecoderSource> sources, const RowPart& places,
                 Sources& results) {
   const c10::InferenceMode inference;  // of this thread
   std::vector<const std::vector<int32_t>*> ids;
@@ -58,21 +55,21 @@ void EncodePart(const T5Model& model, absl::Span<const DecoderSource> sources, c
     ids.push_back(source.ids);
     virtual_tokens.push_back(VirtualTokens(source));
     ++segments.back().rows;
-    segments.back().tokens += Tokens(source);
-    tokens += Tokens(source);
+    segments.back().tokens += SourceTokens(source);
+    tokens += SourceTokens(source);
   }
   const MixedAdapters mixed(std::move(segments));
   const ForwardHooks hooks = mixed.Hooks();
-  const PackedBatch batch = Pack(ids, model.device(), /*round_to=*/1, /*grouped=*/!model.own_kernels(), virtual_tokens);
+  const PackedBatch batch = Pack(ids, model.device(), model.RoundTokens(tokens), model.grouped(), virtual_tokens);
   const std::vector<at::Tensor> layers = model.SourceKeysValues(model.Encode(batch, hooks), hooks);
   const int64_t width = layers[0].size(1) / 2;
   for (size_t i = 0; i < places.size(); ++i) {
     auto states = std::make_shared<SourceStates>();
-    states->tokens = Tokens(sources[places[i]]);
+    states->tokens = SourceTokens(sources[places[i]]);
     for (const at::Tensor& layer : layers) {
       const at::Tensor lines = layer.narrow(0, batch.offsets[i], states->tokens);
       const at::Tensor keys = lines.narrow(1, 0, width);
-      states->keys.push_back(model.own_kernels() ? Turned(keys, model.config().num_heads) : keys.clone());
+      states->keys.push_back(model.own_kernels() ? Turned(keys, model.decoder_heads()) : keys.clone());
       states->values.push_back(lines.narrow(1, width, width).clone(at::MemoryFormat::Contiguous));
     }
     results[places[i]] = std::move(states);
@@ -81,10 +78,14 @@ void EncodePart(const T5Model& model, absl::Span<const DecoderSource> sources, c
 
 }  // namespace
 
-std::vector<std::shared_ptr<const SourceStates>> EncodeSources(const T5Model& model,
+int64_t SourceTokens(const DecoderSource& source) {
+  return static_cast<int64_t>(source.ids->size()) + VirtualTokens(source);
+}
+
+std::vector<std::shared_ptr<const SourceStates>> EncodeSources(const EncoderDecoder& model,
                                                                absl::Span<const DecoderSource> sources) {
   std::vector<RowSize> sizes;
-  for (const DecoderSource& source : sources) sizes.push_back({Tokens(source), source.adapter});
+  for (const DecoderSource& source : sources) sizes.push_back({SourceTokens(source), source.adapter});
   Sources results(sources.size());
   // In one part the sources stand as they came: an adapter may have several segments.
   const std::vector<RowPart> parts = SplitRows(sizes, model.by_rows() ? at::get_num_threads() : 1);

@@ -1,4 +1,4 @@
-#include "worker/engine/model/t5/line_store.h"
+#include "worker/engine/model/decode/line_store.h"
 
 #include <gtest/gtest.h>
 

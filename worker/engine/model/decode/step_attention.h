@@ -33,6 +33,7 @@ struct AttentionSizes {
   int64_t layers = 0, heads = 0, head_size = 0;
 };
 
+// Scores are not scaled: queries are, or their weights.
 class StepAttention {
  public:
   virtual ~StepAttention() = default;
@@ -46,10 +47,11 @@ class StepAttention {
   virtual at::Tensor Source(int64_t layer, const at::Tensor& q) = 0;
 };
 
-// By our own kernels: states are fp32 on the CPU.
-std::unique_ptr<StepAttention> MakeKernelAttention(const AttentionSizes& sizes, const RelativeBias& bias);
+// By our own kernels: states are fp32 on the CPU. `bias` of the distances between a line's tokens, which must outlive
+// it; nullptr: none.
+std::unique_ptr<StepAttention> MakeKernelAttention(const AttentionSizes& sizes, const RelativeBias* bias);
 // By torch's operators, on any device and in any precision.
-std::unique_ptr<StepAttention> MakePlainAttention(const AttentionSizes& sizes, const RelativeBias& bias,
+std::unique_ptr<StepAttention> MakePlainAttention(const AttentionSizes& sizes, const RelativeBias* bias,
                                                   const at::TensorOptions& options);
 
 }  // namespace tenon::engine
