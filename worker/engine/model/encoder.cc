@@ -9,6 +9,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -23,6 +24,8 @@
 
 namespace tenon::engine {
 namespace {
+
+constexpr int64_t kPairTypes = 2;
 
 at::Tensor Normalized(const at::Tensor& x, const FrozenNorm& norm) {
   return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.shift, norm.eps);
@@ -73,6 +76,8 @@ class TransformerEncoder final : public Encoder {
   at::ScalarType inference_dtype() const override { return fused_ ? at::kFloat : type_; }
 
  private:
+  // Where `positions_` has each token's, [T] int64.
+  at::Tensor Places(const PackedBatch& batch) const;
   std::optional<PanelFormat> PreferFused(KernelChoice& choice) const;
   absl::Status ReadEmbeddings(WeightReader& reader);
   absl::Status ReadLayer(WeightReader& reader, int64_t index);
@@ -95,8 +100,9 @@ class TransformerEncoder final : public Encoder {
   const Activation activation_;
   const at::Device device_;
   const at::ScalarType type_;
-  at::Tensor words_;      // [vocab, hidden]
-  at::Tensor positions_;  // [positions, hidden] from a text's first on, the embedding of token type 0 added
+  at::Tensor words_;  // [vocab, hidden]
+  // [positions, hidden] from a text's first on, the embedding of token type 0 added; below them the same of type 1.
+  at::Tensor positions_;
   FrozenNorm embedding_norm_, wide_embedding_norm_;
   std::vector<FrozenLayer> layers_;
   // Of a head: below the activation, and its output layer. Where they are the base's own.
@@ -183,12 +189,19 @@ absl::Status TransformerEncoder::ReadEmbeddings(WeightReader& reader) {
   const formats::EmbeddingNames& names = family_.embeddings;
   ASSIGN_OR_RETURN(words_, reader.Take(names.words + ".weight", {config_.vocab_size, hidden}));
   ASSIGN_OR_RETURN(positions_, reader.Take(names.positions + ".weight", {config_.max_position_embeddings, hidden}));
+  at::Tensor types;
   if (!names.types.empty()) {
-    ASSIGN_OR_RETURN(at::Tensor types, reader.Take(names.types + ".weight", {config_.type_vocab_size, hidden}));
-    positions_ = positions_ + types.narrow(0, 0, 1);
+    ASSIGN_OR_RETURN(types, reader.Take(names.types + ".weight", {config_.type_vocab_size, hidden}));
   }
   if (config_.position_offset > 0) {
     positions_ = positions_.narrow(0, config_.position_offset, config_.max_tokens()).contiguous();
+  }
+  if (types.defined()) {
+    std::vector<at::Tensor> of_types;
+    for (int64_t type = 0; type < std::min(config_.type_vocab_size, kPairTypes); ++type) {
+      of_types.push_back(positions_ + types.narrow(0, type, 1));
+    }
+    positions_ = at::cat(of_types);
   }
   ASSIGN_OR_RETURN(embedding_norm_, ReadNorm(reader, names.norm));
   return absl::OkStatus();
@@ -282,13 +295,18 @@ int64_t TransformerEncoder::RoundTokens(int64_t tokens) const {
   return tokens <= 64 ? 8 : tokens <= 512 ? 32 : 128;
 }
 
+at::Tensor TransformerEncoder::Places(const PackedBatch& batch) const {
+  if (!batch.types.defined() || family_.embeddings.types.empty()) return batch.positions;
+  return batch.positions + batch.types * config_.max_tokens();
+}
+
 at::Tensor TransformerEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hooks) const {
   if (hooks.inference && fused_) {
     const at::Tensor x = Prompted(hooks, at::embedding(words_, batch.ids).to(at::kFloat), batch);
-    return NormalizedInPlace(x, at::embedding(positions_, batch.positions).to(at::kFloat), wide_embedding_norm_);
+    return NormalizedInPlace(x, at::embedding(positions_, Places(batch)).to(at::kFloat), wide_embedding_norm_);
   }
   const at::Tensor words = Prompted(hooks, at::embedding(words_, batch.ids), batch);
-  const at::Tensor x = words + at::embedding(positions_, batch.positions);
+  const at::Tensor x = words + at::embedding(positions_, Places(batch));
   return Dropped(hooks, Normalized(x, embedding_norm_));
 }
 
