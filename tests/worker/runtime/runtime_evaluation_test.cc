@@ -98,6 +98,20 @@ TEST_F(RuntimeEvalTest, RowsOfManyOrNoLabelsAreRefusedByAnAdapterOfOne) {
   }
 }
 
+TEST_F(RuntimeEvalTest, ARegressionNeedsANumberForEachOfItsOutputs) {
+  Start();
+  EvalJob job = Job({"number-3"}, 10, 10);
+  job.row_labels.assign(10, {});
+  for (engine::LabelledText& row : job.rows) row.values.assign(tenon::testing::kFakeLabels, 0.5f);
+  auto scores = Evaluate(job);
+  ASSERT_TRUE(scores.ok()) << scores.status();
+  EXPECT_EQ(std::get<engine::RegressionScores>((*scores)[0].second).rows, 10);
+  job.rows[6].values.pop_back();
+  scores = Evaluate(std::move(job));
+  EXPECT_EQ(GetReason(scores.status()), Reason::kDatasetInvalid) << scores.status();
+  EXPECT_EQ(GetField(scores.status()), "row 7");
+}
+
 TEST_F(RuntimeEvalTest, NoScoreIsMadeOfNumbersThatAreNotFinite) {
   Start();
   EvalJob job = Job({"head-3"}, 10, 10);
