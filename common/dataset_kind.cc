@@ -12,6 +12,8 @@ std::optional<formats::DatasetKind> RowKind(v1::DatasetKind kind) {
       return formats::DatasetKind::kQrels;
     case v1::DATASET_KIND_RECORDS:
       return formats::DatasetKind::kRecords;
+    case v1::DATASET_KIND_REGRESSION:
+      return formats::DatasetKind::kRegression;
     default:
       return std::nullopt;
   }
@@ -27,6 +29,8 @@ v1::DatasetKind ToKind(formats::DatasetKind kind) {
       return v1::DATASET_KIND_QRELS;
     case formats::DatasetKind::kRecords:
       return v1::DATASET_KIND_RECORDS;
+    case formats::DatasetKind::kRegression:
+      return v1::DATASET_KIND_REGRESSION;
   }
   return v1::DATASET_KIND_UNSPECIFIED;
 }

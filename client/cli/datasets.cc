@@ -43,6 +43,8 @@ absl::Status PrintDataset(Cli& cli, const v1::Dataset& dataset) {
   if (!dataset.name().empty()) facts.Add({"data set", dataset.name()});
   facts.Add({"kind", absl::StrCat(Word(dataset.kind()), dataset.multi_label() ? ", several labels a row" : "")});
   facts.Add({"rows", absl::StrCat(dataset.row_count())});
+  if (dataset.pair_count() > 0) facts.Add({"pairs", absl::StrCat(dataset.pair_count())});
+  if (dataset.value_count() > 0) facts.Add({"numbers a row", absl::StrCat(dataset.value_count())});
   if (!dataset.fields().empty()) facts.Add({"fields", Shorten(absl::StrJoin(dataset.fields(), ", "), 100)});
   if (!dataset.labels().empty()) facts.Add({"labels", Shorten(absl::StrJoin(dataset.labels(), ", "), 100)});
   for (const std::string& warning : dataset.warnings()) facts.Add({"warning", warning});
@@ -85,7 +87,9 @@ void AddDatasets(CLI::App& app, Cli& cli) {
       "  tenon datasets add talks --kind records talks.jsonl\n"
       "  (rows of {\"dialogue\": \"...\", \"summary\": \"...\"}, whose names templates use)",
       [&cli, add] { return Upload(cli, *add, false); });
-  const char* kinds = "classification, queries, qrels, or records (named texts); told by the first row's columns";
+  const char* kinds =
+      "classification, regression (labels are numbers), queries, qrels, or records (named texts); told by the first "
+      "row";
   command->add_option("--kind", add->kind, kinds);
   command->add_option("NAME", add->id, "Id of the data set")->required();
   command->add_option("FILE", add->file, "JSON lines, or CSV or TSV with a header")

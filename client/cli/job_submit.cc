@@ -40,8 +40,9 @@ absl::Status FinishJob(Cli& cli, const AnyJob& created, bool wait) {
   return PrintJob(cli, *ended);
 }
 
-v1::DatasetKind RowsOf(v1::Task task) {
-  return TakesTemplate(task) ? v1::DATASET_KIND_RECORDS : v1::DATASET_KIND_UNSPECIFIED;
+v1::DatasetKind RowsOf(v1::Task task, const std::string& problem_type) {
+  if (TakesTemplate(task)) return v1::DATASET_KIND_RECORDS;
+  return problem_type == "regression" ? v1::DATASET_KIND_REGRESSION : v1::DATASET_KIND_UNSPECIFIED;
 }
 
 void TemplateFlags::AddTo(CLI::App* command, const std::string& group) {

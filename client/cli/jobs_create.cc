@@ -56,10 +56,10 @@ absl::Status Finetune(Cli& cli, const FinetuneFlags& flags) {
   if (method == v1::METHOD_BOTTLENECK) options.push_back(job.mutable_bottleneck());
   if (task == v1::TASK_EXTRACTIVE_SUMMARIZATION) options.push_back(job.mutable_sentence_scorer());
   for (const std::string& assignment : flags.set) RETURN_IF_ERROR(SetOption(assignment, options));
-  ASSIGN_OR_RETURN(*job.mutable_train_dataset(), DatasetName(cli, flags.train, "--train", RowsOf(task)));
+  const v1::DatasetKind kind = RowsOf(task, job.training().problem_type());
+  ASSIGN_OR_RETURN(*job.mutable_train_dataset(), DatasetName(cli, flags.train, "--train", kind));
   if (!flags.validation.empty()) {
-    ASSIGN_OR_RETURN(*job.mutable_validation_dataset(),
-                     DatasetName(cli, flags.validation, "--validation", RowsOf(task)));
+    ASSIGN_OR_RETURN(*job.mutable_validation_dataset(), DatasetName(cli, flags.validation, "--validation", kind));
   }
   AnyJob created;
   ASSIGN_OR_RETURN(created.finetune,
@@ -85,6 +85,9 @@ void AddFinetune(CLI::App& jobs, Cli& cli) {
       jobs, cli, "finetune", "Train an adapter on a frozen base, or a base of its own",
       "tenon jobs finetune --base minilm --adapter tickets --task sequence_classification --method lora \\\n"
       "    --train train.jsonl --validation validation.jsonl --set learning_rate=1e-3 --set r=8 --wait\n"
+      "  tenon jobs finetune --base minilm --adapter likeness --task sequence_classification --method lora \\\n"
+      "    --train pairs.csv --set problem_type=regression --wait\n"
+      "  (rows of text, text_pair and label, a number; text_pair makes pairs of classes, too)\n"
       "  tenon jobs finetune --base flan --adapter talks --task seq2seq --method lora --train talks.jsonl \\\n"
       "    --input-template 'summarize: {dialogue}' --target-template '{summary}' --preview\n"
       "  (shows the first rows as the model will see them; without --preview it trains on them)\n"
@@ -112,8 +115,10 @@ void AddFinetune(CLI::App& jobs, Cli& cli) {
           "lora, prompt_tuning, bottleneck, head (a linear probe: seconds), or full (all weights: makes a base)")
       ->required();
   command
-      ->add_option("--train", flags->train,
-                   "A file (.jsonl, .csv, .tsv) of text and label, or of the templates' fields; or a data set's id")
+      ->add_option(
+          "--train", flags->train,
+          "A file (.jsonl, .csv, .tsv) of text, perhaps text_pair, and label, or of the templates' fields; or a data "
+          "set's id")
       ->required();
   command->add_option("--validation", flags->validation, "Rows that choose the best checkpoint: file or data set");
   const std::string group = "With --task seq2seq or extractive";

@@ -12,7 +12,7 @@ namespace tenon::cli {
 namespace {
 
 struct EvaluateFlags {
-  std::string base, task = "sequence_classification", data, collection, queries, qrels, id, request_id;
+  std::string base, task = "sequence_classification", problem_type, data, collection, queries, qrels, id, request_id;
   std::vector<std::string> adapters, labels;
   std::vector<int> ks;
   TemplateFlags text_template;
@@ -59,7 +59,8 @@ absl::Status FillClassification(Cli& cli, const EvaluateFlags& flags, v1::Classi
     eval.add_adapters(adapter);
   }
   eval.set_max_input_tokens(flags.generation.max_input_tokens);
-  ASSIGN_OR_RETURN(*eval.mutable_dataset(), DatasetName(cli, flags.data, "--data"));
+  ASSIGN_OR_RETURN(*eval.mutable_dataset(), DatasetName(cli, flags.data, "--data",
+                                                        RowsOf(v1::TASK_SEQUENCE_CLASSIFICATION, flags.problem_type)));
   return absl::OkStatus();
 }
 
@@ -152,6 +153,11 @@ void AddEvaluate(CLI::App& jobs, Cli& cli) {
                    "sequence_classification, seq2seq for written texts, or feature_extraction for retrieval")
       ->capture_default_str();
   command->add_option("--data", flags->data, "Labelled rows, or rows of the templates' fields: file or data set");
+  command
+      ->add_option("--problem-type", flags->problem_type,
+                   "regression: labels are numbers, as the adapters give them; told by the first row's label where it "
+                   "has a fraction")
+      ->check(CLI::IsMember({"regression", "single_label_classification", "multi_label_classification"}));
   command->add_option("--collection", flags->collection, "Collection to retrieve from");
   command->add_option("--queries", flags->queries, "Queries (id, text): file or data set");
   command->add_option("--qrels", flags->qrels, "Judgements (query-id, corpus-id, score): file or data set");

@@ -27,7 +27,21 @@ absl::StatusOr<std::string> ReadInput(const std::string& file) {
   return bytes.str();
 }
 
-absl::StatusOr<std::vector<InputRow>> ParseTextRows(const std::string& bytes) {
+namespace {
+
+// A pair's second text; a row without one, or with null, is a text alone.
+absl::StatusOr<std::string> PairOf(const nlohmann::ordered_json& row, int64_t number) {
+  const auto pair = row.find("text_pair");
+  if (pair == row.end() || pair->is_null()) return std::string();
+  if (pair->is_string() && !pair->get_ref<const std::string&>().empty()) return pair->get<std::string>();
+  return TenonError(Reason::kFieldInvalid,
+                    absl::StrCat("Row ", number, ": `text_pair` must be a string that is not empty, or absent."),
+                    absl::StrCat("row ", number));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<InputRow>> ParseTextRows(const std::string& bytes, bool pairs) {
   std::vector<InputRow> rows;
   std::istringstream lines(bytes);
   std::string line;
@@ -45,6 +59,9 @@ absl::StatusOr<std::vector<InputRow>> ParseTextRows(const std::string& bytes) {
       return TenonError(Reason::kFieldRequired, absl::StrCat("Row ", number, " has no `text`, a string."), field);
     }
     InputRow row{.number = number, .text = text->get<std::string>()};
+    if (pairs) {
+      ASSIGN_OR_RETURN(row.text_pair, PairOf(value, number));
+    }
     if (const auto id = value.find("id"); id != value.end()) row.id = *id;
     rows.push_back(std::move(row));
   }
@@ -52,13 +69,14 @@ absl::StatusOr<std::vector<InputRow>> ParseTextRows(const std::string& bytes) {
   return rows;
 }
 
-absl::StatusOr<std::vector<InputRow>> TextRows(const std::vector<std::string>& texts, const std::string& file) {
+absl::StatusOr<std::vector<InputRow>> TextRows(const std::vector<std::string>& texts, const std::string& file,
+                                               bool pairs) {
   if (texts.empty() == file.empty()) {
     return TenonError(Reason::kFieldRequired, "Give either TEXT or --input FILE.", "--input");
   }
   if (!file.empty()) {
     ASSIGN_OR_RETURN(const std::string bytes, ReadInput(file));
-    return ParseTextRows(bytes);
+    return ParseTextRows(bytes, pairs);
   }
   std::vector<InputRow> rows;
   for (const std::string& text : texts) rows.push_back({.number = static_cast<int64_t>(rows.size()) + 1, .text = text});
@@ -71,8 +89,9 @@ absl::Status NameRow(const absl::Status& status, absl::Span<const InputRow> batc
   const size_t close = field.find(']');
   size_t index = 0;
   const std::string list = field.substr(0, open);
-  if ((list != "texts" && list != "queries") || open == std::string::npos || close == std::string::npos ||
-      !absl::SimpleAtoi(field.substr(open + 1, close - open - 1), &index) || index >= batch.size()) {
+  if ((list != "texts" && list != "text_pairs" && list != "queries") || open == std::string::npos ||
+      close == std::string::npos || !absl::SimpleAtoi(field.substr(open + 1, close - open - 1), &index) ||
+      index >= batch.size()) {
     return status;
   }
   return TenonError(GetReason(status), std::string(status.message()), absl::StrCat("row ", batch[index].number));
@@ -83,12 +102,13 @@ std::vector<absl::Span<const InputRow>> CutBatches(const std::vector<InputRow>& 
   std::vector<absl::Span<const InputRow>> batches;
   size_t first = 0, bytes = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (i > first && (i - first == max_rows || bytes + rows[i].text.size() > max_bytes)) {
+    const size_t added = rows[i].text.size() + rows[i].text_pair.size();
+    if (i > first && (i - first == max_rows || bytes + added > max_bytes)) {
       batches.emplace_back(&rows[first], i - first);
       first = i;
       bytes = 0;
     }
-    bytes += rows[i].text.size();
+    bytes += added;
   }
   if (first < rows.size()) batches.emplace_back(&rows[first], rows.size() - first);
   return batches;

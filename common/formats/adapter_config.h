@@ -74,6 +74,8 @@ struct TenonConfig {
   std::string method;               // `lora`, `prompt_tuning`, `bottleneck` or `head`
   std::vector<std::string> labels;  // in index order
   bool multi_label = false;
+  // The head gives numbers (transformers' problem_type `regression`), and `labels` are the names of its outputs.
+  bool regression = false;
   std::string base_digest;
   // Features a `head` adapter reads, and vectors of a feature_extraction adapter.
   Pooling pooling = Pooling::kMean;

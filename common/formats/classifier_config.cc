@@ -9,7 +9,9 @@ namespace tenon::formats {
 std::string ClassifierConfig(nlohmann::json config, const std::string& model_class, const TenonConfig& head,
                              const std::string& dtype) {
   config["architectures"] = {model_class};
-  config["problem_type"] = head.multi_label ? "multi_label_classification" : "single_label_classification";
+  config["problem_type"] = head.regression    ? "regression"
+                           : head.multi_label ? "multi_label_classification"
+                                              : "single_label_classification";
   nlohmann::json names = nlohmann::json::object(), indices = nlohmann::json::object();
   for (size_t i = 0; i < head.labels.size(); ++i) {
     names[absl::StrCat(i)] = head.labels[i];

@@ -80,7 +80,7 @@ absl::StatusOr<Dataset> ReadDataset(const std::string& bytes, DatasetFormat form
     if (++rows > limits.max_rows) return Invalid(absl::StrCat("the file has more than ", limits.max_rows, " rows"));
     RowError error;
     if (!found.ok()) {
-      error.what = std::string(found.status().message());
+      error = {raw.fault_column, std::string(found.status().message())};
     } else {
       if (!has_kind) error = builder.SetKind(raw, kind);
       // Without a kind no later row means anything.
@@ -130,6 +130,7 @@ Record Dataset::RecordAt(int64_t row) const {
   for (size_t i = 0; i < fields.size(); ++i) {
     record[fields[i]] = kind == DatasetKind::kRecords ? records[at][i]
                         : fields[i] == "text"         ? classification[at].text
+                        : fields[i] == "text_pair"    ? classification[at].text_pair
                                                       : classification[at].labels.front();
   }
   return record;

@@ -16,15 +16,17 @@
 namespace tenon::formats {
 
 enum class DatasetFormat { kJsonLines, kCsv, kTsv };
-enum class DatasetKind { kClassification, kQueries, kQrels, kRecords };
+enum class DatasetKind { kClassification, kQueries, kQrels, kRecords, kRegression };
 
 // By file name: .jsonl/.json, .csv, .tsv. OPTION_INVALID otherwise.
 absl::StatusOr<DatasetFormat> DatasetFormatFromName(const std::string& file_name);
 
 struct ClassificationRow {
   std::string text;
-  // One label, or any number for a multi-label set. Integers are written in decimal.
+  std::string text_pair;  // the second text of a pair, read with the first as one row; empty: the text stands alone
+  // One label, or any number for a multi-label set. Integers are written in decimal. None in a set of kRegression.
   std::vector<std::string> labels;
+  std::vector<float> values;  // of kRegression: as many in every row
 };
 struct QueryRow {
   std::string id;
@@ -39,18 +41,21 @@ struct QrelRow {
 struct Dataset {
   DatasetKind kind = DatasetKind::kClassification;
   bool multi_label = false;
-  std::vector<ClassificationRow> classification;
+  std::vector<ClassificationRow> classification;  // of kRegression, too
   std::vector<QueryRow> queries;
   std::vector<QrelRow> qrels;
   // Of kRecords: values in the order of `fields`.
   std::vector<std::vector<std::string>> records;
   // Names that a template may use, in bytewise order: columns of kRecords that hold a text in every row; `text`, and
-  // `label` where a row has one, of kClassification; none of other kinds.
+  // `label` where a row has one and `text_pair` where every row does, of kClassification;
+  // `text` and `text_pair`, likewise, of kRegression; none of other kinds.
   std::vector<std::string> fields;
   // Numeric order when all are integers, else bytewise.
   std::vector<std::string> labels;
   // At most one for each kind of oddity, such as ignored columns.
   std::vector<std::string> warnings;
+  int64_t pair_count = 0;   // rows of kClassification or kRegression that are two texts
+  int64_t value_count = 0;  // of each row of kRegression
 
   int64_t row_count() const {
     return static_cast<int64_t>(classification.size() + queries.size() + qrels.size() + records.size());
@@ -69,10 +74,11 @@ struct DatasetLimits {
   int64_t max_cells = 20'000'000;  // of records, over all rows
 };
 
-// Reads all rows of `bytes`; without a `kind` it is told by the columns of the first row, and is kRecords when those
-// are of no other kind. Empty texts, missing columns, wrong types, invalid UTF-8 and rows without a label are errors;
-// of records, a column that is no text in every row is no field, which a warning says. Up to ten broken rows are listed
-// in the message; the first is the error's field.
+// Reads all rows of `bytes`. A `text_pair` that is missing, null or an empty cell leaves its text alone. Without a
+// `kind` it is told by the columns of the first row, and is kRecords when those are of no other kind. Empty texts,
+// missing columns, wrong types, invalid UTF-8 and rows without a label are errors; of records, a column that is no text
+// in every row is no field, which a warning says. Up to ten broken rows are listed in the message; the first is the
+// error's field.
 absl::StatusOr<Dataset> ReadDataset(const std::string& bytes, DatasetFormat format, const DatasetLimits& limits = {},
                                     std::optional<DatasetKind> kind = std::nullopt);
 

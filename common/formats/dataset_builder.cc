@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <optional>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 #include "common/formats/utf8.h"
@@ -28,6 +30,14 @@ RowError WrongType(Column column, const Value& value, const char* wanted) {
   return {ColumnName(column), absl::StrCat("must be ", wanted, ", not ", KindName(value.kind))};
 }
 
+bool IsReal(const Value& value) { return value.kind == Value::Kind::kReal; }
+
+// A label with a fraction, or a list that has one.
+bool HasReal(const RawRow& row) {
+  const std::vector<Value>& items = row[Column::kLabels].items;
+  return IsReal(row[Column::kLabel]) || std::any_of(items.begin(), items.end(), IsReal);
+}
+
 }  // namespace
 
 RowError DatasetBuilder::SetKind(const RawRow& first, std::optional<DatasetKind> kind) {
@@ -38,15 +48,21 @@ RowError DatasetBuilder::SetKind(const RawRow& first, std::optional<DatasetKind>
   } else if (first.Has(Column::kQueryId) && first.Has(Column::kCorpusId)) {
     dataset_.kind = DatasetKind::kQrels;
   } else if (label || labels) {
-    dataset_.kind = DatasetKind::kClassification;
+    dataset_.kind = HasReal(first) ? DatasetKind::kRegression : DatasetKind::kClassification;
   } else if (first.Has(Column::kText) && first.Has(id_column_)) {
     dataset_.kind = DatasetKind::kQueries;
   } else {
     dataset_.kind = DatasetKind::kRecords;
   }
   if (dataset_.kind == DatasetKind::kRecords) return records_.Start(first);
-  if (dataset_.kind != DatasetKind::kClassification) return {};
+  const bool regression = dataset_.kind == DatasetKind::kRegression;
+  if (dataset_.kind != DatasetKind::kClassification && !regression) return {};
   if (label && labels) return {"labels", "stands beside label; use one of them"};
+  if (regression) {
+    number_column_ = labels ? Column::kLabels : Column::kLabel;
+    dataset_.fields = {"text"};
+    return {};
+  }
   dataset_.multi_label = labels;
   dataset_.fields = labels ? std::vector<std::string>{"text"} : std::vector<std::string>{"label", "text"};
   return {};
@@ -62,21 +78,31 @@ RowError DatasetBuilder::Add(RawRow* row) {
       return AddQrel(row);
     case DatasetKind::kRecords:
       return records_.Add(row);
+    case DatasetKind::kRegression:
+      return AddRegression(row);
   }
   return {};
 }
 
-RowError DatasetBuilder::TakeText(RawRow* row, std::string* text) const {
-  Value& value = (*row)[Column::kText];
-  if (!IsText(value)) return WrongType(Column::kText, value, "a string");
-  const absl::Status status = CheckText(value.text, limits_.max_text_bytes, "text");
-  if (GetReason(status) == Reason::kTextEmpty) return {"text", "is empty"};
+RowError DatasetBuilder::TakeText(RawRow* row, Column column, std::string* text) const {
+  Value& value = (*row)[column];
+  if (!IsText(value)) return WrongType(column, value, "a string");
+  const absl::Status status = CheckText(value.text, limits_.max_text_bytes, ColumnName(column));
+  if (GetReason(status) == Reason::kTextEmpty) return {ColumnName(column), "is empty"};
   if (!status.ok()) {
-    return {"text",
+    return {ColumnName(column),
             absl::StrCat("has ", value.text.size(), " bytes; at most ", limits_.max_text_bytes, " are allowed")};
   }
   *text = std::move(value.text);
   return {};
+}
+
+// Files with a column for it have empty cells where a text stands alone.
+RowError DatasetBuilder::TakePair(RawRow* row, std::string* text) const {
+  const Value& value = (*row)[Column::kTextPair];
+  const bool none = value.kind == Value::Kind::kMissing || value.kind == Value::Kind::kNull ||
+                    (value.kind == Value::Kind::kText && value.text.empty());
+  return none ? RowError() : TakeText(row, Column::kTextPair, text);
 }
 
 RowError DatasetBuilder::TakeLabel(const Value& value, const std::string& column, std::vector<std::string>* labels) {
@@ -102,7 +128,8 @@ RowError DatasetBuilder::TakeLabel(const Value& value, const std::string& column
 
 RowError DatasetBuilder::AddClassification(RawRow* row) {
   ClassificationRow taken;
-  RowError error = TakeText(row, &taken.text);
+  RowError error = TakeText(row, Column::kText, &taken.text);
+  if (error.ok()) error = TakePair(row, &taken.text_pair);
   if (!error.ok()) return error;
   if (!dataset_.multi_label) {
     error = TakeLabel((*row)[Column::kLabel], "label", &taken.labels);
@@ -116,6 +143,54 @@ RowError DatasetBuilder::AddClassification(RawRow* row) {
       if (!error.ok()) return error;
     }
   }
+  dataset_.pair_count += taken.text_pair.empty() ? 0 : 1;
+  dataset_.classification.push_back(std::move(taken));
+  return {};
+}
+
+RowError DatasetBuilder::TakeNumber(const Value& value, const std::string& column, std::vector<float>* values) const {
+  const bool cell = value.kind == Value::Kind::kText;
+  if (!cell && !IsReal(value) && value.kind != Value::Kind::kInteger) {
+    if (value.kind == Value::Kind::kMissing) return {column, "is missing"};
+    return {column, absl::StrCat("must be a number, not ", KindName(value.kind))};
+  }
+  double number = 0;
+  if (!absl::SimpleAtod(value.text, &number)) {
+    return {column, absl::StrCat("\"", value.text.substr(0, 20), "\" is not a number")};
+  }
+  // Training computes in fp32.
+  if (!std::isfinite(static_cast<float>(number))) {
+    return {column, absl::StrCat("is ", value.text.substr(0, 20), "; it must be a finite number of single precision")};
+  }
+  values->push_back(static_cast<float>(number));
+  return {};
+}
+
+RowError DatasetBuilder::AddRegression(RawRow* row) {
+  ClassificationRow taken;
+  RowError error = TakeText(row, Column::kText, &taken.text);
+  if (error.ok()) error = TakePair(row, &taken.text_pair);
+  if (!error.ok()) return error;
+  const Value& value = (*row)[number_column_];
+  const std::string column = ColumnName(number_column_);
+  if (number_column_ == Column::kLabel) {
+    error = TakeNumber(value, column, &taken.values);
+  } else {
+    if (value.kind == Value::Kind::kText) return {column, "is a list, which only JSON lines can hold"};
+    if (value.kind != Value::Kind::kList) return WrongType(number_column_, value, "a list");
+    if (value.items.empty()) return {column, "is empty"};
+    for (const Value& item : value.items) {
+      if (error.ok()) error = TakeNumber(item, column, &taken.values);
+    }
+  }
+  if (!error.ok()) return error;
+  const auto count = static_cast<int64_t>(taken.values.size());
+  if (count > limits_.max_labels) return {column, absl::StrCat("has more than ", limits_.max_labels, " numbers")};
+  if (dataset_.value_count == 0) dataset_.value_count = count;
+  if (dataset_.value_count != count) {
+    return {column, absl::StrCat("has ", count, " numbers; rows before it have ", dataset_.value_count)};
+  }
+  dataset_.pair_count += taken.text_pair.empty() ? 0 : 1;
   dataset_.classification.push_back(std::move(taken));
   return {};
 }
@@ -135,7 +210,7 @@ RowError DatasetBuilder::TakeId(RawRow* row, Column column, std::string* id) con
 RowError DatasetBuilder::AddQuery(RawRow* row) {
   QueryRow taken;
   RowError error = TakeId(row, id_column_, &taken.id);
-  if (error.ok()) error = TakeText(row, &taken.text);
+  if (error.ok()) error = TakeText(row, Column::kText, &taken.text);
   if (!error.ok()) return error;
   if (!query_ids_.insert(taken.id).second)
     return {ColumnName(id_column_), absl::StrCat("\"", taken.id, "\" occurs twice")};
@@ -167,6 +242,7 @@ RowError DatasetBuilder::AddQrel(RawRow* row) {
 absl::StatusOr<Dataset> DatasetBuilder::Finish() {
   if (dataset_.kind == DatasetKind::kRecords) RETURN_IF_ERROR(records_.Finish(&dataset_));
   if (dataset_.row_count() == 0) return TenonError(Reason::kDatasetInvalid, "the file has no rows");
+  if (dataset_.pair_count == dataset_.row_count()) dataset_.fields.push_back("text_pair");  // the last bytewise
   dataset_.labels.assign(labels_.begin(), labels_.end());
   SortLabels(&dataset_.labels);
   if (dataset_.multi_label && dataset_.labels.empty()) {

@@ -29,16 +29,20 @@ class DatasetBuilder {
 
  private:
   RowError AddClassification(RawRow* row);
+  RowError AddRegression(RawRow* row);
   RowError AddQuery(RawRow* row);
   RowError AddQrel(RawRow* row);
-  RowError TakeText(RawRow* row, std::string* text) const;
+  RowError TakeText(RawRow* row, Column column, std::string* text) const;
+  RowError TakePair(RawRow* row, std::string* text) const;
   RowError TakeLabel(const Value& value, const std::string& column, std::vector<std::string>* labels);
+  RowError TakeNumber(const Value& value, const std::string& column, std::vector<float>* values) const;
   RowError TakeId(RawRow* row, Column column, std::string* id) const;
 
   const DatasetLimits limits_;
   Dataset dataset_;
   RecordsBuilder records_;
   Column id_column_ = Column::kId;
+  Column number_column_ = Column::kLabel;  // of kRegression
   absl::flat_hash_set<std::string> labels_;
   absl::flat_hash_set<std::string> query_ids_;
   absl::flat_hash_set<std::pair<std::string, std::string>> qrel_ids_;

@@ -25,7 +25,7 @@ class RowSax : public nlohmann::json_sax<nlohmann::json> {
   bool boolean(bool) override { return Put(Value::Kind::kBoolean, ""); }
   bool number_integer(number_integer_t value) override { return Put(Value::Kind::kInteger, absl::StrCat(value)); }
   bool number_unsigned(number_unsigned_t value) override { return Put(Value::Kind::kInteger, absl::StrCat(value)); }
-  bool number_float(number_float_t, const string_t&) override { return Put(Value::Kind::kReal, ""); }
+  bool number_float(number_float_t, const string_t& text) override { return Put(Value::Kind::kReal, text); }
   bool string(string_t& value) override { return Put(Value::Kind::kString, std::move(value)); }
   bool binary(binary_t&) override { return false; }
 
@@ -53,7 +53,14 @@ class RowSax : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) override {
+  bool parse_error(std::size_t position, const std::string& token, const nlohmann::json::exception& error) override {
+    constexpr int kOutOfRange = 406;  // nlohmann's number of the exception
+    const std::string last = token.substr(token.find_last_of(" :,[{") + 1);
+    const bool named = last == "N" || last == "I" || last == "-I";  // NaN, Infinity, as other writers have them
+    if (depth_ > 0 && !keys_.empty() && (named || error.id == kOutOfRange)) {
+      row_.fault_column = ShortColumnName(keys_.back());
+      return Fail("is not a finite number, which JSON has not");
+    }
     return Fail(absl::StrCat("is not valid JSON (at byte ", position, " of the line)"));
   }
 

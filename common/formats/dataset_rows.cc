@@ -5,7 +5,8 @@
 namespace tenon::formats {
 namespace {
 
-constexpr const char* kNames[kColumnCount] = {"text", "label", "labels", "id", "_id", "query-id", "corpus-id", "score"};
+constexpr const char* kNames[kColumnCount] = {"text", "text_pair", "label",     "labels", "id",
+                                              "_id",  "query-id",  "corpus-id", "score"};
 constexpr size_t kMaxOthers = 10;
 constexpr size_t kMaxNameBytes = 40;
 
@@ -50,6 +51,7 @@ void RawRow::Clear() {
     value.items.clear();
   }
   others.clear();
+  fault_column.clear();
 }
 
 std::string ShortColumnName(const std::string& name) {

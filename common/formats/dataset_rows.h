@@ -16,8 +16,8 @@
 namespace tenon::formats {
 
 // The columns that mean something in one kind of set or another.
-enum class Column { kText, kLabel, kLabels, kId, kUnderscoreId, kQueryId, kCorpusId, kScore };
-inline constexpr int kColumnCount = 8;
+enum class Column { kText, kTextPair, kLabel, kLabels, kId, kUnderscoreId, kQueryId, kCorpusId, kScore };
+inline constexpr int kColumnCount = 9;
 const char* ColumnName(Column column);
 // Column with this name; -1 when it is none of ours.
 int FindColumn(const std::string& name);
@@ -28,7 +28,7 @@ struct Value {
   // kText: a cell of CSV or TSV, which may mean a string or a number.
   enum class Kind { kMissing, kNull, kBoolean, kInteger, kReal, kString, kText, kList, kObject };
   Kind kind = Kind::kMissing;
-  std::string text;          // of strings, cells and integers (decimal)
+  std::string text;          // of strings and cells, and numbers as they were written
   std::vector<Value> items;  // of lists
 };
 const char* KindName(Value::Kind kind);
@@ -44,6 +44,8 @@ struct RawRow {
   std::array<Value, kColumnCount> values;
   // Columns that are none of ours, in the file's order; while the reader keeps them.
   std::vector<std::pair<std::string, Value>> others;
+  // Of a row that could not be read: the column whose value was at fault, "" when it is not known.
+  std::string fault_column;
 
   Value& operator[](Column column) { return values[static_cast<size_t>(column)]; }
   const Value& operator[](Column column) const { return values[static_cast<size_t>(column)]; }

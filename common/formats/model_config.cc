@@ -57,8 +57,8 @@ void ReadNumbers(JsonFields& fields, EncoderConfig& config) {
   }
 }
 
-// Labels of the base's own head. A regression head (one output) is left out: Classify has no use for it. One label of
-// several that may all be off is a head.
+// Labels of the base's own head. One output is a regression's where nothing else is said, as transformers has it; one
+// label of several that may all be off is a head, and one that is always on is none.
 void ReadLabels(JsonFields& fields, EncoderConfig& config) {
   config.architectures = fields.Strings("architectures");
   const auto& names = config.architectures;
@@ -87,10 +87,20 @@ void ReadLabels(JsonFields& fields, EncoderConfig& config) {
   std::sort(sorted.begin(), sorted.end());
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
   if (twice != sorted.end()) fields.Fail("id2label", absl::StrCat("has the label \"", *twice, "\" twice"));
-  if (problem != "regression" && (in_order.size() > 1 || config.multi_label)) config.labels = std::move(in_order);
+  config.regression = problem == "regression" || (problem.empty() && in_order.size() == 1);
+  if (config.regression || config.multi_label || in_order.size() > 1) config.labels = std::move(in_order);
 }
 
 }  // namespace
+
+bool EncoderConfig::one_type() const { return !family->embeddings.types.empty() && type_vocab_size < 2; }
+
+absl::Status OneTypeError(const std::string& field) {
+  return TenonError(Reason::kUnsupported,
+                    "the base has one token type (type_vocab_size is 1), and its tokenizer gives the second text of a "
+                    "pair another",
+                    field);
+}
 
 absl::StatusOr<EncoderConfig> ReadEncoderConfig(const std::filesystem::path& folder) {
   ASSIGN_OR_RETURN(const nlohmann::json json, ReadConfigJson(folder));

@@ -47,6 +47,8 @@ struct EncoderConfig {
   // Labels of the base's own head in index order (`id2label`); empty when it has none (architectures decide).
   std::vector<std::string> labels;
   bool multi_label = false;  // problem_type
+  // The same: that head gives numbers, of which `labels` are the names.
+  bool regression = false;
   SentenceConfig sentence;
   // What stands before the encoder's names in transformers' model without a head.
   std::string plain_prefix;
@@ -56,9 +58,14 @@ struct EncoderConfig {
 
   // Tokens that a row may have, virtual ones among them.
   int64_t max_tokens() const { return max_position_embeddings - position_offset; }
+  // Whether a second token type, which a pair's second text is of, is missing where tokens have types.
+  bool one_type() const;
   // Floats of a sentence vector.
   int64_t vector_size() const { return projection.empty() ? hidden_size : projection_dim; }
 };
+
+// UNSUPPORTED: a pair's second text on a base for which `one_type()` is true.
+absl::Status OneTypeError(const std::string& field);
 
 // Reads a base's folder, whose config.json must be of a family of encoders. BASE_INVALID names the file and key at
 // fault; UNSUPPORTED the family, or what the engine does not run (other position embeddings, decoders, ...).

@@ -74,7 +74,8 @@ std::optional<SentenceScorer> ReadScorer(const nlohmann::json& file, const Tenon
     fields.Fail(kKey, "must be an object");
     return std::nullopt;
   }
-  if (config.task != "sequence_classification" || config.labels.size() != 2 || config.multi_label) {
+  if (config.task != "sequence_classification" || config.labels.size() != 2 || config.multi_label ||
+      config.regression) {
     fields.Fail(kKey, "is for task sequence_classification with two labels, of which a text has one");
   }
   JsonFields own(*it, absl::StrCat(kFile, ": ", kKey), Reason::kAdapterInvalid);
@@ -87,6 +88,18 @@ std::optional<SentenceScorer> ReadScorer(const nlohmann::json& file, const Tenon
   return scorer;
 }
 
+// Of classes `multi_label` says what the problem is; only a regression has the key, which must not contradict it.
+bool ReadRegression(const TenonConfig& config, JsonFields& fields) {
+  const std::string problem = fields.String("problem_type", "");
+  if (problem.empty()) return false;
+  if (problem != "regression") {
+    fields.Unsupported("problem_type", absl::StrCat("\"", problem, "\" is not supported; regression is"));
+  } else if (config.task != "sequence_classification" || config.multi_label) {
+    fields.Fail("problem_type", "is for task sequence_classification, without multi_label");
+  }
+  return problem == "regression";
+}
+
 bool IsSha256(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
@@ -97,8 +110,8 @@ absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
   ASSIGN_OR_RETURN(const nlohmann::json json, ParseJsonObject(text, kFile, Reason::kAdapterInvalid));
   JsonFields fields(json, kFile, Reason::kAdapterInvalid);
   static const auto* known = new std::set<std::string>{
-      "base_digest",     "job",  "labels",       "max_input_tokens", "method", "multi_label", "normalize", "pooling",
-      "sentence_scorer", "task", "text_template"};
+      "base_digest", "job",     "labels",       "max_input_tokens", "method", "multi_label",
+      "normalize",   "pooling", "problem_type", "sentence_scorer",  "task",   "text_template"};
   for (const auto& [key, value] : json.items()) {
     if (!known->contains(key)) fields.Unsupported(key, "is not a key of this file");
   }
@@ -117,6 +130,7 @@ absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
   }
   config.labels = fields.Strings("labels");
   config.multi_label = fields.Bool("multi_label", false);
+  config.regression = ReadRegression(config, fields);
   CheckLabels(config, fields);
   config.base_digest = fields.String("base_digest", "");
   if (!config.base_digest.empty() && !IsSha256(config.base_digest)) {
@@ -148,6 +162,7 @@ std::string WriteTenonConfig(const TenonConfig& config, bool with_job) {
   if (config.text_template.has_value()) {
     json["text_template"] = {{"input", config.text_template->input}, {"target", config.text_template->target}};
   }
+  if (config.regression) json["problem_type"] = "regression";
   if (config.sentence_scorer.has_value())
     json["sentence_scorer"] = {{"neighbours", config.sentence_scorer->neighbours}};
   if (with_job && !config.job.empty()) json["job"] = config.job;

@@ -73,9 +73,13 @@ absl::Status CheckTrainOptions(const TrainOptions& o) {
   RETURN_IF_ERROR(CheckInt("save_steps", o.save_steps, 1, kMaxSteps));
   RETURN_IF_ERROR(CheckInt("early_stopping_patience", o.early_stopping_patience, 0, kMaxSteps));
   // Whether it fits the task is ResolveMetric's to say, which knows it.
-  if (!ResolveMetric(o.metric_for_best, false).ok() && !ResolveMetric(o.metric_for_best, true).ok()) {
+  bool known = false;
+  for (const auto learns : {Learns::kClasses, Learns::kNumbers, Learns::kTexts}) {
+    known = known || ResolveMetric(o.metric_for_best, learns).ok();
+  }
+  if (!known) {
     return Invalid("metric_for_best", absl::StrCat("\"", o.metric_for_best, "\""),
-                   "accuracy, macro_f1, loss or token_accuracy");
+                   "accuracy, macro_f1, loss, pearson, spearman or token_accuracy");
   }
   RETURN_IF_ERROR(CheckReal("base_dropout", o.base_dropout, o.base_dropout < 1, "from 0 to below 1"));
   switch (o.method) {
@@ -92,12 +96,24 @@ absl::Status CheckTrainOptions(const TrainOptions& o) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> ResolveMetric(const std::string& metric, bool writes) {
-  if (metric.empty()) return std::string(writes ? "loss" : "accuracy");
+absl::StatusOr<std::string> ResolveMetric(const std::string& metric, Learns learns) {
+  if (metric.empty()) return std::string(learns == Learns::kClasses ? "accuracy" : "loss");
+  const auto refuse = [&](const char* allowed) {
+    return Invalid("metric_for_best", absl::StrCat("\"", metric, "\""), allowed);
+  };
   if (metric == "loss") return metric;
-  if (writes ? metric == "token_accuracy" : metric == "accuracy" || metric == "macro_f1") return metric;
-  return Invalid("metric_for_best", absl::StrCat("\"", metric, "\""),
-                 writes ? "loss or token_accuracy" : "accuracy, macro_f1 or loss");
+  switch (learns) {
+    case Learns::kClasses:
+      if (metric == "accuracy" || metric == "macro_f1") return metric;
+      return refuse("accuracy, macro_f1 or loss");
+    case Learns::kNumbers:
+      if (metric == "pearson" || metric == "spearman") return metric;
+      return refuse("loss, pearson or spearman");
+    case Learns::kTexts:
+      break;
+  }
+  if (metric == "token_accuracy") return metric;
+  return refuse("loss or token_accuracy");
 }
 
 absl::StatusOr<Schedule> ParseSchedule(const std::string& text) {

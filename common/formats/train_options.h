@@ -49,9 +49,13 @@ struct TrainOptions {
 // checked for that method alone.
 absl::Status CheckTrainOptions(const TrainOptions& options);
 
-// What chooses the best checkpoint: `accuracy` (the default, for an empty `metric`), `macro_f1` or `loss`; of a base
-// that writes `loss` (the default) or `token_accuracy`. OPTION_INVALID for another.
-absl::StatusOr<std::string> ResolveMetric(const std::string& metric, bool writes);
+// What a model learns to give.
+enum class Learns { kClasses, kNumbers, kTexts };
+
+// What chooses the best checkpoint, for an empty `metric` the first of these: of classes `accuracy`, `macro_f1` or
+// `loss`; of numbers `loss`, `pearson` or `spearman`; of a base that writes `loss` or `token_accuracy`. OPTION_INVALID
+// for another.
+absl::StatusOr<std::string> ResolveMetric(const std::string& metric, Learns learns);
 
 // `linear`, `cosine`, `constant`; OPTION_INVALID otherwise.
 absl::StatusOr<Schedule> ParseSchedule(const std::string& text);

@@ -25,10 +25,31 @@ absl::Status CheckTexts(const google::protobuf::RepeatedPtrField<std::string>& t
   return absl::OkStatus();
 }
 
+namespace {
+
+// None, or one for each text, which may be empty.
+absl::Status CheckPairs(const v1::ClassifyRequest& request) {
+  const auto& pairs = request.text_pairs();
+  if (!pairs.empty() && pairs.size() != request.texts_size()) {
+    return TenonError(Reason::kFieldInvalid,
+                      absl::StrCat("there are ", pairs.size(), " second texts for ", request.texts_size(),
+                                   " texts; give one for each, empty where a text stands alone"),
+                      "text_pairs");
+  }
+  for (int i = 0; i < pairs.size(); ++i) {
+    if (pairs[i].empty()) continue;
+    RETURN_IF_ERROR(formats::CheckText(pairs[i], kMaxTextBytes, absl::StrCat("text_pairs[", i, "]")));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::Status CheckClassify(const v1::ClassifyRequest& request) {
   if (request.model_case() == v1::ClassifyRequest::MODEL_NOT_SET) return ModelRequired();
   if (request.top_k() < 0) return TenonError(Reason::kFieldInvalid, "top_k must not be negative", "top_k");
-  return CheckTexts(request.texts());
+  RETURN_IF_ERROR(CheckTexts(request.texts()));
+  return CheckPairs(request);
 }
 
 absl::Status CheckEmbed(const v1::EmbedRequest& request) {
@@ -50,9 +71,15 @@ absl::StatusOr<v1::ClassifyResponse> ClassifyReply(const ResolvedModel& model, i
       return absl::InternalError(
           absl::StrCat("a worker answered ", row.values_size(), " scores for ", num_labels, " labels"));
     }
+    auto* classification = response.add_classifications();
+    classification->set_input_tokens(row.input_tokens());
+    classification->set_truncated(row.truncated());
+    if (model.regression) {
+      classification->mutable_values()->Add(row.values().begin(), row.values().end());
+      continue;
+    }
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return row.values(a) > row.values(b); });
-    auto* classification = response.add_classifications();
     classification->set_label(model.labels[order[0]]);
     classification->set_score(row.values(order[0]));
     for (int i = 0; i < kept; ++i) {
@@ -60,8 +87,6 @@ absl::StatusOr<v1::ClassifyResponse> ClassifyReply(const ResolvedModel& model, i
       entry->set_label(model.labels[order[i]]);
       entry->set_score(row.values(order[i]));
     }
-    classification->set_input_tokens(row.input_tokens());
-    classification->set_truncated(row.truncated());
   }
   *response.mutable_model() = model.version;
   response.mutable_usage()->set_input_tokens(result.input_tokens());

@@ -26,6 +26,7 @@ grpc::ServerUnaryReactor* InferenceService::Classify(grpc::CallbackServerContext
         }
         InferenceCall inference = NewCall(call, *model, internal::v1::INFERENCE_KIND_CLASSIFY);
         inference.texts.assign(request.texts().begin(), request.texts().end());
+        inference.text_pairs.assign(request.text_pairs().begin(), request.text_pairs().end());
         const uint64_t id =
             router_->Submit(std::move(inference), [model = *std::move(model), top_k = request.top_k(), response,
                                                    done = std::move(done)](absl::StatusOr<InferenceResult> result) {

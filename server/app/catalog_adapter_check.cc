@@ -170,6 +170,7 @@ absl::StatusOr<formats::TenonConfig> Defaults(const Contents& contents, const Ad
   if (config.labels.empty()) {
     for (int64_t i = 0; i < *contents.head_rows; ++i) config.labels.push_back(absl::StrCat("LABEL_", i));
   }
+  config.regression = contents.head_rows == 1;
   return config;
 }
 
@@ -182,6 +183,7 @@ absl::StatusOr<AdapterFacts> ToFacts(const formats::TenonConfig& config) {
   facts.method = MethodOfName(config.method);
   facts.labels = config.labels;
   facts.multi_label = config.multi_label;
+  facts.regression = config.regression;
   if (config.text_template.has_value()) {
     facts.text_template.emplace();
     facts.text_template->set_input(config.text_template->input);

@@ -18,6 +18,7 @@ struct AdapterFacts {
   v1::Method method = v1::METHOD_UNSPECIFIED;
   std::vector<std::string> labels;  // in index order
   bool multi_label = false;
+  bool regression = false;
   std::optional<v1::TextTemplate> text_template;
 };
 
@@ -41,7 +42,8 @@ absl::StatusOr<int64_t> AdapterFileLimit(const std::string& name);
 
 // Checks a staged adapter: PEFT's two files, AdapterHub's two or four, or tenon.json and head.safetensors; labels agree
 // with the head's rows.
-// Without tenon.json one is written, with the hints' labels or LABEL_0, LABEL_1, ..., and their template.
+// Without tenon.json one is written, with the hints' labels or LABEL_0, LABEL_1, ..., and their template; a head of one
+// output is a regression then, as transformers has it.
 // ADAPTER_INVALID, SAFETENSORS_INVALID, UNSUPPORTED, BASE_MISMATCH (tenon.json names another base), FIELD_INVALID
 // (labels, template).
 absl::StatusOr<AdapterFacts> CheckStagedAdapter(StagedFolder* folder, const AdapterBase& base,

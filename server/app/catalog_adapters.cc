@@ -96,6 +96,7 @@ absl::StatusOr<v1::Adapter> Adapters::Import(const CallScope& scope,
   revision.method = facts.method;
   revision.labels = std::move(facts.labels);
   revision.multi_label = facts.multi_label;
+  revision.regression = facts.regression;
   revision.text_template = std::move(facts.text_template);
   revision.files = folder->files();
   // Before the worker's check, because it fetches them. Should the check fail they are swept away like every blob
@@ -122,9 +123,13 @@ absl::Status Adapters::CheckOnWorker(const CallScope& scope, const NewRevision& 
   const bool same_template =
       result.text_template().input() == own.input() && result.text_template().target() == own.target();
   const bool same_labels = std::vector<std::string>(result.labels().begin(), result.labels().end()) == revision.labels;
-  if (same_labels && same_template) return absl::OkStatus();
+  const bool same_problem = result.regression() == revision.regression;
+  if (same_labels && same_template && same_problem) return absl::OkStatus();
   return TenonError(Reason::kAdapterInvalid,
-                    absl::StrCat("the worker reads ", same_labels ? "another template" : "other labels",
+                    absl::StrCat("the worker reads ",
+                                 !same_labels    ? "other labels"
+                                 : !same_problem ? "another problem_type"
+                                                 : "another template",
                                  " from the adapter than the server"),
                     "tenon.json");
 }

@@ -215,6 +215,7 @@ internal::v1::BaseRecord RecordOf(const EncoderConfig& config) {
   if (!config.labels.empty()) base.add_tasks(v1::TASK_SEQUENCE_CLASSIFICATION);
   record.mutable_labels()->Assign(config.labels.begin(), config.labels.end());
   record.set_multi_label(config.multi_label);
+  record.set_regression(config.regression);
   record.set_pooling(ToProto(config.sentence.pooling));
   record.set_normalize(config.sentence.normalize);
   return record;

@@ -26,6 +26,8 @@ absl::StatusOr<v1::Dataset> Describe(const std::string& bytes, const v1::UploadD
   dataset.set_row_count(rows.row_count());
   dataset.mutable_labels()->Assign(rows.labels.begin(), rows.labels.end());
   dataset.set_multi_label(rows.multi_label);
+  dataset.set_pair_count(rows.pair_count);
+  dataset.set_value_count(static_cast<int32_t>(rows.value_count));
   dataset.set_size_bytes(static_cast<int64_t>(bytes.size()));
   dataset.set_sha256(Sha256Hex(bytes));
   dataset.mutable_warnings()->Assign(rows.warnings.begin(), rows.warnings.end());

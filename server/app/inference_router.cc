@@ -61,7 +61,9 @@ void LoopInferenceRouter::Start(uint64_t id, Pending pending) {
   ticket.base_digest = pending.call.base_digest;
   ticket.adapter_digest = pending.call.adapter.digest();
   ticket.rows = static_cast<int>(pending.call.texts.size());
-  for (const std::string& text : pending.call.texts) ticket.bytes += static_cast<int64_t>(text.size());
+  for (const auto* texts : {&pending.call.texts, &pending.call.text_pairs}) {
+    for (const std::string& text : *texts) ticket.bytes += static_cast<int64_t>(text.size());
+  }
   ticket.charge = pending.charge;
   ticket.deadline = pending.call.deadline;
 
@@ -188,6 +190,7 @@ void LoopInferenceRouter::SendTo(const Dispatcher::Assignment& assignment) {
   if (!call.adapter.digest().empty()) *request->mutable_adapter() = call.adapter;
   request->set_kind(call.kind);
   for (const std::string& text : call.texts) request->add_texts(text);
+  for (const std::string& text : call.text_pairs) request->add_text_pairs(text);
   request->set_charge(pending.charge);
   if (call.deadline != absl::InfiniteFuture()) {
     request->set_timeout_ms(std::max<int64_t>(1, absl::ToInt64Milliseconds(call.deadline - parts_.clock->Now())));

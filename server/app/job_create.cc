@@ -34,6 +34,19 @@ absl::StatusOr<ResolvedModel> ResolveForEval(const ModelIndex& models, const std
                       name + " scores the sentences of a text, of which bare rows of text and label say nothing",
                       field);
   }
+  const bool numbers = dataset.kind() == v1::DATASET_KIND_REGRESSION;
+  if (numbers != model.regression) {
+    return TenonError(Reason::kFieldInvalid,
+                      "rows of " + dataset.name() + (numbers ? " have numbers; " : " have labels; ") + name +
+                          " gives " + (numbers ? "labels" : "numbers"),
+                      "eval_job.classification.dataset");
+  }
+  if (numbers && dataset.value_count() != static_cast<int>(model.labels.size())) {
+    return TenonError(Reason::kFieldInvalid,
+                      "rows of " + dataset.name() + " have " + std::to_string(dataset.value_count()) + " numbers; " +
+                          name + " gives each text " + std::to_string(model.labels.size()),
+                      "eval_job.classification.dataset");
+  }
   if (dataset.multi_label() && !model.multi_label) {
     return TenonError(Reason::kFieldInvalid,
                       "rows of " + dataset.name() + " have lists of labels; " + name + " gives one label a text",
@@ -122,7 +135,7 @@ absl::StatusOr<JobRecord> PrepareEval(Snapshot& snapshot, const ModelIndex& mode
   v1::ClassificationEval& spec = *record.mutable_eval()->mutable_classification();
   const std::string dataset_field = "eval_job.classification.dataset";
   ASSIGN_OR_RETURN(const StoredDataset rows, FindDataset(snapshot, tenant, spec.dataset(), dataset_field));
-  if (rows.dataset.kind() != v1::DATASET_KIND_CLASSIFICATION) {
+  if (rows.dataset.kind() != v1::DATASET_KIND_CLASSIFICATION && rows.dataset.kind() != v1::DATASET_KIND_REGRESSION) {
     return TenonError(Reason::kFieldInvalid, spec.dataset() + " holds no rows of text and label", dataset_field);
   }
   *record.mutable_dataset() = rows.ref;

@@ -36,6 +36,7 @@ absl::Status KeepBase(Transaction& transaction, JobRecord& record, const interna
   base.made_of = job.base().substr(job.base().find('/') + 1);
   base.labels = LabelsOf(record, outcome);
   base.multi_label = job.training().multi_label();
+  base.regression = job.training().problem_type() == "regression";
   base.files.assign(outcome.files().begin(), outcome.files().end());
   ASSIGN_OR_RETURN(const std::string name, PutBase(transaction, record.tenant(), base, now));
   SetBase(record, name);
@@ -54,6 +55,7 @@ absl::Status KeepRevision(Transaction& transaction, JobRecord& record, const int
   revision.method = job.method();
   revision.labels = LabelsOf(record, outcome);
   revision.multi_label = job.training().multi_label();
+  revision.regression = job.training().problem_type() == "regression";
   revision.files.assign(outcome.files().begin(), outcome.files().end());
   // What a writer's texts stand in; a scorer of sentences is given texts as they are.
   if (job.task() == v1::TASK_SEQ2SEQ && job.has_text_template()) revision.text_template = job.text_template();

@@ -26,6 +26,7 @@ internal::v1::RevisionRecord MakeRevision(const NewRevision& from, const std::st
   internal::v1::RevisionRecord record;
   record.set_task(from.task);
   record.set_multi_label(from.multi_label);
+  record.set_regression(from.regression);
   v1::AdapterRevision& revision = *record.mutable_revision();
   revision.set_name(RevisionName(from.adapter_id, digest));
   revision.set_digest(digest);

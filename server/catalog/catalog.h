@@ -27,6 +27,7 @@ struct ResolvedModel {
   v1::Method method = v1::METHOD_UNSPECIFIED;
   std::vector<std::string> labels;  // in index order; empty without a classification head
   bool multi_label = false;
+  bool regression = false;                        // the head gives numbers, of which `labels` are the names
   std::optional<v1::TextTemplate> text_template;  // of an adapter for TASK_SEQ2SEQ that has one
 };
 
@@ -39,6 +40,7 @@ struct NewRevision {
   v1::Method method = v1::METHOD_UNSPECIFIED;
   std::vector<std::string> labels;
   bool multi_label = false;
+  bool regression = false;
   std::optional<v1::TextTemplate> text_template;
   std::vector<v1::FileEntry> files;
   std::string job;     // empty when imported
@@ -68,6 +70,7 @@ struct NewBase {
   std::string made_of;  // id of the base
   std::vector<std::string> labels;
   bool multi_label = false;
+  bool regression = false;
   std::vector<v1::FileEntry> files;
 };
 
@@ -106,10 +109,12 @@ class ModelIndex {
     v1::Base base;
     std::vector<std::string> labels;
     bool multi_label = false;
+    bool regression = false;
   };
   struct RevisionFacts {
     v1::Task task = v1::TASK_UNSPECIFIED;
     bool multi_label = false;
+    bool regression = false;
   };
   struct AdapterEntry {
     v1::Adapter adapter;

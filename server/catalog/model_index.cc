@@ -41,6 +41,7 @@ absl::StatusOr<ModelIndex::BaseEntry> ModelIndex::ToBaseEntry(const Record& reco
   BaseEntry entry;
   entry.labels.assign(stored.labels().begin(), stored.labels().end());
   entry.multi_label = stored.multi_label();
+  entry.regression = stored.regression();
   entry.base = std::move(*stored.mutable_base());
   return entry;
 }
@@ -53,7 +54,7 @@ absl::StatusOr<ModelIndex::AdapterEntry> ModelIndex::ReadEntry(Snapshot& snapsho
     const std::string key = absl::StrCat(id, "/", revision.digest());
     ASSIGN_OR_RETURN(const Record record, snapshot.Get(tenant, kRevisionKind, key));
     ASSIGN_OR_RETURN(const auto stored, ParseBody<internal::v1::RevisionRecord>(record));
-    entry.revisions[revision.digest()] = {stored.task(), stored.multi_label()};
+    entry.revisions[revision.digest()] = {stored.task(), stored.multi_label(), stored.regression()};
   }
   return entry;
 }
@@ -118,6 +119,7 @@ absl::StatusOr<ResolvedModel> ModelIndex::ResolveAdapter(const std::string& tena
     model.method = revision.method();
     model.labels.assign(revision.labels().begin(), revision.labels().end());
     model.multi_label = facts.multi_label;
+    model.regression = facts.regression;
     if (revision.has_text_template()) model.text_template = revision.text_template();
     return model;
   }
@@ -142,6 +144,7 @@ absl::StatusOr<ResolvedModel> ModelIndex::ResolveBase(const std::string& tenant,
                                       : v1::TASK_SEQUENCE_CLASSIFICATION;
   model.labels = entry.labels;
   model.multi_label = entry.multi_label;
+  model.regression = entry.regression;
   return model;
 }
 

@@ -31,6 +31,7 @@ absl::StatusOr<std::string> PutBase(Transaction& transaction, const std::string&
   base.set_digest(ManifestDigest(std::move(digests)));
   record.mutable_labels()->Assign(from.labels.begin(), from.labels.end());
   record.set_multi_label(from.multi_label);
+  record.set_regression(from.regression);
   if (!from.labels.empty() &&
       std::find(base.tasks().begin(), base.tasks().end(), v1::TASK_SEQUENCE_CLASSIFICATION) == base.tasks().end()) {
     base.add_tasks(v1::TASK_SEQUENCE_CLASSIFICATION);

@@ -28,8 +28,9 @@ int64_t ReplyCharge(const v1::GenerationConfig& generation) {
 int64_t ChargeOf(const InferenceCall& call) {
   const size_t around = call.frame.has_value() ? call.frame->before().size() + call.frame->after().size() : 0;
   int64_t tokens = 0;
-  for (const std::string& text : call.texts) {
-    tokens += std::max<int64_t>(1, static_cast<int64_t>(text.size() + around) / 4);
+  for (size_t i = 0; i < call.texts.size(); ++i) {
+    const size_t pair = i < call.text_pairs.size() ? call.text_pairs[i].size() : 0;
+    tokens += std::max<int64_t>(1, static_cast<int64_t>(call.texts[i].size() + pair + around) / 4);
   }
   if (Writes(call.kind)) tokens += ReplyCharge(call.generation) * static_cast<int64_t>(call.texts.size());
   return std::max<int64_t>(1, tokens);

@@ -21,6 +21,8 @@ struct InferenceCall {
   internal::v1::AdapterRef adapter;
   internal::v1::InferenceKind kind = internal::v1::INFERENCE_KIND_EMBED;
   std::vector<std::string> texts;
+  // For CLASSIFY. None, or the second text of each pair: an empty one leaves its text alone.
+  std::vector<std::string> text_pairs;
   absl::Time deadline = absl::InfiniteFuture();
 
   // For EMBED.

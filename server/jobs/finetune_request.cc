@@ -16,7 +16,14 @@
 namespace tenon::server {
 namespace {
 
+using formats::Learns;
+
 constexpr int64_t kEvaluationsByDefault = 10;
+// problem_type, in transformers' words.
+constexpr char kRegression[] = "regression";
+constexpr char kSingleLabel[] = "single_label_classification";
+constexpr char kMultiLabel[] = "multi_label_classification";
+
 // The same error with the option's whole path as its field.
 absl::Status WithPath(const absl::Status& status, const v1::FinetuneJob& job) {
   if (status.ok()) return status;
@@ -104,6 +111,10 @@ absl::Status CheckOptions(const v1::FinetuneJob& job) {
                       .status());
   if (t.has_max_input_tokens() && t.max_input_tokens() < 3) return Refuse("max_input_tokens", "must be 3 or above");
   if (t.has_base_dropout() && !(t.base_dropout() >= 0)) return Refuse("base_dropout", "must be from 0 to below 1");
+  if (t.has_problem_type() && t.problem_type() != kRegression && t.problem_type() != kSingleLabel &&
+      t.problem_type() != kMultiLabel) {
+    return Refuse("problem_type", std::string("must be ") + kSingleLabel + ", " + kMultiLabel + " or " + kRegression);
+  }
   if (t.seed() < 0) return Refuse("seed", "must not be negative");
   if (t.precision() != "fp32" && t.precision() != "bf16") return Refuse("precision", "must be fp32 or bf16");
   // No weight is frozen, so that none has a second format.
@@ -113,7 +124,7 @@ absl::Status CheckOptions(const v1::FinetuneJob& job) {
 }
 
 absl::Status CheckRows(const v1::Dataset& dataset, const std::string& field) {
-  if (dataset.kind() != v1::DATASET_KIND_CLASSIFICATION) {
+  if (dataset.kind() != v1::DATASET_KIND_CLASSIFICATION && dataset.kind() != v1::DATASET_KIND_REGRESSION) {
     return TenonError(Reason::kFieldInvalid, dataset.name() + " holds no rows of text and label",
                       "finetune_job." + field);
   }
@@ -121,15 +132,61 @@ absl::Status CheckRows(const v1::Dataset& dataset, const std::string& field) {
   return TenonError(Reason::kFieldInvalid, dataset.name() + " has no rows", "finetune_job." + field);
 }
 
+// What the rows are for, which options may say, too.
+absl::Status CompleteProblem(v1::FinetuneJob& job, const v1::Dataset& train) {
+  v1::TrainingOptions& t = *job.mutable_training();
+  const bool regression = train.kind() == v1::DATASET_KIND_REGRESSION;
+  const std::string& asked = t.problem_type();
+  if (asked == kRegression && !regression) {
+    return TenonError(
+        Reason::kFieldInvalid,
+        train.name() + " holds labels, not numbers: its kind must be REGRESSION for problem_type regression",
+        "finetune_job.train_dataset");
+  }
+  if (!asked.empty() && asked != kRegression && regression) {
+    return Refuse("problem_type", "is " + asked + ", but rows of " + train.name() + " have numbers");
+  }
+  if (t.multi_label() && (regression || asked == kSingleLabel)) {
+    return Refuse("multi_label",
+                  std::string("is true, beside ") + (regression ? "rows of numbers" : "problem_type " + asked));
+  }
+  if (t.has_multi_label() && !t.multi_label() && asked == kMultiLabel) {
+    return Refuse("multi_label", "is false, beside problem_type " + asked);
+  }
+  if (asked == kSingleLabel || asked == kMultiLabel) t.set_multi_label(asked == kMultiLabel);
+  if (t.has_multi_label() && !t.multi_label() && train.multi_label()) {
+    return Refuse(
+        asked.empty() ? "multi_label" : "problem_type",
+        (asked.empty() ? "is false" : "is " + asked) + ", but rows of " + train.name() + " have lists of labels");
+  }
+  if (!t.has_multi_label()) t.set_multi_label(train.multi_label());
+  t.set_problem_type(regression ? kRegression : t.multi_label() ? kMultiLabel : kSingleLabel);
+  ASSIGN_OR_RETURN(*t.mutable_metric_for_best(),
+                   formats::ResolveMetric(t.metric_for_best(), regression ? Learns::kNumbers : Learns::kClasses));
+  return absl::OkStatus();
+}
+
+// The outputs of a regression have transformers' names; validation rows must have as many numbers.
+absl::Status CompleteOutputs(v1::FinetuneJob& job, const v1::Dataset& train,
+                             const std::optional<v1::Dataset>& validation) {
+  job.clear_labels();
+  for (int i = 0; i < train.value_count(); ++i) job.add_labels("LABEL_" + std::to_string(i));
+  if (!validation.has_value()) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckRows(*validation, "validation_dataset"));
+  if (validation->value_count() == train.value_count()) return absl::OkStatus();
+  return TenonError(Reason::kFieldInvalid,
+                    "rows of " + validation->name() + " have " + std::to_string(validation->value_count()) +
+                        " numbers, those of " + train.name() + " have " + std::to_string(train.value_count()),
+                    "finetune_job.validation_dataset");
+}
+
 // Labels come from the training rows; those of validation rows must be among them.
 absl::Status CompleteLabels(v1::FinetuneJob& job, const v1::Dataset& train,
                             const std::optional<v1::Dataset>& validation, bool* unknown_labels) {
   RETURN_IF_ERROR(CheckRows(train, "train_dataset"));
-  v1::TrainingOptions& t = *job.mutable_training();
-  if (t.has_multi_label() && !t.multi_label() && train.multi_label()) {
-    return WithPath(Refuse("multi_label", "is false, but rows of " + train.name() + " have lists of labels"), job);
-  }
-  if (!t.has_multi_label()) t.set_multi_label(train.multi_label());
+  RETURN_IF_ERROR(WithPath(CompleteProblem(job, train), job));
+  if (train.kind() == v1::DATASET_KIND_REGRESSION) return CompleteOutputs(job, train, validation);
+  const v1::TrainingOptions& t = job.training();
   const int least = t.multi_label() ? 1 : 2;
   if (train.labels_size() < least) {
     return TenonError(Reason::kFieldInvalid,
@@ -141,6 +198,11 @@ absl::Status CompleteLabels(v1::FinetuneJob& job, const v1::Dataset& train,
   if (!validation.has_value()) return absl::OkStatus();
 
   RETURN_IF_ERROR(CheckRows(*validation, "validation_dataset"));
+  if (validation->kind() == v1::DATASET_KIND_REGRESSION) {
+    return TenonError(Reason::kFieldInvalid,
+                      "rows of " + validation->name() + " have numbers, those of " + train.name() + " have labels",
+                      "finetune_job.validation_dataset");
+  }
   if (validation->multi_label() && !t.multi_label()) {
     return TenonError(Reason::kFieldInvalid,
                       "rows of " + validation->name() + " have lists of labels, those of " + train.name() + " have not",
@@ -176,6 +238,18 @@ absl::Status CompleteSchedule(v1::FinetuneJob& job, int64_t rows, bool validates
   return absl::OkStatus();
 }
 
+// Of classes and numbers the data says which they are, and so what the default is.
+absl::Status NormalizeMetric(v1::FinetuneJob& job) {
+  std::string& metric = *job.mutable_training()->mutable_metric_for_best();
+  if (job.task() == v1::TASK_SEQUENCE_CLASSIFICATION) {
+    if (formats::ResolveMetric(metric, Learns::kNumbers).ok()) return absl::OkStatus();
+    return formats::ResolveMetric(metric, Learns::kClasses).status();
+  }
+  ASSIGN_OR_RETURN(metric,
+                   formats::ResolveMetric(metric, job.task() == v1::TASK_SEQ2SEQ ? Learns::kTexts : Learns::kClasses));
+  return absl::OkStatus();
+}
+
 absl::Status CheckTemplate(const v1::FinetuneJob& job, const v1::Dataset& dataset, const std::string& field) {
   RETURN_IF_ERROR(CheckTemplateRows(dataset, "finetune_job." + field));
   return CheckTemplateFields(job.text_template(), "finetune_job.text_template", dataset);
@@ -208,9 +282,7 @@ absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& request
   RETURN_IF_ERROR(NormalizeExtractive(requested, job));
   FillTraining(*job.mutable_training(), job.method(), drawn_seed);
   FillMethodOptions(requested, job);
-  const auto metric = formats::ResolveMetric(job.training().metric_for_best(), job.task() == v1::TASK_SEQ2SEQ);
-  if (!metric.ok()) return WithPath(metric.status(), job);
-  job.mutable_training()->set_metric_for_best(*metric);
+  RETURN_IF_ERROR(WithPath(NormalizeMetric(job), job));
   RETURN_IF_ERROR(WithPath(CheckOptions(job), job));
   return job;
 }

@@ -18,7 +18,8 @@ bool MakesBase(const v1::FinetuneJob& job);
 // the field.
 absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& requested, int64_t drawn_seed);
 
-// Checks the job against its data sets and fills in what depends on them: labels, multi_label, warm-up, eval_steps.
+// Checks the job against its data sets and fills in what depends on them: labels, problem_type, multi_label,
+// metric_for_best, warm-up, eval_steps.
 // FIELD_INVALID names the data set, or the side of the template that uses a field which a data set lacks. Rows are not
 // read here: `unknown_labels` tells whether validation rows have labels that training rows lack, and the caller, who
 // can read the rows, names the row.

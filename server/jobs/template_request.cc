@@ -31,6 +31,10 @@ absl::Status NormalizeTemplate(const v1::FinetuneJob& requested, v1::FinetuneJob
     return TenonError(Reason::kOptionInvalid, "multi_label is for TASK_SEQUENCE_CLASSIFICATION",
                       "finetune_job.training.multi_label");
   }
+  if (job.training().has_problem_type()) {
+    return TenonError(Reason::kOptionInvalid, "problem_type is for TASK_SEQUENCE_CLASSIFICATION",
+                      "finetune_job.training.problem_type");
+  }
   v1::TextTemplate& text_template = *job.mutable_text_template();
   if (requested.has_text_template()) text_template = requested.text_template();
   if (text_template.input().empty()) text_template.set_input("{input}");

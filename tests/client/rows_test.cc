@@ -35,6 +35,21 @@ TEST(ParseTextRows, ErrorsNameTheRow) {
   EXPECT_EQ(GetReason(ParseTextRows("\n\n").status()), Reason::kFieldRequired);
 }
 
+TEST(ParseTextRows, TakesPairsWhereTheyAreAskedFor) {
+  const std::string bytes =
+      "{\"text\":\"a\",\"text_pair\":\"b\"}\n{\"text\":\"c\",\"text_pair\":null}\n{\"text\":\"d\"}\n";
+  const auto rows = ParseTextRows(bytes, /*pairs=*/true);
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  EXPECT_EQ((*rows)[0].text_pair, "b");
+  EXPECT_EQ((*rows)[1].text_pair, "");
+  EXPECT_EQ((*rows)[2].text_pair, "");
+  EXPECT_EQ((*ParseTextRows(bytes))[0].text_pair, "");
+  for (const char* wrong : {"7", "\"\"", "[\"b\"]"}) {
+    const auto row = ParseTextRows(absl::StrCat("{\"text\":\"a\",\"text_pair\":", wrong, "}\n"), /*pairs=*/true);
+    EXPECT_EQ(GetField(row.status()), "row 1") << wrong;
+  }
+}
+
 TEST(TextRows, TakesTextsOrAFile) {
   EXPECT_EQ(TextRows({"a", "b"}, "")->size(), 2u);
   EXPECT_FALSE(TextRows({}, "").ok());
@@ -62,6 +77,7 @@ TEST(NameRow, TellsTheInputsRow) {
   const absl::Status named = NameRow(TenonError(Reason::kTextEmpty, "The text is empty.", "texts[2]"), rows);
   EXPECT_EQ(GetField(named), "row 40");
   EXPECT_EQ(GetReason(named), Reason::kTextEmpty);
+  EXPECT_EQ(GetField(NameRow(TenonError(Reason::kTextTooLarge, "", "text_pairs[1]"), rows)), "row 2");
   EXPECT_EQ(GetField(NameRow(TenonError(Reason::kFieldInvalid, "", "top_k"), rows)), "top_k");
   EXPECT_EQ(GetField(NameRow(TenonError(Reason::kTextEmpty, "", "texts[9]"), rows)), "texts[9]");
   EXPECT_EQ(GetField(NameRow(TenonError(Reason::kTextEmpty, "", "texts"), rows)), "texts");

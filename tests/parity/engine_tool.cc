@@ -5,7 +5,8 @@
 //   {"cmd": "adapter", "name": N, "folder": F}                          -> {"config": {...}, "parameters": n,
 //   "lora_parameters": n}
 //   {"cmd": "write", "name": N, "folder": F}                            -> {}
-//   {"cmd": "infer", "rows": [{"text" | "ids", "adapter", "output", "pooling", "normalize", "max_tokens"}]} -> {"rows":
+//   {"cmd": "infer", "rows": [{"text" ("text_pair") | "ids", "adapter", "output", "pooling", "normalize",
+//   "max_tokens"}]} -> {"rows":
 //   [[...]]}
 //   {"cmd": "plain", "texts": [...]}                                    -> {"rows": [[...]]}, mean vectors by the
 //   training path
@@ -84,17 +85,18 @@ class Tool {
     return Json::object();
   }
 
-  std::vector<int32_t> Ids(const Json& row) const {
-    if (row.contains("ids")) return row.at("ids");
-    return base_->tokenizer().Encode(row.at("text"), row.value("max_tokens", base_->default_max_tokens())).ids;
+  Encoding Encoded(const Json& row) const {
+    if (row.contains("ids")) return {.ids = row.at("ids")};
+    return base_->tokenizer().EncodeRow(row.at("text"), row.value("text_pair", ""),
+                                        row.value("max_tokens", base_->default_max_tokens()));
   }
 
   absl::StatusOr<Json> RunInfer(const Json& command) {
-    std::deque<std::vector<int32_t>> ids;
+    std::deque<Encoding> encodings;
     std::vector<InferRow> rows;
     for (const Json& wanted : command.at("rows")) {
-      InferRow row;
-      row.ids = &ids.emplace_back(Ids(wanted));
+      const Encoding& encoding = encodings.emplace_back(Encoded(wanted));
+      InferRow row{.ids = &encoding.ids, .second_type = encoding.second_type};
       const std::string adapter = wanted.value("adapter", "");
       if (!adapter.empty()) row.adapter = adapters_.at(adapter).get();
       row.output = ParseOutput(wanted.value("output", "embedding"));
@@ -110,7 +112,7 @@ class Tool {
     const at::NoGradGuard no_grad;
     std::deque<std::vector<int32_t>> ids;
     std::vector<const std::vector<int32_t>*> rows;
-    for (const Json& text : command.at("texts")) rows.push_back(&ids.emplace_back(Ids({{"text", text}})));
+    for (const Json& text : command.at("texts")) rows.push_back(&ids.emplace_back(Encoded({{"text", text}}).ids));
     ASSIGN_OR_RETURN(auto encoder, base_->encoder(Precision::kFp32));
     const PackedBatch batch = Pack(rows, encoder->device());
     at::Tensor x = encoder->Embed(batch, {});

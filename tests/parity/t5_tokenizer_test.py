@@ -55,17 +55,20 @@ def json_folder(tmp_path):
 
 
 def assert_equal(folder, texts):
-    """Encoding, cut at LENGTHS[i % 6] tokens, as a piece, and decoding of what came out."""
+    """Encoding, cut at LENGTHS[i % 6] tokens, as a piece, in pairs of the texts' beginnings, and decoding of what came out."""
     reference = transformers.T5TokenizerFast.from_pretrained(folder)
     whole = reference(texts, add_special_tokens=False)["input_ids"]
     lengths = [LENGTHS[i % len(LENGTHS)] for i in range(len(texts))]
     cut = [reference(text, truncation=True, max_length=length)["input_ids"] for text, length in zip(texts, lengths)]
     decoded = reference.batch_decode(whole, skip_special_tokens=True)
+    pairs = [(a[:200], b[:300]) for a, b in zip(texts, texts[1:] + texts[:1])]
+    paired = [reference(a, b, truncation=True, max_length=length)["input_ids"] for (a, b), length in zip(pairs, lengths)]
     lines = [{"piece": text} for text in texts]
     lines += [{"text": text, "max_tokens": length} for text, length in zip(texts, lengths)]
+    lines += [{"pair": pair, "max_tokens": length} for pair, length in zip(pairs, lengths)]
     lines += [{"ids": ids} for ids in whole]
     ours = ask(folder, lines)
-    wrong = [(text, wanted, got) for text, wanted, got in zip(texts * 3, whole + cut + decoded, ours) if wanted != got]
+    wrong = [(line, wanted, got) for line, wanted, got in zip(lines, whole + cut + paired + decoded, ours) if wanted != got]
     assert not wrong, f"{len(wrong)} of {len(ours)} differ; the first: {ascii(wrong[0])}"
     return whole
 

@@ -1,10 +1,12 @@
 // Tokenizes JSON lines for tests/parity/tokenizer_test.py, t5_tokenizer_test.py and byte_level_test.py.
 //
-//   tenon-tokenize-tool FOLDER   {"text": T, "max_tokens": N} a line in, [ids...] a line out
+//   tenon-tokenize-tool FOLDER   {"text": T, "max_tokens": N} a line in, [ids...] a line out; {"pair": [T, T],
+//                                "max_tokens": N} a line in, [[ids...], [types...]] a line out
 //   tenon-tokenize-tool --words  "T" a line in, [words...] a line out: clean-up and splitting alone, lower-casing
-//   tenon-tokenize-tool --generative FOLDER  {"text": T, "max_tokens": N} or {"piece": T} a line in, [ids...] a line
-//                                            out; {"ids": [ids...]} a line in, "TEXT" a line out
-//   tenon-tokenize-tool --byte-level FOLDER  the same, and {"pair": [T, T], "max_tokens": N} a line in
+//   tenon-tokenize-tool --generative FOLDER  {"text": T, "max_tokens": N}, {"pair": [T, T], "max_tokens": N} or
+//                                            {"piece": T} a line in, [ids...] a line out; {"ids": [ids...]} a line in,
+//                                            "TEXT" a line out
+//   tenon-tokenize-tool --byte-level FOLDER  the same
 //   tenon-tokenize-tool --byte-level-words   "T" a line in, [bytes...] a line out: how long the words are
 //   tenon-tokenize-tool --charsmap FILE   "T" a line in, "T" a line out, normalized
 #include <fstream>
@@ -40,6 +42,12 @@ int Words() {
   return 0;
 }
 
+json IdsAndTypes(const tenon::engine::Encoding& encoding) {
+  std::vector<int> types(encoding.ids.size(), 0);
+  for (size_t i = 0; i < types.size(); ++i) types[i] = static_cast<int64_t>(i) >= encoding.second_type;
+  return {encoding.ids, types};
+}
+
 int Ids(const std::string& folder) {
   const auto tokenizer = tenon::engine::LoadTokenizer(folder);
   if (!tokenizer.ok()) {
@@ -49,7 +57,11 @@ int Ids(const std::string& folder) {
   std::string line;
   while (std::getline(std::cin, line)) {
     const json request = json::parse(line);
-    std::cout << json((*tokenizer)->Encode(request["text"], request["max_tokens"]).ids).dump() << '\n';
+    const bool pair = request.contains("pair");
+    const json ids =
+        pair ? IdsAndTypes((*tokenizer)->EncodePair(request["pair"][0], request["pair"][1], request["max_tokens"]))
+             : json((*tokenizer)->Encode(request["text"], request["max_tokens"]).ids);
+    std::cout << ids.dump() << '\n';
   }
   return 0;
 }
@@ -57,14 +69,10 @@ int Ids(const std::string& folder) {
 json Answer(const tenon::engine::GenerativeTokenizer& tokenizer, const json& request) {
   if (request.contains("ids")) return tokenizer.Decode(request["ids"].get<std::vector<int32_t>>());
   if (request.contains("piece")) return tokenizer.EncodePiece(request["piece"]);
-  return tokenizer.Encode(request["text"], request["max_tokens"]).ids;
-}
-
-json Answer(const tenon::engine::ByteLevelTokenizer& tokenizer, const json& request) {
-  if (!request.contains("pair")) {
-    return Answer(static_cast<const tenon::engine::GenerativeTokenizer&>(tokenizer), request);
+  if (request.contains("pair")) {
+    return tokenizer.EncodePair(request["pair"][0], request["pair"][1], request["max_tokens"]).ids;
   }
-  return tokenizer.EncodePair(request["pair"][0], request["pair"][1], request["max_tokens"]).ids;
+  return tokenizer.Encode(request["text"], request["max_tokens"]).ids;
 }
 
 template <typename Loaded>

@@ -19,6 +19,7 @@ BIN = pathlib.Path(os.environ.get("TENON_BUILD_BIN", ROOT / "build/dev/bin"))
 TOOL = str(BIN / "tenon-tokenize-tool")
 SHARED = pathlib.Path(os.environ.get("TENON_SHARED", ROOT.parent / "shared"))
 LENGTHS = [3, 5, 16, 64, 256, 512]
+PAIR_LENGTHS = [3, 4, 5, 8, 17, 64, 512]
 REAL_TEXTS = 20_000
 MADE_TEXTS = 5_000
 
@@ -46,6 +47,17 @@ def assert_equal(folder, texts):
         if ids != wanted:
             wrong.append((text, length, wanted, ids))
     assert not wrong, f"{len(wrong)} of {len(texts)} differ; the first: {wrong[0]!r}"
+
+
+def assert_pairs_equal(folder, texts):
+    """Ids and token types of neighbours, cut to few tokens and to many."""
+    reference = transformers.BertTokenizerFast.from_pretrained(folder)
+    pairs = [(a[:200], b[:300]) for a, b in zip(texts, texts[1:] + texts[:1])]
+    lengths = [PAIR_LENGTHS[i % len(PAIR_LENGTHS)] for i in range(len(pairs))]
+    ours = run_tool([str(folder)], [{"pair": pair, "max_tokens": n} for pair, n in zip(pairs, lengths)])
+    for (first, second), length, got in zip(pairs, lengths, ours):
+        wanted = reference(first, second, truncation=True, max_length=length)
+        assert got == [wanted["input_ids"], wanted["token_type_ids"]], ascii((first, second, length))
 
 
 def packaged_base():
@@ -138,6 +150,7 @@ def made_texts(count):
 
 def test_real_texts(folder, real_texts):
     assert_equal(folder, real_texts)
+    assert_pairs_equal(folder, real_texts[:4000])
 
 
 def test_made_texts(folder):

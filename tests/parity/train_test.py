@@ -82,7 +82,7 @@ def encode(tokenizer, rows, labels, multi_label):
 
 
 def peft_losses(model, tokenizer, rows, labels, steps, batch=8, accumulation=1, rate=1e-3, schedule="linear", warmup=0, decay=0.0,
-                multi_label=False, decays=lambda name: not name.endswith("bias")):
+                multi_label=False, decays=lambda name: not name.endswith("bias"), encode_rows=encode):
     """A plain PyTorch loop over the rows in their order, as transformers' Trainer orders its work."""
     model.train()
     decayed = [p for n, p in model.named_parameters() if p.requires_grad and decays(n)]
@@ -103,7 +103,7 @@ def peft_losses(model, tokenizer, rows, labels, steps, batch=8, accumulation=1, 
         examples = sum(len(part) for part in group)
         total = 0.0
         for part in group:
-            loss = model(**encode(tokenizer, part, labels, multi_label)).loss * len(part) / examples
+            loss = model(**encode_rows(tokenizer, part, labels, multi_label)).loss * len(part) / examples
             loss.backward()
             total += loss.item()
         torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)

@@ -6,8 +6,9 @@
 // JOB.json: {"base": FOLDER, "data": FILE, "out": FOLDER, "initial"?: FOLDER, "checkpoint"?: FOLDER, "threads"?: n,
 // "logits"?: bool,
 //            "options": {...}}
-// FILE: {"labels": [...], "multi_label": bool, "train": [{"text", "labels": [i]}], "validation": [...]}; or, for a base
-// that writes, {"train": [{"input", "target"}], "validation": [...]}; or, for a scorer of sentences,
+// FILE: {"labels": [...], "multi_label": bool, "train": [{"text", "text_pair"?, "labels": [i]}], "validation": [...]};
+// with "regression": true "values": [x] stand in place of a row's labels; or, for a base that writes, {"train":
+// [{"input", "target"}], "validation": [...]}; or, for a scorer of sentences,
 // {"scorer": {"neighbours": n}, "train": [{"text", "reference"}], "validation"?: likewise, "score"?: [text]}: with
 // "out", the logit of extracting each sentence of `score` is printed. Options have the names of the proto's fields,
 // lora's among them. With "logits" the exported adapter or base is loaded as a worker would and asked for the
@@ -22,6 +23,7 @@
 #include "nlohmann/json.hpp"
 #include "worker/engine/adapter/adapter.h"
 #include "worker/engine/evaluate/classification.h"
+#include "worker/engine/evaluate/regression.h"
 #include "worker/engine/infer.h"
 #include "worker/engine/summarize/scorer.h"
 #include "worker/engine/train/trainer.h"
@@ -83,6 +85,13 @@ absl::StatusOr<TrainOptions> ReadOptions(const Json& json) {
   return options;
 }
 
+LabelledText ReadRow(const Json& row) {
+  return {.text = row.at("text"),
+          .labels = row.value("labels", std::vector<int64_t>()),
+          .text_pair = row.value("text_pair", ""),
+          .values = row.value("values", std::vector<float>())};
+}
+
 TrainData ReadData(const Json& json) {
   TrainData data;
   if (!json.contains("labels")) {
@@ -92,8 +101,9 @@ TrainData ReadData(const Json& json) {
   }
   data.labels = json.at("labels");
   data.multi_label = json.value("multi_label", false);
-  for (const Json& row : json.at("train")) data.train.push_back({row.at("text"), row.at("labels")});
-  for (const Json& row : json.at("validation")) data.validation.push_back({row.at("text"), row.at("labels")});
+  data.regression = json.value("regression", false);
+  for (const Json& row : json.at("train")) data.train.push_back(ReadRow(row));
+  for (const Json& row : json.at("validation")) data.validation.push_back(ReadRow(row));
   return data;
 }
 
@@ -147,9 +157,10 @@ absl::Status PrintLogits(const Base& base, std::shared_ptr<const HostAdapter> ho
   }
   Json logits = Json::array();
   for (const LabelledText& row : data.validation) {
-    const std::vector<int32_t> ids = base.tokenizer().Encode(row.text, MaxInputTokens(base, host.get())).ids;
-    ASSIGN_OR_RETURN(const auto values,
-                     Infer(base, {InferRow{.ids = &ids, .adapter = device.get(), .output = Output::kLogits}}));
+    const Encoding encoding = base.tokenizer().EncodeRow(row.text, row.text_pair, MaxInputTokens(base, host.get()));
+    const InferRow one{
+        .ids = &encoding.ids, .second_type = encoding.second_type, .adapter = device.get(), .output = Output::kLogits};
+    ASSIGN_OR_RETURN(const auto values, Infer(base, {one}));
     logits.push_back(values[0]);
   }
   Print("logits", logits);
@@ -195,7 +206,22 @@ Json Scores(const Json& json) {
           {"weighted_f1", scores.weighted_f1}, {"classes", classes},          {"confusion", scores.confusion}};
 }
 
+// {"correlations": {"truth": [[x]], "predicted": [[x]]}}: the same of numbers.
+Json Correlations(const Json& json) {
+  RegressionEvaluator evaluator(static_cast<int64_t>(json.at("truth")[0].size()));
+  for (size_t i = 0; i < json.at("truth").size(); ++i) evaluator.Add(json.at("truth")[i], json.at("predicted")[i]);
+  const RegressionScores scores = evaluator.Finish();
+  Json out{{"mse", scores.mse}};
+  if (scores.pearson.has_value()) out["pearson"] = *scores.pearson;
+  if (scores.spearman.has_value()) out["spearman"] = *scores.spearman;
+  return out;
+}
+
 absl::Status Run(const Json& job) {
+  if (job.contains("correlations")) {
+    Print("correlations", Correlations(job.at("correlations")));
+    return absl::OkStatus();
+  }
   if (job.contains("scores")) {
     Print("scores", Scores(job.at("scores")));
     return absl::OkStatus();

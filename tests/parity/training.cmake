@@ -36,6 +36,19 @@ add_test(NAME t5_training_parity
 set_tests_properties(t5_training_parity PROPERTIES LABELS parity TIMEOUT 900
   SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
   ENVIRONMENT "TENON_TRAIN_TOOL=$<TARGET_FILE:tenon-train-tool>;TENON_T5_TOOL=$<TARGET_FILE:tenon-t5-tool>")
+# Pairs of texts, by the tools of both.
+add_test(NAME pairs_parity
+  COMMAND ${TENON_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/pairs_test.py
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(pairs_parity PROPERTIES LABELS parity TIMEOUT 600
+  SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
+  ENVIRONMENT "TENON_TRAIN_TOOL=$<TARGET_FILE:tenon-train-tool>;TENON_ENGINE_TOOL=$<TARGET_FILE:tenon-engine-tool>")
+add_test(NAME regression_parity
+  COMMAND ${TENON_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/regression_test.py
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(regression_parity PROPERTIES LABELS parity TIMEOUT 600
+  SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
+  ENVIRONMENT "TENON_TRAIN_TOOL=$<TARGET_FILE:tenon-train-tool>;TENON_ENGINE_TOOL=$<TARGET_FILE:tenon-engine-tool>")
 # DPR's encoders, by the tools of both.
 add_test(NAME dpr_parity
   COMMAND ${TENON_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/dpr_test.py

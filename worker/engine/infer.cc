@@ -58,6 +58,7 @@ absl::Status CheckRow(const InferRow& row, const Encoder& encoder, size_t index)
                       absl::StrCat("a row has ", tokens, " tokens, the base takes at most ", config.max_tokens()),
                       field);
   }
+  if (row.second_type < static_cast<int64_t>(row.ids->size()) && config.one_type()) return formats::OneTypeError(field);
   for (const int32_t id : *row.ids) {
     if (id < 0 || id >= config.vocab_size) {
       return TenonError(Reason::kFieldInvalid, absl::StrCat("token id ", id, " is not in the vocabulary"), field);
@@ -116,7 +117,7 @@ void Batch::Order() {
     members[place->second].push_back(i);
   }
   std::vector<const std::vector<int32_t>*> ids;
-  std::vector<int64_t> virtual_tokens;
+  std::vector<int64_t> virtual_tokens, second_types;
   int64_t tokens = 0;
   for (const std::vector<size_t>& group : members) {
     const DeviceAdapter* adapter = rows_[group.front()].adapter;
@@ -128,6 +129,7 @@ void Batch::Order() {
     for (const size_t row : group) {
       order_.push_back(row);
       ids.push_back(rows_[row].ids);
+      second_types.push_back(rows_[row].second_type);
       virtual_tokens.push_back(segment.adapter == nullptr ? 0 : segment.adapter->virtual_tokens());
       tokens += Tokens(rows_[row]);
     }
@@ -135,7 +137,7 @@ void Batch::Order() {
     segments_.push_back(segment);
   }
   packed_ = Pack(ids, encoder_.device(), encoder_.RoundTokens(tokens),
-                 /*grouped=*/!encoder_.by_rows(), virtual_tokens);
+                 /*grouped=*/!encoder_.by_rows(), virtual_tokens, second_types);
 }
 
 void Batch::Forward() {
@@ -177,13 +179,15 @@ void Batch::StoreLabels(const AdapterSegment& segment) {
   const int64_t end = segment.first_row + segment.rows;
   const bool multi_label =
       segment.adapter == nullptr ? encoder_.config().multi_label : segment.adapter->config.multi_label;
+  const bool regression =
+      segment.adapter == nullptr ? encoder_.config().regression : segment.adapter->config.regression;
   at::Tensor logits, probabilities;
   for (int64_t place = segment.first_row; place < end; ++place) {
     if (!WantsLabels(At(place))) continue;
     if (!logits.defined()) {
       logits = SegmentLogits(segment).to(at::kCPU);
       logits = logits + logits * 0;  // infinities become NaN: softmax and sigmoid could make a sure answer of them
-      probabilities = multi_label ? at::sigmoid(logits) : at::softmax(logits, -1);
+      probabilities = regression ? logits : multi_label ? at::sigmoid(logits) : at::softmax(logits, -1);
     }
     const at::Tensor& values = At(place).output == Output::kLogits ? logits : probabilities;
     Store(place, values.select(0, place - segment.first_row));

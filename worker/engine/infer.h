@@ -14,13 +14,14 @@ namespace tenon::engine {
 
 enum class Output {
   kLogits,         // [labels]
-  kProbabilities,  // [labels], softmax, or sigmoid for a multi-label head
+  kProbabilities,  // [labels], softmax, or sigmoid for a multi-label head; of a regression the logits
   kEmbedding,      // [hidden]
 };
 
 struct InferRow {
   // With special tokens, not empty; an adapter's virtual tokens come on top, and all need a position.
   const std::vector<int32_t>* ids = nullptr;
+  int64_t second_type = kNoPlace;          // as Encoding's
   const DeviceAdapter* adapter = nullptr;  // nullptr: the base alone
   Output output = Output::kEmbedding;
   formats::Pooling pooling = formats::Pooling::kMean;  // for kEmbedding

@@ -53,8 +53,7 @@ class AssignedJob : public std::enable_shared_from_this<AssignedJob> {
   void OnUpdate(const engine::TrainUpdate& update);
   absl::Status PublishCheckpoint(int64_t step, const std::filesystem::path& folder);
   void OnTrained(const absl::StatusOr<std::filesystem::path>& folder);
-  void OnEvaluated(
-      const absl::StatusOr<std::vector<std::pair<formats::TenonConfig, engine::ClassificationScores>>>& scores);
+  void OnEvaluated(const absl::StatusOr<std::vector<std::pair<formats::TenonConfig, runtime::HeadScores>>>& scores);
   void OnMeasured(const absl::StatusOr<std::vector<engine::Seq2SeqScores>>& scores);
   absl::StatusOr<internal::v1::FinetuneOutcome> PublishAdapter(const std::filesystem::path& folder);
   absl::Status PublishFiles(const std::filesystem::path& folder,

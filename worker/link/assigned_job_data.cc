@@ -40,6 +40,7 @@ absl::Status AssignedJob::FillLabelled(const formats::Dataset& train, const std:
   labels_.assign(spec.labels().begin(), spec.labels().end());
   if (labels_.empty()) labels_ = train.labels;
   data.labels = labels_;
+  data.regression = train.kind == formats::DatasetKind::kRegression;
   data.multi_label = spec.training().has_multi_label() ? spec.training().multi_label() : train.multi_label;
   ASSIGN_OR_RETURN(data.train, ToRows(train, labels_));
   if (!validation.has_value()) return absl::OkStatus();

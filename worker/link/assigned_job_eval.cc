@@ -29,14 +29,14 @@ std::function<void(int64_t done, int64_t total)> AssignedJob::RowProgress() {
 
 absl::Status AssignedJob::StartClassification(const formats::Dataset& dataset) {
   const internal::v1::EvalWork& work = assignment_.eval();
-  if (dataset.kind != formats::DatasetKind::kClassification) {
+  if (dataset.kind != formats::DatasetKind::kClassification && dataset.kind != formats::DatasetKind::kRegression) {
     return TenonError(Reason::kDatasetInvalid, "the data set has no rows of text and label");
   }
   runtime::EvalJob job{.id = runtime_id(), .base_digest = assignment_.base_digest()};
   job.max_input_tokens = work.max_input_tokens();
   for (const internal::v1::AdapterRef& adapter : work.adapters()) job.adapter_digests.push_back(adapter.digest());
   for (const formats::ClassificationRow& row : dataset.classification) {
-    job.rows.push_back({row.text, {}});
+    job.rows.push_back({.text = row.text, .text_pair = row.text_pair, .values = row.values});
     job.row_labels.push_back(row.labels);
   }
   runtime::EvalCallbacks callbacks;
@@ -56,7 +56,7 @@ absl::Status AssignedJob::StartSeq2Seq(const formats::Dataset& dataset) {
 }
 
 void AssignedJob::OnEvaluated(
-    const absl::StatusOr<std::vector<std::pair<formats::TenonConfig, engine::ClassificationScores>>>& scores) {
+    const absl::StatusOr<std::vector<std::pair<formats::TenonConfig, runtime::HeadScores>>>& scores) {
   internal::v1::ReportJobRequest report;
   if (scores.ok()) {
     internal::v1::EvalOutcome& outcome = *report.mutable_eval_success();

@@ -86,6 +86,32 @@ v1::Metric* AddMetric(google::protobuf::RepeatedPtrField<v1::Metric>* metrics, c
   return metric;
 }
 
+void AddScores(const formats::TenonConfig& adapter, const engine::ClassificationScores& scores,
+               v1::EvalResult& result) {
+  AddMetric(result.mutable_metrics(), "accuracy", scores.accuracy);
+  AddMetric(result.mutable_metrics(), "macro_f1", scores.macro_f1);
+  AddMetric(result.mutable_metrics(), "micro_f1", scores.micro_f1);
+  AddMetric(result.mutable_metrics(), "weighted_f1", scores.weighted_f1);
+  for (size_t i = 0; i < scores.classes.size(); ++i) {
+    v1::EvalResult::ClassScore* out = result.add_classes();
+    if (i < adapter.labels.size()) out->set_label(adapter.labels[i]);
+    out->set_precision(scores.classes[i].precision);
+    out->set_recall(scores.classes[i].recall);
+    out->set_f1(scores.classes[i].f1);
+    out->set_support(scores.classes[i].support);
+  }
+  result.mutable_confusion_matrix()->Add(scores.confusion.begin(), scores.confusion.end());
+  result.set_examples(scores.rows);
+}
+
+// A correlation that is undefined is left out.
+void AddScores(const engine::RegressionScores& scores, v1::EvalResult& result) {
+  AddMetric(result.mutable_metrics(), "mse", scores.mse);
+  if (scores.pearson.has_value()) AddMetric(result.mutable_metrics(), "pearson", *scores.pearson);
+  if (scores.spearman.has_value()) AddMetric(result.mutable_metrics(), "spearman", *scores.spearman);
+  result.set_examples(scores.rows);
+}
+
 }  // namespace
 
 absl::StatusOr<runtime::InferenceCall> ToCall(const internal::v1::InferenceRequest& request, absl::Time now) {
@@ -104,6 +130,7 @@ absl::StatusOr<runtime::InferenceCall> ToCall(const internal::v1::InferenceReque
       return TenonError(Reason::kInternal, absl::StrCat("unknown kind of inference ", request.kind()));
   }
   call.texts.assign(request.texts().begin(), request.texts().end());
+  call.text_pairs.assign(request.text_pairs().begin(), request.text_pairs().end());
   if (request.kind() == internal::v1::INFERENCE_KIND_CHECK_ADAPTER) call.texts.clear();
   switch (request.pooling()) {
     case v1::POOLING_MEAN:
@@ -148,6 +175,7 @@ internal::v1::InferenceResult ToResult(uint64_t call_id, internal::v1::Inference
   if (check) {
     result.set_task(TaskOf(reply->adapter));
     result.set_method(MethodOfName(reply->adapter.method));
+    result.set_regression(reply->adapter.regression);
     if (const auto& own = reply->adapter.text_template; own.has_value()) {
       result.mutable_text_template()->set_input(own->input);
       result.mutable_text_template()->set_target(own->target);
@@ -210,14 +238,20 @@ absl::StatusOr<engine::TrainOptions> ToTrainOptions(const v1::FinetuneJob& spec,
 
 absl::StatusOr<std::vector<engine::LabelledText>> ToRows(const formats::Dataset& dataset,
                                                          const std::vector<std::string>& labels) {
-  if (dataset.kind != formats::DatasetKind::kClassification) {
+  const bool numbers = dataset.kind == formats::DatasetKind::kRegression;
+  if (dataset.kind != formats::DatasetKind::kClassification && !numbers) {
     return TenonError(Reason::kDatasetInvalid, "the data set has no rows of text and label");
   }
-  ASSIGN_OR_RETURN(std::vector<std::vector<int64_t>> indices, formats::LabelIndices(dataset, labels));
+  std::vector<std::vector<int64_t>> indices(dataset.classification.size());
+  if (!numbers) {
+    ASSIGN_OR_RETURN(indices, formats::LabelIndices(dataset, labels));
+  }
   std::vector<engine::LabelledText> rows;
   rows.reserve(indices.size());
   for (size_t i = 0; i < indices.size(); ++i) {
-    rows.push_back({dataset.classification[i].text, std::move(indices[i])});
+    const formats::ClassificationRow& row = dataset.classification[i];
+    rows.push_back(
+        {.text = row.text, .labels = std::move(indices[i]), .text_pair = row.text_pair, .values = row.values});
   }
   return rows;
 }
@@ -232,24 +266,15 @@ v1::JobEvent::MetricPoint ToMetricPoint(int64_t step, const std::string& kind,
 }
 
 v1::EvalResult ToEvalResult(const std::string& base_digest, const std::string& adapter_digest,
-                            const formats::TenonConfig& adapter, const engine::ClassificationScores& scores) {
+                            const formats::TenonConfig& adapter, const runtime::HeadScores& scores) {
   v1::EvalResult result;
   result.mutable_model()->set_base_digest(base_digest);
   result.mutable_model()->set_revision(adapter_digest);
-  AddMetric(result.mutable_metrics(), "accuracy", scores.accuracy);
-  AddMetric(result.mutable_metrics(), "macro_f1", scores.macro_f1);
-  AddMetric(result.mutable_metrics(), "micro_f1", scores.micro_f1);
-  AddMetric(result.mutable_metrics(), "weighted_f1", scores.weighted_f1);
-  for (size_t i = 0; i < scores.classes.size(); ++i) {
-    v1::EvalResult::ClassScore* out = result.add_classes();
-    if (i < adapter.labels.size()) out->set_label(adapter.labels[i]);
-    out->set_precision(scores.classes[i].precision);
-    out->set_recall(scores.classes[i].recall);
-    out->set_f1(scores.classes[i].f1);
-    out->set_support(scores.classes[i].support);
+  if (const auto* numbers = std::get_if<engine::RegressionScores>(&scores)) {
+    AddScores(*numbers, result);
+  } else {
+    AddScores(adapter, std::get<engine::ClassificationScores>(scores), result);
   }
-  result.mutable_confusion_matrix()->Add(scores.confusion.begin(), scores.confusion.end());
-  result.set_examples(scores.rows);
   return result;
 }
 

@@ -30,6 +30,6 @@ absl::StatusOr<std::vector<engine::LabelledText>> ToRows(const formats::Dataset&
 v1::JobEvent::MetricPoint ToMetricPoint(int64_t step, const std::string& kind,
                                         const std::map<std::string, double>& metrics);
 v1::EvalResult ToEvalResult(const std::string& base_digest, const std::string& adapter_digest,
-                            const formats::TenonConfig& adapter, const engine::ClassificationScores& scores);
+                            const formats::TenonConfig& adapter, const runtime::HeadScores& scores);
 
 }  // namespace tenon::link

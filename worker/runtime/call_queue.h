@@ -74,6 +74,7 @@ class CallQueue : public ForegroundWork {
     call->deadline = in.deadline;
     call->check_only = in.texts.empty();
     call->estimate = Estimate(in.texts);
+    if constexpr (requires { in.text_pairs; }) call->estimate += Estimate(in.text_pairs);
     return Enter(call);
   }
   bool Alive(uint64_t id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return calls_.contains(id); }

@@ -42,18 +42,29 @@ absl::Status EvaluationRun::MapLabels(const formats::TenonConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status EvaluationRun::CheckValues(const formats::TenonConfig& config) const {
+  for (size_t row = 0; row < job_.rows.size(); ++row) {
+    if (job_.rows[row].values.size() == config.labels.size()) continue;
+    return TenonError(Reason::kDatasetInvalid,
+                      absl::StrCat("row ", row + 1, " has ", job_.rows[row].values.size(),
+                                   " numbers; the adapter gives each text ", config.labels.size()),
+                      absl::StrCat("row ", row + 1));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status EvaluationRun::Prepare(const Residency::Host& host) {
   if (host == nullptr || host->num_labels() == 0) {
     return TenonError(Reason::kNoClassifier, "the adapter has no classification head");
   }
   const formats::TenonConfig& config = host->config();
-  RETURN_IF_ERROR(MapLabels(config));
+  RETURN_IF_ERROR(config.regression ? CheckValues(config) : MapLabels(config));
   const int64_t limit = engine::MaxInputTokens(*parts().base, host.get(), job_.max_input_tokens);
   if (limit != encoded_with_) {
     encodings_.clear();
     for (const engine::LabelledText& row : job_.rows) {
       if (cancelled()) break;  // the next slice ends the job
-      encodings_.push_back(parts().base->tokenizer().Encode(row.text, limit));
+      encodings_.push_back(parts().base->tokenizer().EncodeRow(row.text, row.text_pair, limit));
     }
     encodings_.resize(job_.rows.size());
     encoded_with_ = limit;
@@ -63,7 +74,14 @@ absl::Status EvaluationRun::Prepare(const Residency::Host& host) {
                      [&](size_t a, size_t b) { return encodings_[a].ids.size() > encodings_[b].ids.size(); });
   }
   cursor_ = 0;
-  evaluator_.emplace(static_cast<int64_t>(config.labels.size()), config.multi_label);
+  classes_.reset();
+  numbers_.reset();
+  const auto labels = static_cast<int64_t>(config.labels.size());
+  if (config.regression) {
+    numbers_.emplace(labels);
+  } else {
+    classes_.emplace(labels, config.multi_label);
+  }
   return absl::OkStatus();
 }
 
@@ -72,10 +90,13 @@ absl::StatusOr<bool> EvaluationRun::RunRows(const Residency::Device& adapter) {
   int64_t tokens = 0;
   const size_t first = cursor_;
   while (cursor_ < order_.size()) {
-    const std::vector<int32_t>& ids = encodings_[order_[cursor_]].ids;
-    tokens += static_cast<int64_t>(ids.size()) + adapter->host().virtual_tokens();
+    const engine::Encoding& row = encodings_[order_[cursor_]];
+    tokens += static_cast<int64_t>(row.ids.size()) + adapter->host().virtual_tokens();
     if (!inputs.empty() && tokens > slice_tokens_) break;
-    inputs.push_back({.ids = &ids, .adapter = adapter.get(), .output = engine::Output::kProbabilities});
+    inputs.push_back({.ids = &row.ids,
+                      .second_type = row.second_type,
+                      .adapter = adapter.get(),
+                      .output = engine::Output::kProbabilities});
     ++cursor_;
   }
   if (!inputs.empty()) {
@@ -83,7 +104,11 @@ absl::StatusOr<bool> EvaluationRun::RunRows(const Residency::Device& adapter) {
     for (size_t i = 0; i < values.size(); ++i) {
       const size_t row = order_[first + i];
       RETURN_IF_ERROR(CheckFinite(values[i], absl::StrCat("row ", row + 1)));
-      evaluator_->Add(truth_[row], values[i]);
+      if (numbers_.has_value()) {
+        numbers_->Add(job_.rows[row].values, values[i]);
+      } else {
+        classes_->Add(truth_[row], values[i]);
+      }
     }
   }
   if (callbacks_.progress) {
@@ -94,7 +119,7 @@ absl::StatusOr<bool> EvaluationRun::RunRows(const Residency::Device& adapter) {
 }
 
 absl::Status EvaluationRun::Count(const Residency::Host& host) {
-  results_.emplace_back(host->config(), evaluator_->Finish());
+  results_.emplace_back(host->config(), numbers_.has_value() ? HeadScores(numbers_->Finish()) : classes_->Finish());
   return absl::OkStatus();
 }
 

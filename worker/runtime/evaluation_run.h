@@ -10,8 +10,8 @@
 
 namespace tenon::runtime {
 
-// For each adapter the rows' labels are mapped to its own, and batches of rows of like length run whenever it is on the
-// device.
+// For each adapter the rows' labels, if they have any, are mapped to its own, and batches of rows of like length run
+// whenever it is on the device.
 class EvaluationRun final : public EvaluationJob {
  public:
   // `slice_tokens`: of one batch.
@@ -23,6 +23,8 @@ class EvaluationRun final : public EvaluationJob {
   absl::Status Count(const Residency::Host& host) override;
   void Report(const absl::Status& status) override;
   absl::Status MapLabels(const formats::TenonConfig& config);
+  // Whether every row has a number for each output.
+  absl::Status CheckValues(const formats::TenonConfig& config) const;
 
   const EvalJob job_;
   const EvalCallbacks callbacks_;
@@ -32,8 +34,10 @@ class EvaluationRun final : public EvaluationJob {
   std::vector<std::vector<int64_t>> truth_;
   std::vector<size_t> order_;  // rows, longest first
   size_t cursor_ = 0;          // into order_
-  std::optional<engine::ClassificationEvaluator> evaluator_;
-  std::vector<std::pair<formats::TenonConfig, engine::ClassificationScores>> results_;
+  // One of them, by the adapter's head.
+  std::optional<engine::ClassificationEvaluator> classes_;
+  std::optional<engine::RegressionEvaluator> numbers_;
+  std::vector<std::pair<formats::TenonConfig, HeadScores>> results_;
 };
 
 }  // namespace tenon::runtime

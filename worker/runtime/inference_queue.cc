@@ -54,12 +54,14 @@ void InferenceQueue::Tokenize(const CallPtr& entered) {
   const int64_t virtual_tokens = call->host == nullptr ? 0 : call->host->virtual_tokens();
   std::vector<engine::Encoding> encodings;
   std::vector<int32_t> tokens;
-  for (const std::string& text : call->in.texts) {
+  const std::vector<std::string>& pairs = call->in.text_pairs;
+  for (size_t i = 0; i < call->in.texts.size(); ++i) {
     {
       absl::MutexLock lock(&mutex_);
       if (!Alive(call->id)) return;
     }
-    encodings.push_back(call->base->tokenizer().Encode(text, limit));
+    encodings.push_back(
+        call->base->tokenizer().EncodeRow(call->in.texts[i], i < pairs.size() ? pairs[i] : std::string(), limit));
     tokens.push_back(static_cast<int32_t>(static_cast<int64_t>(encodings.back().ids.size()) + virtual_tokens));
   }
   absl::MutexLock lock(&mutex_);
@@ -88,6 +90,7 @@ void InferenceQueue::Respond(Call& answered, const absl::Status& status) {
     reply.virtual_tokens = call.host->virtual_tokens();
   } else {
     reply.adapter.labels = call.base->labels();
+    reply.adapter.regression = !call.base->generates() && call.base->config().regression;
   }
   reply.compute_time = call.compute;
   reply.queue_time = QueueTime(call);
@@ -134,16 +137,17 @@ void InferenceQueue::Compute(const std::vector<WorkRow>& rows) {
   int64_t tokens = 0, adapters = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     const EncoderCall& call = *rows[i].call;
-    const std::vector<int32_t>& ids = call.encodings[rows[i].index].ids;
+    const engine::Encoding& encoding = call.encodings[rows[i].index];
     const formats::SentenceConfig& sentence = call.base->sentence();
     const bool own = call.host != nullptr && call.host->config().task == "feature_extraction";
     inputs.push_back(
-        {.ids = &ids,
+        {.ids = &encoding.ids,
+         .second_type = encoding.second_type,
          .adapter = rows[i].adapter,
          .output = call.in.output,
          .pooling = call.in.pooling.value_or(own ? call.host->config().pooling : sentence.pooling),
          .normalize = call.in.normalize.value_or(own ? call.host->config().normalize : sentence.normalize)});
-    tokens += static_cast<int64_t>(ids.size());
+    tokens += static_cast<int64_t>(encoding.ids.size());
     adapters += i == 0 || rows[i].adapter != rows[i - 1].adapter;
   }
   const absl::Time start = parts_.clock->Now();

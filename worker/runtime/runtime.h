@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -17,6 +18,7 @@
 #include "common/formats/text_template.h"
 #include "worker/engine/device.h"
 #include "worker/engine/evaluate/classification.h"
+#include "worker/engine/evaluate/regression.h"
 #include "worker/engine/evaluate/seq2seq.h"
 #include "worker/engine/generate/options.h"
 #include "worker/engine/generate/sequence.h"
@@ -41,6 +43,8 @@ struct InferenceCall {
   std::string adapter_digest;  // empty: the base alone
   engine::Output output = engine::Output::kEmbedding;
   std::vector<std::string> texts;  // empty: only load and check the adapter
+  // None, or the second text of each pair: an empty one leaves its text alone.
+  std::vector<std::string> text_pairs;
   // Unset: the base's own.
   std::optional<formats::Pooling> pooling;
   std::optional<bool> normalize;
@@ -122,6 +126,10 @@ struct TrainJob {
   bool validates() const { return scorer.has_value() ? !scorer->validation.empty() : data.validates(); }
 };
 
+// Of classes, or of a regression.
+using HeadScores = std::variant<engine::ClassificationScores, engine::RegressionScores>;
+
+// Rows with labels, or with the numbers of a regression; the adapters are of that kind all.
 struct EvalJob {
   std::string id;  // unique among running jobs, for CancelJob
   std::string base_digest;
@@ -133,7 +141,7 @@ struct EvalJob {
 struct EvalCallbacks {
   std::function<void(int64_t done, int64_t total)> progress;
   // Scores in the order of adapter_digests, with each adapter's labels.
-  std::function<void(absl::StatusOr<std::vector<std::pair<formats::TenonConfig, engine::ClassificationScores>>>)> done;
+  std::function<void(absl::StatusOr<std::vector<std::pair<formats::TenonConfig, HeadScores>>>)> done;
 };
 
 // Texts that a base and its adapters write, against references.

@@ -201,6 +201,23 @@ TEST(TenonConfig, AScorerOfSentencesHasTwoLabelsAndIsReadBack) {
   EXPECT_EQ(GetField(ParseTenonConfig(WriteTenonConfig(config, true)).status()), "sentence_scorer");
 }
 
+TEST(TenonConfig, ARegressionSaysSoAndOthersStayAsTheyAre) {
+  TenonConfig config{.task = "sequence_classification", .method = "lora", .labels = {"LABEL_0"}};
+  EXPECT_EQ(WriteTenonConfig(config, true).find("problem_type"), std::string::npos);
+  config.regression = true;
+  const auto read = ParseTenonConfig(WriteTenonConfig(config, true));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(read->regression);
+  const std::string rest = R"("task":"sequence_classification","method":"lora","labels":["a","b"])";
+  const auto field = [](const std::string& json) { return GetField(ParseTenonConfig("{" + json + "}").status()); };
+  EXPECT_EQ(field(rest + R"(,"problem_type":"regression")"), "");
+  EXPECT_EQ(field(rest + R"(,"problem_type":"ranking")"), "problem_type");
+  EXPECT_EQ(field(rest + R"(,"problem_type":7)"), "problem_type");
+  EXPECT_EQ(field(rest + R"(,"problem_type":"regression","multi_label":true)"), "problem_type");
+  EXPECT_EQ(field(R"("task":"feature_extraction","method":"lora","problem_type":"regression")"), "problem_type");
+  EXPECT_EQ(field(rest + R"(,"problem_type":"regression","sentence_scorer":{"neighbours":1})"), "sentence_scorer");
+}
+
 // What PEFT itself targets where nothing is said.
 TEST(LoraConfigDefaults, GoByTheTask) {
   const auto targets = [](const char* json) { return ParseLoraConfig(json)->target_modules; };

@@ -78,7 +78,8 @@ TEST(Dataset, ManyLabelsForARow) {
   ExpectError("{\"text\":\"a\",\"labels\":[]}", kJson, "labels", "no row has a label");
   ExpectError("{\"text\":\"a\",\"labels\":\"x\"}", kJson, "row 1, column labels", "must be a list, not a string");
   ExpectError("{\"text\":\"a\",\"labels\":[\"x\",\"x\"]}", kJson, "row 1, column labels", "has \"x\" twice");
-  ExpectError("{\"text\":\"a\",\"labels\":[1.5]}", kJson, "row 1, column labels", "not a number with a fraction");
+  ExpectError("{\"text\":\"a\",\"labels\":[1]}\n{\"text\":\"a\",\"labels\":[1.5]}", kJson, "row 2, column labels",
+              "not a number with a fraction");
   ExpectError("{\"text\":\"a\",\"labels\":[\"x\"],\"label\":1}", kJson, "row 1, column labels", "use one of them");
   ExpectError("text,labels\na,x\n", kCsv, "row 1, column labels", "only JSON lines can hold");
 }
@@ -226,6 +227,93 @@ TEST(Dataset, ReadsTheSharedSets) {
   EXPECT_THAT(sst2.labels, ElementsAre("0", "1"));
   EXPECT_EQ(read("retrieval/cranfield/qrels.tsv").kind, DatasetKind::kQrels);
   EXPECT_EQ(read("retrieval/cranfield/queries.jsonl").queries.size(), 225u);
+}
+
+TEST(Dataset, PairsAndTextsAlone) {
+  const Dataset set = Read(
+      "{\"text\":\"a\",\"text_pair\":\"b\",\"label\":1}\n{\"text\":\"c\",\"label\":0}\n"
+      "{\"text\":\"d\",\"text_pair\":null,\"label\":0}\n");
+  EXPECT_EQ(set.pair_count, 1);
+  EXPECT_EQ(set.classification[0].text_pair, "b");
+  EXPECT_EQ(set.classification[1].text_pair, "");
+  EXPECT_THAT(set.fields, ElementsAre("label", "text"));
+  EXPECT_THAT(set.warnings, IsEmpty());
+  const Dataset cells = Read("text,text_pair,label\na,b,x\nc,,y\n", kCsv);
+  EXPECT_EQ(cells.pair_count, 1);
+  EXPECT_EQ(cells.classification[1].text_pair, "");
+}
+
+TEST(Dataset, TemplatesMayUsePairsThatEveryRowHas) {
+  const Dataset set = Read("{\"text\":\"a\",\"text_pair\":\"b\",\"labels\":[\"x\"]}");
+  EXPECT_THAT(set.fields, ElementsAre("text", "text_pair"));
+  EXPECT_EQ(set.RecordAt(0).at("text_pair"), "b");
+}
+
+TEST(Dataset, BrokenPairsNameTheirColumn) {
+  const std::string row = "{\"text\":\"a\",\"label\":1,\"text_pair\":";
+  ExpectError(row + "7}", kJson, "row 1, column text_pair", "must be a string, not an integer");
+  ExpectError(row + "\"\"}", kJson, "row 1, column text_pair", "is empty");
+  ExpectError(kGood + row + "\" \"}", kJson, "row 2, column text_pair", "is empty");
+  ExpectError("text,text_pair,label\na, ,x\n", kCsv, "row 1, column text_pair", "is empty");
+  DatasetLimits limits;
+  limits.max_text_bytes = 2;
+  ExpectError(row + "\"abc\"}", kJson, "row 1, column text_pair", "has 3 bytes; at most 2", limits);
+}
+
+TEST(Dataset, LabelsWithAFractionAreNumbers) {
+  const Dataset set = Read(
+      "{\"text\":\"a\",\"text_pair\":\"b\",\"label\":2.5}\n{\"text\":\"c\",\"text_pair\":\"d\",\"label\":-3e-1}\n"
+      "{\"text\":\"e\",\"text_pair\":\"f\",\"label\":4}\n");
+  EXPECT_EQ(set.kind, DatasetKind::kRegression);
+  EXPECT_EQ(set.value_count, 1);
+  EXPECT_EQ(set.pair_count, 3);
+  EXPECT_THAT(set.classification[1].values, ElementsAre(-0.3f));
+  EXPECT_THAT(set.classification[2].values, ElementsAre(4));
+  EXPECT_THAT(set.labels, IsEmpty());
+  EXPECT_THAT(set.fields, ElementsAre("text", "text_pair"));
+}
+
+TEST(Dataset, NumbersThatCouldBeClassesAreSoWhereItIsSaid) {
+  const auto read = [](const std::string& bytes, DatasetFormat format) {
+    return ReadDataset(bytes, format, {}, DatasetKind::kRegression);
+  };
+  EXPECT_EQ(Read(kGood).kind, DatasetKind::kClassification);
+  EXPECT_THAT(read(kGood, kJson)->classification[0].values, ElementsAre(1));
+  const auto cells = read("text,label\na,1.5\nb, 2 \n", kCsv);
+  ASSERT_TRUE(cells.ok()) << cells.status();
+  EXPECT_THAT(cells->classification[1].values, ElementsAre(2));
+  const Dataset lists = Read("{\"text\":\"a\",\"labels\":[1,2.5]}\n{\"text\":\"b\",\"labels\":[0,1]}\n");
+  EXPECT_EQ(lists.value_count, 2);
+  EXPECT_THAT(lists.classification[1].values, ElementsAre(0, 1));
+}
+
+TEST(Dataset, BrokenNumbersNameTheirRowAndColumn) {
+  const auto expect = [](const std::string& rows, DatasetFormat format, const std::string& field,
+                         const std::string& message) {
+    const absl::Status status = ReadDataset(rows, format, {}, DatasetKind::kRegression).status();
+    EXPECT_EQ(GetReason(status), Reason::kDatasetInvalid) << rows;
+    EXPECT_EQ(GetField(status), field) << rows << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(message)) << rows;
+  };
+  const std::string good = "{\"text\":\"a\",\"label\":1.5}\n", row = "{\"text\":\"a\",\"label\":";
+  expect(good + row + "\"2\"}", kJson, "row 2, column label", "must be a number, not a string");
+  expect(good + "{\"text\":\"a\"}", kJson, "row 2, column label", "is missing");
+  expect(good + row + "null}", kJson, "row 2, column label", "must be a number, not null");
+  expect(good + row + "true}", kJson, "row 2, column label", "must be a number, not a boolean");
+  for (const char* number : {"NaN", "Infinity", "-Infinity", "1e999"}) {
+    expect(good + row + number + "}", kJson, "row 2, column label", "is not a finite number");
+  }
+  expect(good + row + "1e300}", kJson, "row 2, column label", "must be a finite number of single precision");
+  expect("text,label\na,x\n", kCsv, "row 1, column label", "\"x\" is not a number");
+  expect("text,label\na,\n", kCsv, "row 1, column label", "is not a number");
+  for (const char* number : {"nan", "inf", "-inf", "1e39"}) {
+    expect(absl::StrCat("text,label\na,", number, "\n"), kCsv, "row 1, column label", "must be a finite number");
+  }
+  const std::string list = "{\"text\":\"a\",\"labels\":";
+  expect(list + "[1.5,2]}\n" + list + "[1]}", kJson, "row 2, column labels", "has 1 numbers; rows before it have 2");
+  expect(list + "[1.5,\"x\"]}", kJson, "row 1, column labels", "must be a number, not a string");
+  expect(list + "[]}", kJson, "row 1, column labels", "is empty");
+  expect("text,labels\na,1\n", kCsv, "row 1, column labels", "only JSON lines can hold");
 }
 
 }  // namespace

@@ -212,6 +212,13 @@ TEST_F(MergedModelTest, TheConfigNamesTheLabelsAndOtherFilesStayAsTheyAre) {
   }
 }
 
+TEST_F(MergedModelTest, ARegressionStaysOne) {
+  input_.tenon.regression = true;
+  const auto files = Merge(3);
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(nlohmann::json::parse(files->at("config.json"))["problem_type"], "regression");
+}
+
 TEST_F(MergedModelTest, CheckpointsNameTheSameTensorsInSeveralWays) {
   const auto plain = Merge();
   base_["model.safetensors"] = FileOf(Encoder("bert.", true));

@@ -157,7 +157,13 @@ TEST_F(EncoderConfigTest, ReadsTheHeadsLabels) {
   ASSERT_TRUE(config.ok());
   EXPECT_THAT(config->labels, ElementsAre("LABEL_0", "LABEL_1", "LABEL_2"));
   EXPECT_TRUE(config->multi_label);
-  EXPECT_TRUE(Read(head + R"({"0":"score"}})")->labels.empty()) << "one output is a regression";
+  config = Read(head + R"({"0":"score"}})");
+  EXPECT_THAT(config->labels, ElementsAre("score"));
+  EXPECT_TRUE(config->regression) << "one output is one where nothing else is said";
+  config = Read(head + R"({"0":"likes","1":"shares"},"problem_type":"regression"})");
+  EXPECT_TRUE(config->regression && !config->multi_label && config->labels.size() == 2);
+  config = Read(head + R"({"0":"always"},"problem_type":"single_label_classification"})");
+  EXPECT_TRUE(config->labels.empty() && !config->regression);
   EXPECT_TRUE(Read(R"({"architectures":["BertModel"],"id2label":{"0":"a","1":"b"}})")->labels.empty());
   ExpectError(head + R"({"0":"a","2":"b"}})", Reason::kBaseInvalid, "id2label", "no label for 1");
   ExpectError(head + R"({"0":"a","1":"a"}})", Reason::kBaseInvalid, "id2label", "\"a\" twice");

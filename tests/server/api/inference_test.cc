@@ -93,6 +93,20 @@ TEST_F(InferenceTest, EmbedWorksOnTheBaseAlone) {
   EXPECT_FALSE(sent.normalize());
 }
 
+TEST_F(InferenceTest, PairsReachTheWorker) {
+  const auto worker = Worker();
+  WaitForHealth("tenon.v1.InferenceService", true);
+  v1::ClassifyRequest request;
+  request.set_adapter("topics");
+  for (const char* text : {"one", "two"}) request.add_texts(text);
+  for (const char* text : {"", "its pair"}) request.add_text_pairs(text);
+  v1::ClassifyResponse response;
+  const grpc::Status status = inference_->Classify(Context().get(), request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.classifications_size(), 2);
+  EXPECT_THAT(worker->WaitForRequests(1)[0].text_pairs(), ::testing::ElementsAre("", "its pair"));
+}
+
 TEST_F(InferenceTest, BadRequestsNameTheirField) {
   v1::ClassifyRequest request;
   request.set_adapter("topics");
@@ -108,6 +122,13 @@ TEST_F(InferenceTest, BadRequestsNameTheirField) {
   request.set_texts(1, std::string(10'000'000, 'x'));
   EXPECT_EQ(GetReason(error()), Reason::kTextTooLarge);
   request.set_texts(1, "good");
+  request.add_text_pairs("one alone");
+  EXPECT_EQ(GetReason(error()), Reason::kFieldInvalid);
+  EXPECT_EQ(GetField(error()), "text_pairs");
+  request.add_text_pairs("\t");
+  EXPECT_EQ(GetReason(error()), Reason::kTextEmpty);
+  EXPECT_EQ(GetField(error()), "text_pairs[1]");
+  request.set_text_pairs(1, "");
   request.set_top_k(-1);
   EXPECT_EQ(GetField(error()), "top_k");
   request.set_top_k(0);

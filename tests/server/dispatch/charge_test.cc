@@ -24,6 +24,12 @@ TEST(ChargeOf, IsAQuarterOfTheBytesAndAtLeastOneAText) {
   EXPECT_EQ(ChargeOf(Call(INFERENCE_KIND_CLASSIFY, {})), 1);
 }
 
+TEST(ChargeOf, APairIsOneTextOfBoth) {
+  InferenceCall call = Call(INFERENCE_KIND_CLASSIFY, {std::string(40, 'x'), "a"});
+  call.text_pairs = {std::string(20, 'y'), ""};
+  EXPECT_EQ(ChargeOf(call), 15 + 1);
+}
+
 TEST(ChargeOf, AddsWhatMayBeWrittenForEveryText) {
   InferenceCall call = Call(INFERENCE_KIND_GENERATE, {"a", "b"});
   EXPECT_EQ(ChargeOf(call), 2 + 2 * kDefaultReplyCharge);

@@ -46,7 +46,7 @@ TEST(FinetuneRequestTest, FillsInEveryDefaultAndEchoesIt) {
   EXPECT_FALSE(job->training().has_max_steps());
   EXPECT_EQ(job->training().precision(), "fp32");
   EXPECT_EQ(job->training().save_steps(), 50);
-  EXPECT_EQ(job->training().metric_for_best(), "accuracy");
+  EXPECT_EQ(job->training().metric_for_best(), "") << "the data says what is learnt";
   EXPECT_TRUE(job->training().group_by_length());
   EXPECT_EQ(job->lora().r(), 8);
   EXPECT_DOUBLE_EQ(job->lora().alpha(), 16);
@@ -272,6 +272,8 @@ TEST(FinetuneDataTest, FillsInWhatDependsOnTheRows) {
   EXPECT_EQ(job.training().warmup_steps(), 0);
   EXPECT_EQ(job.training().eval_steps(), 30) << "ten times in 3 x 100 steps";
   EXPECT_FALSE(job.training().multi_label());
+  EXPECT_EQ(job.training().problem_type(), "single_label_classification");
+  EXPECT_EQ(job.training().metric_for_best(), "accuracy");
 }
 
 TEST(FinetuneDataTest, WithoutValidationRowsNothingIsEvaluated) {
@@ -317,6 +319,60 @@ TEST(FinetuneDataTest, MultiLabelFollowsTheData) {
   request.mutable_training()->set_multi_label(false);
   job = *NormalizeFinetune(request, 1);
   EXPECT_EQ(GetField(CompleteFinetune(job, lists, std::nullopt, &unknown)), "finetune_job.training.multi_label");
+}
+
+v1::Dataset Numbers(int count = 1) {
+  v1::Dataset dataset = Rows({});
+  dataset.set_kind(v1::DATASET_KIND_REGRESSION);
+  dataset.set_value_count(count);
+  return dataset;
+}
+
+TEST(FinetuneDataTest, NumbersMakeARegression) {
+  auto job = *NormalizeFinetune(Lora(), 1);
+  bool unknown = true;
+  ASSERT_TRUE(CompleteFinetune(job, Numbers(2), Numbers(2), &unknown).ok());
+  EXPECT_FALSE(unknown);
+  EXPECT_EQ(job.training().problem_type(), "regression");
+  EXPECT_EQ(job.training().metric_for_best(), "loss");
+  EXPECT_FALSE(job.training().multi_label());
+  EXPECT_THAT(job.labels(), ElementsAre("LABEL_0", "LABEL_1"));
+  v1::FinetuneJob request = Lora();
+  request.mutable_training()->set_problem_type("regression");
+  request.mutable_training()->set_metric_for_best("spearman");
+  job = *NormalizeFinetune(request, 1);
+  ASSERT_TRUE(CompleteFinetune(job, Numbers(), std::nullopt, &unknown).ok());
+  EXPECT_EQ(job.training().metric_for_best(), "spearman");
+}
+
+TEST(FinetuneDataTest, TheProblemMustBeTheDatas) {
+  v1::Dataset lists = Rows({"a"});
+  lists.set_multi_label(true);
+  const auto field = [](const std::function<void(v1::TrainingOptions&)>& set, const v1::Dataset& train,
+                        const std::optional<v1::Dataset>& validation = std::nullopt) {
+    v1::FinetuneJob request = Lora();
+    set(*request.mutable_training());
+    auto job = NormalizeFinetune(request, 1);
+    if (!job.ok()) return GetField(job.status());
+    bool unknown;
+    return GetField(CompleteFinetune(*job, train, validation, &unknown));
+  };
+  const auto problem = [](const std::string& type) {
+    return [type](v1::TrainingOptions& t) { t.set_problem_type(type); };
+  };
+  const auto nothing = [](v1::TrainingOptions&) {};
+  const std::string option = "finetune_job.training.";
+  EXPECT_EQ(field(problem("ranking"), Numbers()), option + "problem_type");
+  EXPECT_EQ(field(problem("regression"), Rows({"1", "2"})), "finetune_job.train_dataset");
+  EXPECT_EQ(field(problem("multi_label_classification"), Numbers()), option + "problem_type");
+  EXPECT_EQ(field(problem("single_label_classification"), lists), option + "problem_type");
+  EXPECT_EQ(field(problem("multi_label_classification"), Rows({"a", "b"})), "");
+  EXPECT_EQ(field([](auto& t) { t.set_multi_label(true); }, Numbers()), option + "multi_label");
+  EXPECT_EQ(field([](auto& t) { t.set_metric_for_best("accuracy"); }, Numbers()), option + "metric_for_best");
+  EXPECT_EQ(field([](auto& t) { t.set_metric_for_best("pearson"); }, Rows({"a", "b"})), option + "metric_for_best");
+  EXPECT_EQ(field(nothing, Numbers(), Rows({"a"})), "finetune_job.validation_dataset");
+  EXPECT_EQ(field(nothing, Numbers(1), Numbers(2)), "finetune_job.validation_dataset");
+  EXPECT_EQ(field(nothing, Rows({"a", "b"}), Numbers()), "finetune_job.validation_dataset");
 }
 
 TEST(EvalRequestTest, FillsInCutOffsAndNames) {

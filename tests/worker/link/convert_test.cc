@@ -180,6 +180,36 @@ TEST(ToCall, KeepsWhatWasAsked) {
   EXPECT_FALSE(ToCall(request, now).ok());
 }
 
+TEST(ToCall, KeepsPairs) {
+  pb::InferenceRequest request;
+  request.set_kind(pb::INFERENCE_KIND_CLASSIFY);
+  for (const char* text : {"x", "y"}) request.add_texts(text);
+  for (const char* text : {"", "z"}) request.add_text_pairs(text);
+  EXPECT_THAT(ToCall(request, absl::UnixEpoch())->text_pairs, ElementsAre("", "z"));
+}
+
+TEST(ToEvalResult, OfARegressionHasWhatIsDefined) {
+  engine::RegressionScores scores{.mse = 0.5, .pearson = 0.75, .rows = 9};
+  const v1::EvalResult result = ToEvalResult("b", "a", {}, scores);
+  ASSERT_EQ(result.metrics_size(), 2);
+  EXPECT_EQ(result.metrics(0).name(), "mse");
+  EXPECT_EQ(result.metrics(0).value(), 0.5);
+  EXPECT_EQ(result.metrics(1).name(), "pearson");
+  EXPECT_EQ(result.examples(), 9);
+  EXPECT_EQ(result.model().revision(), "a");
+  EXPECT_EQ(result.classes_size(), 0);
+}
+
+TEST(ToRows, NumbersAndPairsGoWithTheirTexts) {
+  const auto set =
+      formats::ReadDataset("{\"text\":\"a\",\"text_pair\":\"b\",\"label\":2.5}", formats::DatasetFormat::kJsonLines);
+  const auto rows = ToRows(*set, {"LABEL_0"});
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  EXPECT_EQ((*rows)[0].text_pair, "b");
+  EXPECT_THAT((*rows)[0].values, ElementsAre(2.5f));
+  EXPECT_TRUE((*rows)[0].labels.empty());
+}
+
 TEST(ToResult, CarriesRowsOrTheErrorsReason) {
   runtime::InferenceReply reply;
   reply.rows = {{{0.25f, 0.75f}, 5, true}, {{1, 0}, 6, false}};

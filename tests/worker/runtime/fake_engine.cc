@@ -60,6 +60,12 @@ class FakeTokenizer final : public GenerativeTokenizer {
     encoding.ids.push_back(102);
     return encoding;
   }
+  // The second text's words, of type 1, behind the first's.
+  Encoding EncodePair(const std::string& first, const std::string& second, int64_t max_tokens) const override {
+    Encoding encoding = Encode(absl::StrCat(first, " ", second), max_tokens);
+    encoding.second_type = static_cast<int64_t>(Encode(first, max_tokens).ids.size()) - 1;
+    return encoding;
+  }
   int64_t vocab_size() const override { return 100'000; }
   std::string separator() const override { return "[SEP]"; }
   // Numbers, and what a toy decoder may write, with blanks between.
@@ -157,6 +163,7 @@ absl::StatusOr<std::shared_ptr<const HostAdapter>> HostAdapter::Load(const std::
   const std::vector<std::string> parts = absl::StrSplit(name, '-');
   if (parts.size() == 2 && absl::SimpleAtoi(parts[1], &tensors->answer)) {
     tensors->labels = testing::kFakeLabels;
+    tensors->config.regression = parts[0] == "number";
     if (parts[0] == "limit") tensors->config.max_input_tokens = tensors->answer;
     if (parts[0] == "scorer") {
       tensors->labels = 2;

@@ -242,7 +242,7 @@ TEST_F(RuntimeEngineTest, EvaluatesWithTheRealModel) {
   EvalCallbacks callbacks;
   callbacks.done = [&](const auto& scores) {
     ASSERT_TRUE(scores.ok()) << scores.status();
-    EXPECT_DOUBLE_EQ((*scores)[0].second.accuracy, 0.8);
+    EXPECT_DOUBLE_EQ(std::get<engine::ClassificationScores>((*scores)[0].second).accuracy, 0.8);
     done.Notify();
   };
   ASSERT_TRUE(runtime_->StartEvaluation(std::move(job), callbacks).ok());

@@ -13,7 +13,7 @@ using ::testing::Pair;
 
 class RuntimeEvalTest : public RuntimeFixture {
  protected:
-  using Scores = std::vector<std::pair<formats::TenonConfig, engine::ClassificationScores>>;
+  using Scores = std::vector<std::pair<formats::TenonConfig, HeadScores>>;
   // `correct` of `rows` rows carry label-3.
   static EvalJob Job(std::vector<std::string> adapters, int rows, int correct) {
     EvalJob job{.id = "e", .base_digest = "base", .adapter_digests = std::move(adapters)};
@@ -46,10 +46,10 @@ TEST_F(RuntimeEvalTest, ScoresEveryAdapterOnEveryRow) {
   const auto scores = Evaluate(Job({"head-3", "head-4"}, 100, 70));
   ASSERT_TRUE(scores.ok()) << scores.status();
   ASSERT_EQ(scores->size(), 2u);
-  EXPECT_DOUBLE_EQ((*scores)[0].second.accuracy, 0.7);
-  EXPECT_DOUBLE_EQ((*scores)[1].second.accuracy, 0.3);
-  EXPECT_EQ((*scores)[0].second.rows, 100);
-  EXPECT_EQ((*scores)[0].second.classes[3].support, 70);
+  EXPECT_DOUBLE_EQ(std::get<engine::ClassificationScores>((*scores)[0].second).accuracy, 0.7);
+  EXPECT_DOUBLE_EQ(std::get<engine::ClassificationScores>((*scores)[1].second).accuracy, 0.3);
+  EXPECT_EQ(std::get<engine::ClassificationScores>((*scores)[0].second).rows, 100);
+  EXPECT_EQ(std::get<engine::ClassificationScores>((*scores)[0].second).classes[3].support, 70);
   EXPECT_GT(progress_.size(), 4u);
   EXPECT_THAT(progress_.back(), Pair(200, 200));
 }
@@ -74,7 +74,8 @@ TEST_F(RuntimeEvalTest, ManyAdaptersWithFewSlotsBesideInference) {
   stop = true;
   for (std::thread& client : clients) client.join();
   ASSERT_TRUE(scores.ok()) << scores.status();
-  for (int i = 0; i < 12; ++i) EXPECT_DOUBLE_EQ((*scores)[i].second.accuracy, i == 3 ? 1 : 0);
+  for (int i = 0; i < 12; ++i)
+    EXPECT_DOUBLE_EQ(std::get<engine::ClassificationScores>((*scores)[i].second).accuracy, i == 3 ? 1 : 0);
 }
 
 TEST_F(RuntimeEvalTest, ALabelThatTheAdapterDoesNotKnowNamesTheRow) {
@@ -95,6 +96,20 @@ TEST_F(RuntimeEvalTest, RowsOfManyOrNoLabelsAreRefusedByAnAdapterOfOne) {
     EXPECT_EQ(GetReason(scores.status()), Reason::kDatasetInvalid) << scores.status();
     EXPECT_EQ(GetField(scores.status()), "row 7");
   }
+}
+
+TEST_F(RuntimeEvalTest, ARegressionNeedsANumberForEachOfItsOutputs) {
+  Start();
+  EvalJob job = Job({"number-3"}, 10, 10);
+  job.row_labels.assign(10, {});
+  for (engine::LabelledText& row : job.rows) row.values.assign(tenon::testing::kFakeLabels, 0.5f);
+  auto scores = Evaluate(job);
+  ASSERT_TRUE(scores.ok()) << scores.status();
+  EXPECT_EQ(std::get<engine::RegressionScores>((*scores)[0].second).rows, 10);
+  job.rows[6].values.pop_back();
+  scores = Evaluate(std::move(job));
+  EXPECT_EQ(GetReason(scores.status()), Reason::kDatasetInvalid) << scores.status();
+  EXPECT_EQ(GetField(scores.status()), "row 7");
 }
 
 TEST_F(RuntimeEvalTest, NoScoreIsMadeOfNumbersThatAreNotFinite) {

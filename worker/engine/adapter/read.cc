@@ -119,6 +119,7 @@ formats::TenonConfig DefaultConfig(const std::string& method, const AdapterTenso
   config.normalize = site.sentence.normalize;
   config.max_input_tokens = site.sentence.max_seq_length;
   if (classifies) config.labels = DefaultLabels(head->second.weight.size(0));
+  config.regression = config.labels.size() == 1;  // as transformers takes one output
   return config;
 }
 

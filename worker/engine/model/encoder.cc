@@ -9,6 +9,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -24,6 +25,8 @@
 
 namespace tenon::engine {
 namespace {
+
+constexpr int64_t kPairTypes = 2;
 
 at::Tensor Normalized(const at::Tensor& x, const FrozenNorm& norm) {
   return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.shift, norm.eps);
@@ -80,6 +83,8 @@ class TransformerEncoder final : public Encoder {
  private:
   // Embeddings of the tokens' words, [T, hidden].
   at::Tensor Words(const PackedBatch& batch) const;
+  // Where `positions_` has each token's, [T] int64.
+  at::Tensor Places(const PackedBatch& batch) const;
   std::optional<PanelFormat> PreferFused(KernelChoice& choice) const;
   absl::Status ReadEmbeddings(WeightReader& reader);
   absl::Status ReadLayer(WeightReader& reader, int64_t index);
@@ -102,8 +107,9 @@ class TransformerEncoder final : public Encoder {
   const Activation activation_;
   const at::Device device_;
   const at::ScalarType type_;
-  at::Tensor words_;      // [vocab, hidden]
-  at::Tensor positions_;  // [positions, hidden] from a text's first on, the embedding of token type 0 added
+  at::Tensor words_;  // [vocab, hidden]
+  // [positions, hidden] from a text's first on, the embedding of token type 0 added; below them the same of type 1.
+  at::Tensor positions_;
   FrozenNorm embedding_norm_, wide_embedding_norm_;
   std::vector<FrozenLayer> layers_;
   // Of a head: below the activation, and its output layer. Where they are the base's own.
@@ -195,12 +201,19 @@ absl::Status TransformerEncoder::ReadEmbeddings(WeightReader& reader) {
   const int64_t hidden = config_.hidden_size;
   const formats::EmbeddingNames& names = family_.embeddings;
   ASSIGN_OR_RETURN(positions_, reader.Take(names.positions + ".weight", {config_.max_position_embeddings, hidden}));
+  at::Tensor types;
   if (!names.types.empty()) {
-    ASSIGN_OR_RETURN(at::Tensor types, reader.Take(names.types + ".weight", {config_.type_vocab_size, hidden}));
-    positions_ = positions_ + types.narrow(0, 0, 1);
+    ASSIGN_OR_RETURN(types, reader.Take(names.types + ".weight", {config_.type_vocab_size, hidden}));
   }
   if (config_.position_offset > 0) {
     positions_ = positions_.narrow(0, config_.position_offset, config_.max_tokens()).contiguous();
+  }
+  if (types.defined()) {
+    std::vector<at::Tensor> of_types;
+    for (int64_t type = 0; type < std::min(config_.type_vocab_size, kPairTypes); ++type) {
+      of_types.push_back(positions_ + types.narrow(0, type, 1));
+    }
+    positions_ = at::cat(of_types);
   }
   ASSIGN_OR_RETURN(embedding_norm_, ReadNorm(reader, names.norm));
   return absl::OkStatus();
@@ -297,13 +310,18 @@ at::Tensor TransformerEncoder::Words(const PackedBatch& batch) const {
   return config_.scales_words ? words * std::sqrt(static_cast<double>(config_.hidden_size)) : words;
 }
 
+at::Tensor TransformerEncoder::Places(const PackedBatch& batch) const {
+  if (!batch.types.defined() || family_.embeddings.types.empty()) return batch.positions;
+  return batch.positions + batch.types * config_.max_tokens();
+}
+
 at::Tensor TransformerEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hooks) const {
   if (hooks.inference && by_rows()) {
     const at::Tensor x = Prompted(hooks, Words(batch).to(at::kFloat), batch);
-    return NormalizedInPlace(x, at::embedding(positions_, batch.positions).to(at::kFloat), wide_embedding_norm_);
+    return NormalizedInPlace(x, at::embedding(positions_, Places(batch)).to(at::kFloat), wide_embedding_norm_);
   }
   const at::Tensor words = Prompted(hooks, Words(batch), batch);
-  const at::Tensor x = words + at::embedding(positions_, batch.positions);
+  const at::Tensor x = words + at::embedding(positions_, Places(batch));
   return Dropped(hooks, Normalized(x, embedding_norm_));
 }
 

@@ -61,13 +61,18 @@ int64_t PackedBatch::max_length() const {
 }
 
 PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::Device& device, int64_t round_to,
-                 bool grouped, absl::Span<const int64_t> virtual_tokens) {
+                 bool grouped, absl::Span<const int64_t> virtual_tokens, absl::Span<const int64_t> second_types) {
   PackedBatch batch;
-  std::vector<int64_t> ids, positions;
+  std::vector<int64_t> ids, positions, types;
   batch.offsets.push_back(0);
   for (size_t r = 0; r < rows.size(); ++r) {
     if (!virtual_tokens.empty()) ids.resize(ids.size() + static_cast<size_t>(virtual_tokens[r]), 0);
+    const size_t first_word = ids.size();
     ids.insert(ids.end(), rows[r]->begin(), rows[r]->end());
+    if (!second_types.empty() && second_types[r] < static_cast<int64_t>(rows[r]->size())) {
+      types.resize(first_word + static_cast<size_t>(second_types[r]), 0);
+      types.resize(ids.size(), 1);
+    }
     for (int64_t i = batch.offsets.back(); i < static_cast<int64_t>(ids.size()); ++i) {
       positions.push_back(i - batch.offsets.back());
     }
@@ -78,6 +83,10 @@ PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::D
   positions.resize(static_cast<size_t>(rounded), 0);
   batch.ids = Int64Tensor(ids, device);
   batch.positions = Int64Tensor(positions, device);
+  if (!types.empty()) {
+    types.resize(static_cast<size_t>(rounded), 0);
+    batch.types = Int64Tensor(types, device);
+  }
   const int64_t round_rows = std::min(round_to, kRoundRows);
   const int64_t lines = (batch.rows() + round_rows - 1) / round_rows * round_rows;
   std::vector<int64_t> first(batch.offsets.begin(), batch.offsets.end() - 1);

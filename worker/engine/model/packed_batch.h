@@ -29,6 +29,7 @@ struct AttentionGroup {
 struct PackedBatch {
   at::Tensor ids;                // [T] int64
   at::Tensor positions;          // [T] int64, from 0 in each row
+  at::Tensor types;              // [T] int64, 0 or 1; undefined where all are 0
   std::vector<int64_t> offsets;  // [R + 1], offsets[r] is the first token of row r, offsets[R] the tokens of all rows
   at::Tensor first;              // [R] int64: each row's first token; rounded up like T, by row 0's
   std::vector<AttentionGroup> groups;
@@ -45,8 +46,10 @@ struct PackedBatch {
 // Rows in the order given, none of them empty. What it makes depends on the rows' lengths alone, so that training
 // repeats itself. Fewer different T mean fewer kernels to compile: inference rounds, training does not.
 // Kernels that take rows one by one need no groups. `virtual_tokens`, when not empty, says for each row how many tokens
-// stand in front of it whose embeddings come from elsewhere (ForwardHooks::prompts): their id is 0 here.
+// stand in front of it whose embeddings come from elsewhere (ForwardHooks::prompts): their id and type are 0 here.
+// `second_types`, when not empty, says for each row from which of its ids on tokens are of type 1 (Encoding).
 PackedBatch Pack(absl::Span<const std::vector<int32_t>* const> rows, const at::Device& device, int64_t round_to = 1,
-                 bool grouped = true, absl::Span<const int64_t> virtual_tokens = {});
+                 bool grouped = true, absl::Span<const int64_t> virtual_tokens = {},
+                 absl::Span<const int64_t> second_types = {});
 
 }  // namespace tenon::engine

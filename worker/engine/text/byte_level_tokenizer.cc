@@ -10,6 +10,7 @@
 #include "worker/engine/text/byte_level_alphabet.h"
 #include "worker/engine/text/byte_level_words.h"
 #include "worker/engine/text/clean_up.h"
+#include "worker/engine/text/longest_first.h"
 #include "worker/engine/text/unicode.h"
 
 namespace tenon::engine {
@@ -32,19 +33,6 @@ void Cut(size_t length, std::vector<int32_t>* ids, bool* cut) {
   if (ids->size() <= length) return;
   ids->resize(length);
   *cut = true;
-}
-
-// How many tokens two texts of these lengths keep in `room`: `longest_first` of Hugging Face's tokenizers.
-std::pair<size_t, size_t> LongestFirst(size_t first, size_t second, size_t room) {
-  if (first + second <= room) return {first, second};
-  const bool swapped = first > second;
-  const size_t shorter = std::min(first, second);
-  // All that is cut comes from the longer one, unless both are to be more than half.
-  const size_t longer = shorter > room ? shorter : std::max(shorter, room - shorter);
-  std::pair<size_t, size_t> kept{shorter, longer};
-  if (shorter + longer > room) kept = {room / 2, room / 2 + room % 2};
-  if (swapped) std::swap(kept.first, kept.second);
-  return kept;
 }
 
 }  // namespace

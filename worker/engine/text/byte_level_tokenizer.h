@@ -41,8 +41,7 @@ class ByteLevelTokenizer : public GenerativeTokenizer {
   static absl::StatusOr<std::unique_ptr<const ByteLevelTokenizer>> Load(const std::filesystem::path& folder);
 
   Encoding Encode(const std::string& text, int64_t max_tokens) const override;
-  // Two texts in one row. The longer one is cut first, as `truncation=True` of Hugging Face does it.
-  Encoding EncodePair(const std::string& first, const std::string& second, int64_t max_tokens) const;
+  Encoding EncodePair(const std::string& first, const std::string& second, int64_t max_tokens) const override;
   int64_t vocab_size() const override { return size_; }
   std::string separator() const override;
   std::string Decode(absl::Span<const int32_t> ids) const override;

@@ -8,6 +8,7 @@
 #include "common/formats/status.h"
 #include "common/formats/utf8.h"
 #include "worker/engine/text/clean_up.h"
+#include "worker/engine/text/longest_first.h"
 #include "worker/engine/text/unicode.h"
 
 namespace tenon::engine {
@@ -126,6 +127,23 @@ Encoding T5Tokenizer::Encode(const std::string& text, int64_t max_tokens) const 
   encoding.truncated = encoding.ids.size() > limit || room == 0;
   encoding.ids.resize(std::min(encoding.ids.size(), limit));
   if (room > 0) encoding.ids.push_back(eos_);
+  return encoding;
+}
+
+Encoding T5Tokenizer::EncodePair(const std::string& first, const std::string& second, int64_t max_tokens) const {
+  constexpr size_t kAround = 2;  // </s> behind each
+  const size_t room = static_cast<size_t>(std::max<int64_t>(max_tokens, 0));
+  std::vector<int32_t> a = EncodePiece(first), b = EncodePiece(second);
+  const auto [keep_a, keep_b] = LongestFirst(a.size(), b.size(), room > kAround ? room - kAround : 0);
+  Encoding encoding;
+  encoding.truncated = keep_a < a.size() || keep_b < b.size() || room < kAround;
+  a.resize(keep_a);
+  b.resize(keep_b);
+  encoding.ids = std::move(a);
+  encoding.ids.push_back(eos_);
+  encoding.ids.insert(encoding.ids.end(), b.begin(), b.end());
+  encoding.ids.push_back(eos_);
+  encoding.ids.resize(std::min(encoding.ids.size(), room));
   return encoding;
 }
 

@@ -34,6 +34,7 @@ class T5Tokenizer : public GenerativeTokenizer {
   static absl::StatusOr<std::unique_ptr<const T5Tokenizer>> Create(T5Spec spec);
 
   Encoding Encode(const std::string& text, int64_t max_tokens) const override;
+  Encoding EncodePair(const std::string& first, const std::string& second, int64_t max_tokens) const override;
   int64_t vocab_size() const override { return static_cast<int64_t>(tokens_.size()); }
   std::string separator() const override { return tokens_[static_cast<size_t>(eos_)].text; }
   std::string Decode(absl::Span<const int32_t> ids) const override;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,10 +13,16 @@
 
 namespace tenon::engine {
 
+// A place behind every row's end.
+inline constexpr int64_t kNoPlace = std::numeric_limits<int64_t>::max();
+
 // Ids with special tokens ([CLS] ... [SEP]), no padding.
 struct Encoding {
   std::vector<int32_t> ids;
   bool truncated = false;
+  // Token types are 0 before this place and 1 from it on, where a pair's second text begins. Tokenizers whose models
+  // have no types for it leave all at 0.
+  int64_t second_type = kNoPlace;
 };
 
 // Immutable; safe from any thread.
@@ -25,6 +32,12 @@ class Tokenizer {
   // At most `max_tokens` ids, special tokens included, like `truncation=True, max_length=max_tokens` of Hugging Face.
   // `text` is UTF-8.
   virtual Encoding Encode(const std::string& text, int64_t max_tokens) const = 0;
+  // Two texts in one row. The longer one is cut first, as `truncation=True` of Hugging Face does it.
+  virtual Encoding EncodePair(const std::string& first, const std::string& second, int64_t max_tokens) const = 0;
+  // A row of a data set or a call: a pair, unless the second text is empty.
+  Encoding EncodeRow(const std::string& text, const std::string& text_pair, int64_t max_tokens) const {
+    return text_pair.empty() ? Encode(text, max_tokens) : EncodePair(text, text_pair, max_tokens);
+  }
   virtual int64_t vocab_size() const = 0;
   // The text of the special token behind a text, which stands between the parts of one that has several, such as
   // "[SEP]"; empty where there is none.

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/formats/json.h"
 #include "common/formats/json_fields.h"
@@ -32,6 +33,15 @@ std::string ReadToken(JsonFields& fields, const std::string& key, const std::str
 std::optional<bool> ReadFlag(JsonFields& fields, const std::string& key) {
   if (fields.Get(key) == nullptr) return std::nullopt;
   return fields.Bool(key, false);
+}
+
+void ReadTypes(JsonFields& fields, TokenizerConfig* config) {
+  const std::string name = fields.String("tokenizer_class", "");
+  config->generic_class = name == "PreTrainedTokenizerFast" || name == "TokenizersBackend";
+  config->types = !config->generic_class && !absl::StartsWith(name, "DistilBert");
+  if (fields.Get("model_input_names") == nullptr) return;
+  const std::vector<std::string> names = fields.Strings("model_input_names");
+  config->types = std::find(names.begin(), names.end(), "token_type_ids") != names.end();
 }
 
 }  // namespace
@@ -89,6 +99,7 @@ absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(const std::string& text) {
   config.do_lower_case = ReadFlag(fields, "do_lower_case");
   config.strip_accents = ReadFlag(fields, "strip_accents");
   config.tokenize_chinese_chars = ReadFlag(fields, "tokenize_chinese_chars");
+  ReadTypes(fields, &config);
   config.unk_token = ReadToken(fields, "unk_token", "[UNK]");
   config.sep_token = ReadToken(fields, "sep_token", "[SEP]");
   config.pad_token = ReadToken(fields, "pad_token", "[PAD]");

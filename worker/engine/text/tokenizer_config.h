@@ -16,6 +16,10 @@ struct TokenizerConfig {
   std::optional<bool> do_lower_case;
   std::optional<bool> strip_accents;
   std::optional<bool> tokenize_chinese_chars;
+  // Whether the class goes by tokenizer.json alone; BERT's have their own special tokens around.
+  bool generic_class = false;
+  // Whether rows come with token types: `model_input_names` says it, else the class.
+  bool types = true;
   std::string unk_token = "[UNK]";
   std::string sep_token = "[SEP]";
   std::string pad_token = "[PAD]";

@@ -139,6 +139,43 @@ absl::Status ReadAddedTokens(const Json& json, std::vector<AddedToken>* tokens) 
   return absl::OkStatus();
 }
 
+// The ids and token types of a pair's template: true where they are BERT's, one text's tokens around the first and its
+// suffix again, of type 1, behind the second.
+bool IsBertPair(const Json& processor, const WordPieceSpec& spec) {
+  const auto pair = processor.find("pair");
+  if (pair == processor.end() || !pair->is_array()) return false;
+  std::vector<std::pair<int64_t, int64_t>> found, wanted;  // of id and type; the texts are -1 and -2
+  for (const Json& item : *pair) {
+    const bool text = item.is_object() && item.contains("Sequence");
+    if (!text && !(item.is_object() && item.contains("SpecialToken"))) return false;
+    const Json& part = item[text ? "Sequence" : "SpecialToken"];
+    if (!part.is_object() || !part.contains("id") || !part["id"].is_string()) return false;
+    const int64_t type =
+        part.contains("type_id") && part["type_id"].is_number_unsigned() ? part["type_id"].get<int64_t>() : 0;
+    std::vector<int32_t> ids;
+    if (!text && !AddTemplateToken(processor, part["id"], &ids).ok()) return false;
+    if (text) found.emplace_back(part["id"] == "A" ? -1 : -2, type);
+    for (const int32_t id : ids) found.emplace_back(id, type);
+  }
+  for (const int32_t id : spec.prefix) wanted.emplace_back(id, 0);
+  for (const int64_t type : {0, 1}) {
+    wanted.emplace_back(-1 - type, type);
+    for (const int32_t id : spec.suffix) wanted.emplace_back(id, type);
+  }
+  return found == wanted;
+}
+
+// A class that goes by the file may put other tokens around pairs; BERT's own classes never look there.
+absl::Status CheckPairTemplate(const Json& json, const WordPieceSpec& spec) {
+  const auto it = json.find("post_processor");
+  const bool has_template = it != json.end() && it->is_object() && it->contains("pair");
+  if (!has_template || IsBertPair(*it, spec)) return absl::OkStatus();
+  return TenonError(
+      Reason::kUnsupported,
+      absl::StrCat(kFile, ": post_processor.pair is not BERT's `[CLS] A [SEP] B [SEP]`, which alone is supported"),
+      "post_processor.pair");
+}
+
 }  // namespace
 
 absl::StatusOr<WordPieceSpec> ParseTokenizerJson(const std::string& text, const std::string& config) {
@@ -155,6 +192,8 @@ absl::StatusOr<WordPieceSpec> ParseTokenizerJson(const std::string& text, const 
   RETURN_IF_ERROR(ReadAddedTokens(*json, &spec.added_tokens));
   ASSIGN_OR_RETURN(const TokenizerConfig settings, ParseTokenizerConfig(config));
   settings.Apply(&spec.normalizer);
+  spec.types = settings.types;
+  if (settings.generic_class) RETURN_IF_ERROR(CheckPairTemplate(*json, spec));
   return spec;
 }
 

@@ -39,6 +39,7 @@ absl::StatusOr<WordPieceSpec> ParseVocabulary(const std::string& vocab, const st
   RETURN_IF_ERROR(ReadTokens(vocab, &spec.vocabulary));
   spec.vocabulary.unk_token = settings.unk_token;
   settings.Apply(&spec.normalizer);
+  spec.types = settings.types;
   spec.added_tokens = settings.added_tokens;
   for (const std::string& token :
        {settings.pad_token, settings.unk_token, settings.cls_token, settings.sep_token, settings.mask_token}) {

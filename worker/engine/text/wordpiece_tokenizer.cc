@@ -1,11 +1,30 @@
 #include "worker/engine/text/wordpiece_tokenizer.h"
 
 #include <algorithm>
+#include <initializer_list>
+#include <limits>
 #include <utility>
 
 #include "common/formats/status.h"
+#include "worker/engine/text/longest_first.h"
 
 namespace tenon::engine {
+namespace {
+
+size_t Room(int64_t max_tokens) { return static_cast<size_t>(std::max<int64_t>(max_tokens, 0)); }
+
+void Join(std::initializer_list<const std::vector<int32_t>*> parts, std::vector<int32_t>* ids) {
+  for (const auto* part : parts) ids->insert(ids->end(), part->begin(), part->end());
+}
+
+// Less room than the special tokens need.
+void CutTo(size_t room, Encoding* encoding) {
+  if (encoding->ids.size() <= room) return;
+  encoding->ids.resize(room);
+  encoding->truncated = true;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<const WordPieceTokenizer>> WordPieceTokenizer::Create(WordPieceSpec spec) {
   std::string separator;
@@ -23,6 +42,7 @@ WordPieceTokenizer::WordPieceTokenizer(WordPiece model, WordPieceSpec spec, std:
       prefix_(std::move(spec.prefix)),
       suffix_(std::move(spec.suffix)),
       separator_(std::move(separator)),
+      types_(spec.types),
       size_(model_.size()) {
   std::vector<AddedToken> raw, normalized;
   for (AddedToken& token : spec.added_tokens) {
@@ -60,11 +80,7 @@ bool WordPieceTokenizer::EncodePiece(const std::string& text, size_t begin, size
   return true;
 }
 
-Encoding WordPieceTokenizer::Encode(const std::string& text, int64_t max_tokens) const {
-  Encoding encoding;
-  const size_t room = static_cast<size_t>(std::max<int64_t>(max_tokens, 0));
-  const size_t around = prefix_.size() + suffix_.size();
-  const size_t limit = room > around ? room - around : 0;
+std::vector<int32_t> WordPieceTokenizer::Body(const std::string& text, size_t limit) const {
   std::vector<int32_t> body;
   for (const TextPiece& piece : raw_.Cut(text)) {
     if (piece.id >= 0) {
@@ -74,17 +90,38 @@ Encoding WordPieceTokenizer::Encode(const std::string& text, int64_t max_tokens)
       break;
     }
   }
+  return body;
+}
+
+Encoding WordPieceTokenizer::Encode(const std::string& text, int64_t max_tokens) const {
+  Encoding encoding;
+  const size_t room = Room(max_tokens);
+  const size_t around = prefix_.size() + suffix_.size();
+  const size_t limit = room > around ? room - around : 0;
+  std::vector<int32_t> body = Body(text, limit);
   encoding.truncated = body.size() > limit;
   if (encoding.truncated) body.resize(limit);
   encoding.ids.reserve(around + body.size());
-  encoding.ids.insert(encoding.ids.end(), prefix_.begin(), prefix_.end());
-  encoding.ids.insert(encoding.ids.end(), body.begin(), body.end());
-  encoding.ids.insert(encoding.ids.end(), suffix_.begin(), suffix_.end());
-  // Less room than the special tokens need.
-  if (encoding.ids.size() > room) {
-    encoding.ids.resize(room);
-    encoding.truncated = true;
-  }
+  Join({&prefix_, &body, &suffix_}, &encoding.ids);
+  CutTo(room, &encoding);
+  return encoding;
+}
+
+Encoding WordPieceTokenizer::EncodePair(const std::string& first, const std::string& second, int64_t max_tokens) const {
+  const size_t room = Room(max_tokens);
+  const size_t around = prefix_.size() + 2 * suffix_.size();
+  // Whole: which one is the longer decides where an odd token goes.
+  constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
+  std::vector<int32_t> a = Body(first, kNoLimit), b = Body(second, kNoLimit);
+  const auto [keep_a, keep_b] = LongestFirst(a.size(), b.size(), room > around ? room - around : 0);
+  Encoding encoding;
+  encoding.truncated = keep_a < a.size() || keep_b < b.size();
+  a.resize(keep_a);
+  b.resize(keep_b);
+  Join({&prefix_, &a, &suffix_}, &encoding.ids);
+  if (types_) encoding.second_type = static_cast<int64_t>(encoding.ids.size());
+  Join({&b, &suffix_}, &encoding.ids);
+  CutTo(room, &encoding);
   return encoding;
 }
 

@@ -19,7 +19,8 @@ struct WordPieceSpec {
   BertNormalizerOptions normalizer;
   std::vector<AddedToken> added_tokens;
   std::vector<int32_t> prefix;  // ids before the text, such as [CLS]
-  std::vector<int32_t> suffix;  // and behind it, such as [SEP]
+  std::vector<int32_t> suffix;  // and behind it, such as [SEP]; of a pair behind each text
+  bool types = true;            // whether a pair's second text and what stands behind it are of token type 1
 };
 
 // BASE_INVALID names the file and key, UNSUPPORTED the part. `config` is tokenizer_config.json's text, or empty.
@@ -32,11 +33,14 @@ class WordPieceTokenizer : public Tokenizer {
   static absl::StatusOr<std::unique_ptr<const WordPieceTokenizer>> Create(WordPieceSpec spec);
 
   Encoding Encode(const std::string& text, int64_t max_tokens) const override;
+  Encoding EncodePair(const std::string& first, const std::string& second, int64_t max_tokens) const override;
   int64_t vocab_size() const override { return size_; }
   std::string separator() const override { return separator_; }
 
  private:
   WordPieceTokenizer(WordPiece model, WordPieceSpec spec, std::string separator);
+  // Ids of a text without special tokens, until there are more than `limit`.
+  std::vector<int32_t> Body(const std::string& text, size_t limit) const;
   // Appends ids of text[begin, end) until there are more than `limit`; false when there are.
   bool EncodePiece(const std::string& text, size_t begin, size_t end, size_t limit, std::vector<int32_t>* ids) const;
 
@@ -47,6 +51,7 @@ class WordPieceTokenizer : public Tokenizer {
   const std::vector<int32_t> prefix_;
   const std::vector<int32_t> suffix_;
   const std::string separator_;
+  const bool types_;
   int64_t size_ = 0;
 };
 

@@ -1,9 +1,12 @@
 #include "worker/engine/train/best.h"
 
+#include <limits>
+
 namespace tenon::engine {
 
 bool BestTracker::Add(int64_t step, const std::map<std::string, double>& metrics) {
-  const double value = metrics.at(metric_);
+  const auto found = metrics.find(metric_);
+  const double value = found == metrics.end() ? std::numeric_limits<double>::lowest() : found->second;
   const bool better = best_step_ == 0 || (metric_ == "loss" ? value < best_value_ : value > best_value_);
   if (better) {
     best_step_ = step;

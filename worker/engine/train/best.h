@@ -9,10 +9,11 @@ namespace tenon::engine {
 
 class BestTracker {
  public:
-  // `metric`: `accuracy` and `macro_f1` are better when higher, `loss` when lower. `patience` 0: never stops.
+  // `metric`: `loss` is better when lower, every other when higher. `patience` 0: never stops.
   BestTracker(std::string metric, int64_t patience) : metric_(std::move(metric)), patience_(patience) {}
 
-  // Takes the evaluation after `step`; true when it is better than all before. An equal one is not.
+  // Takes the evaluation after `step`; true when it is better than all before. An equal one is not. One without the
+  // metric, such as a correlation of predictions that are all the same, is below every other.
   bool Add(int64_t step, const std::map<std::string, double>& metrics);
   // Whether `patience` evaluations in a row were not better.
   bool ShouldStop() const { return patience_ > 0 && worse_ >= patience_; }

@@ -20,7 +20,7 @@ PackedBatch ClassificationTask::Packed(const TokenRows& data, const MicroBatch& 
 }
 
 std::unique_ptr<const Segments> ClassificationTask::Pass(const MicroBatch& rows) const {
-  return training_.Pass(Packed(data_->train, rows), PickLabels(data_->train, rows), data_->multi_label);
+  return training_.Pass(Packed(data_->train, rows), PickTargets(data_->train, rows, data_->problem));
 }
 
 std::optional<Metrics> ClassificationTask::EvaluationSlice() {

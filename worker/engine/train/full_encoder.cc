@@ -151,7 +151,9 @@ at::Tensor FullEncoder::Normalized(const SavedModule& norm, const at::Tensor& x)
 at::Tensor FullEncoder::Embed(const PackedBatch& batch, const ForwardHooks& hooks) const {
   // transformers' table gives its row for padding no gradient.
   const at::Tensor words = at::embedding(words_, batch.ids, config_.pad_token_id);
-  const at::Tensor typed = types_.defined() ? words + types_.narrow(0, 0, 1) : words;
+  const at::Tensor typed = !types_.defined()       ? words
+                           : batch.types.defined() ? words + at::embedding(types_, batch.types)
+                                                   : words + types_.narrow(0, 0, 1);
   // Rows of the table before a text's first are never read, and so get no gradient.
   const at::Tensor positions =
       config_.position_offset == 0 ? positions_ : positions_.narrow(0, config_.position_offset, config_.max_tokens());

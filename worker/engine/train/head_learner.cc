@@ -73,16 +73,16 @@ absl::StatusOr<std::optional<StepResult>> HeadLearner::TrainSlice(int64_t step) 
   const at::NoGradGuard no_grad;
   MicroBatch rows;
   for (const MicroBatch& part : plan_.Step(step)) rows.insert(rows.end(), part.begin(), part.end());
-  const auto labels = PickLabels(data_->train, rows);
+  const Targets targets = PickTargets(data_->train, rows, data_->problem);
   const at::Tensor x = Vectors(train_, rows);
   std::vector<Parameter>& parameters = adapter_.parameters();  // weight and bias
   const at::Tensor logits = at::linear(x, adapter_.head().weight, adapter_.head().bias);
   const auto examples = static_cast<int64_t>(rows.size());
-  const double loss = SumLoss(logits, labels, data_->multi_label).item<double>() / static_cast<double>(examples);
+  const double loss = SumLoss(logits, targets).item<double>() / static_cast<double>(examples);
   if (!std::isfinite(loss)) {
     return TenonError(Reason::kLossNotFinite, absl::StrCat("the training loss became ", loss));
   }
-  const at::Tensor gradient = MeanLossGradient(logits, labels, data_->multi_label);
+  const at::Tensor gradient = MeanLossGradient(logits, targets);
   for (Parameter& parameter : parameters) {
     parameter.grad = parameter.decay ? gradient.t().mm(x) : gradient.sum(0);
   }

@@ -1,24 +1,20 @@
-// Classification losses. Engine-internal, torch inside.
+// Losses of classes and of numbers. Engine-internal, torch inside.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
-#include <vector>
+#include "worker/engine/train/problem.h"
 
 namespace tenon::engine {
 
-// Label indices of each row.
-using RowLabels = std::vector<std::vector<int64_t>>;
-
-// Sum of the rows' losses of logits [R, labels], fp32 scalar: cross entropy, or for multi-label binary cross entropy,
-// mean over the labels (torch's CrossEntropyLoss and BCEWithLogitsLoss).
-at::Tensor SumLoss(const at::Tensor& logits, const RowLabels& labels, bool multi_label);
+// Sum of the rows' losses of logits [R, labels], fp32 scalar: cross entropy; for several labels binary cross entropy,
+// and for numbers the squared error, mean over the outputs (torch's CrossEntropyLoss, BCEWithLogitsLoss and MSELoss).
+at::Tensor SumLoss(const at::Tensor& logits, const Targets& targets);
 
 // Gradient of their mean by the logits, [R, labels].
-at::Tensor MeanLossGradient(const at::Tensor& logits, const RowLabels& labels, bool multi_label);
+at::Tensor MeanLossGradient(const at::Tensor& logits, const Targets& targets);
 
-// Softmax, or sigmoid for multi-label.
-at::Tensor Probabilities(const at::Tensor& logits, bool multi_label);
+// What the model says of its logits: softmax, sigmoid for several labels; numbers are as they are.
+at::Tensor Predictions(const at::Tensor& logits, Problem problem);
 
 }  // namespace tenon::engine

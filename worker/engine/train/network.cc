@@ -10,36 +10,44 @@ namespace {
 
 class ClassifierSegments final : public Segments {
  public:
-  ClassifierSegments(const Network& network, PackedBatch batch, RowLabels labels, bool multi_label)
-      : network_(network), batch_(std::move(batch)), labels_(std::move(labels)), multi_label_(multi_label) {}
+  ClassifierSegments(const Network& network, PackedBatch batch, Targets targets)
+      : network_(network), batch_(std::move(batch)), targets_(std::move(targets)) {}
 
   int64_t layers() const override { return network_.layers(); }
   at::Tensor Layer(int64_t index, const at::Tensor& x, const at::Tensor& /*source*/) const override {
     return network_.Layer(index, index == 0 ? network_.Embed(batch_) : x, batch_);
   }
-  at::Tensor Loss(int64_t /*part*/, const at::Tensor& x) const override {
-    return SumLoss(network_.Head(x), labels_, multi_label_);
-  }
+  at::Tensor Loss(int64_t /*part*/, const at::Tensor& x) const override { return SumLoss(network_.Head(x), targets_); }
 
  private:
   const Network& network_;
   const PackedBatch batch_;
-  const RowLabels labels_;
-  const bool multi_label_;
+  const Targets targets_;
 };
 
 }  // namespace
 
 PackedBatch PackRows(const TokenRows& data, const MicroBatch& rows, const at::Device& device, int64_t virtual_tokens) {
   std::vector<const std::vector<int32_t>*> ids;
-  for (const int64_t row : rows) ids.push_back(&data.ids[row]);
-  return Pack(ids, device, /*round_to=*/1, /*grouped=*/true, std::vector<int64_t>(ids.size(), virtual_tokens));
+  std::vector<int64_t> second_types;
+  for (const int64_t row : rows) {
+    ids.push_back(&data.ids[row]);
+    second_types.push_back(data.second_types[row]);
+  }
+  return Pack(ids, device, /*round_to=*/1, /*grouped=*/true, std::vector<int64_t>(ids.size(), virtual_tokens),
+              second_types);
 }
 
-RowLabels PickLabels(const TokenRows& data, const MicroBatch& rows) {
-  RowLabels labels;
-  for (const int64_t row : rows) labels.push_back(data.labels[row]);
-  return labels;
+Targets PickTargets(const TokenRows& data, const MicroBatch& rows, Problem problem) {
+  Targets targets{.problem = problem};
+  for (const int64_t row : rows) {
+    if (problem == Problem::kRegression) {
+      targets.values.push_back(data.values[row]);
+    } else {
+      targets.labels.push_back(data.labels[row]);
+    }
+  }
+  return targets;
 }
 
 DropoutRates ResolveDropout(const formats::EncoderConfig& config, double base_dropout) {
@@ -74,8 +82,8 @@ at::Tensor Network::Head(const at::Tensor& first_tokens) const {
   return at::linear(pooled, head.weight, head.bias);
 }
 
-std::unique_ptr<const Segments> Network::Pass(PackedBatch batch, RowLabels labels, bool multi_label) const {
-  return std::make_unique<ClassifierSegments>(*this, std::move(batch), std::move(labels), multi_label);
+std::unique_ptr<const Segments> Network::Pass(PackedBatch batch, Targets targets) const {
+  return std::make_unique<ClassifierSegments>(*this, std::move(batch), std::move(targets));
 }
 
 at::Tensor Network::Logits(const PackedBatch& batch) const {

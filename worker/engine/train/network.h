@@ -18,8 +18,8 @@ namespace tenon::engine {
 // Rows of `data` by number, packed in this order, each with room for so many virtual tokens in front of it.
 PackedBatch PackRows(const TokenRows& data, const MicroBatch& rows, const at::Device& device,
                      int64_t virtual_tokens = 0);
-// Their labels.
-RowLabels PickLabels(const TokenRows& data, const MicroBatch& rows);
+// What they are to give.
+Targets PickTargets(const TokenRows& data, const MicroBatch& rows, Problem problem);
 
 struct DropoutRates {
   double hidden = 0, attention = 0, classifier = 0;
@@ -47,8 +47,8 @@ class Network {
   at::Tensor Head(const at::Tensor& first_tokens) const;
   // All of it, without gradients.
   at::Tensor Logits(const PackedBatch& batch) const;
-  // The way of a micro-batch, whose loss is SumLoss of these labels; the network must outlive it.
-  std::unique_ptr<const Segments> Pass(PackedBatch batch, RowLabels labels, bool multi_label) const;
+  // The way of a micro-batch, whose loss is SumLoss of these targets; the network must outlive it.
+  std::unique_ptr<const Segments> Pass(PackedBatch batch, Targets targets) const;
 
  private:
   const EncoderLayers& encoder_;

@@ -147,6 +147,7 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeClassifierLoop(std::shared_ptr<co
   ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(*base, options));
   Site site{.base = base};
   ASSIGN_OR_RETURN(site.data, TokenizeData(data, base->tokenizer(), max_tokens, cancelled));
+  if (base->config().one_type() && site.data->has_second_types()) return formats::OneTypeError("text_pair");
   // Of a model that is trained whole only the baseline reads the frozen base: it takes the copy that serves.
   ASSIGN_OR_RETURN(site.encoder,
                    base->encoder(options.method == Method::kFull ? base->precision() : options.precision));
@@ -154,6 +155,7 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeClassifierLoop(std::shared_ptr<co
   site.config.method = MethodName(options.method);
   site.config.labels = data.labels;
   site.config.multi_label = data.multi_label;
+  site.config.regression = data.regression;
   site.config.sentence_scorer = data.sentence_scorer;
   site.config.base_digest = base->digest();
   site.config.pooling = base->config().sentence.pooling;
@@ -209,7 +211,10 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const B
   return Guarded([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
     RETURN_IF_ERROR(formats::CheckTrainOptions(asked));
     TrainOptions options = asked;
-    ASSIGN_OR_RETURN(options.metric_for_best, formats::ResolveMetric(asked.metric_for_best, base->generates()));
+    const formats::Learns learns = base->generates() ? formats::Learns::kTexts
+                                   : data.regression ? formats::Learns::kNumbers
+                                                     : formats::Learns::kClasses;
+    ASSIGN_OR_RETURN(options.metric_for_best, formats::ResolveMetric(asked.metric_for_best, learns));
     if (options.method == Method::kFull && options.precision != Precision::kFp32) {
       return TenonError(Reason::kOptionInvalid, "precision must be fp32: method full trains all weights", "precision");
     }

@@ -29,10 +29,12 @@ struct TrainOptions : formats::TrainOptions {
   Precision precision = Precision::kFp32;
 };
 
-// A row: text and label indices (one, or any number for multi-label).
+// A row: text and label indices (one, or any number for multi-label), or the numbers of a regression.
 struct LabelledText {
   std::string text;
   std::vector<int64_t> labels;
+  std::string text_pair;      // the second text of a pair; empty: the text stands alone
+  std::vector<float> values;  // of a regression, in place of labels
 };
 
 // A row of a base that writes: what it reads and what it shall write.
@@ -47,6 +49,7 @@ struct TrainData {
   std::vector<LabelledText> validation;  // may be empty
   std::vector<std::string> labels;       // in index order
   bool multi_label = false;
+  bool regression = false;  // rows have numbers, and `labels` are the names of the outputs
   std::optional<formats::SentenceScorer> sentence_scorer;  // of rows made by summarize/scorer.h; goes to tenon.json
   std::vector<TextPair> train_pairs;
   std::vector<TextPair> validation_pairs;  // may be empty
@@ -64,8 +67,10 @@ struct TrainProgress {  // after each optimizer step
 };
 struct TrainEvaluation {
   int64_t step = 0;
-  std::string kind;                       // `untrained`, `validation`, `head_baseline`
-  std::map<std::string, double> metrics;  // accuracy, macro_f1, loss; or loss, token_accuracy
+  std::string kind;  // `untrained`, `validation`, `head_baseline`
+  // accuracy, macro_f1, loss; loss, token_accuracy; or loss and, unless all predictions are the same, pearson,
+  // spearman.
+  std::map<std::string, double> metrics;
   bool best = false;
 };
 struct CheckpointDue {  // call SaveCheckpoint before the next RunSlice

@@ -90,5 +90,15 @@ TEST(Pack, EveryTokenComesBackFromItsOwnPlace) {
   }
 }
 
+TEST(Pack, TypesBeginBehindVirtualTokens) {
+  const std::vector<int32_t> one = {7, 8, 9}, two = {5, 6};
+  const std::vector<const std::vector<int32_t>*> rows = {&one, &two, &one};
+  constexpr int64_t kNone = 1'000'000;
+  const PackedBatch batch =
+      Pack(rows, at::Device(at::kCPU), /*round_to=*/8, /*grouped=*/true, {2, 0, 0}, {1, kNone, 2});
+  EXPECT_EQ(Values(batch.types), (std::vector<int64_t>{0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}));
+  EXPECT_FALSE(Pack(rows, at::Device(at::kCPU), 1, true, {}, {kNone, kNone, kNone}).types.defined());
+}
+
 }  // namespace
 }  // namespace tenon::engine

@@ -225,5 +225,15 @@ TEST(T5Tokenizer, ThreadsShareIt) {
   for (std::thread& thread : threads) thread.join();
 }
 
+TEST(T5Tokenizer, APairHasAnEndBehindEachText) {
+  const auto tokenizer = Make();
+  EXPECT_THAT(tokenizer->EncodePair("ab", "ab abc", kRoom).ids, ElementsAre(5, 1, 5, 5, 8, 1));
+  const Encoding cut = tokenizer->EncodePair("ab", "ab abc", 4);
+  EXPECT_THAT(cut.ids, ElementsAre(5, 1, 5, 1));
+  EXPECT_TRUE(cut.truncated);
+  EXPECT_EQ(cut.second_type, kNoPlace);
+  EXPECT_THAT(tokenizer->EncodePair("ab", "ab", 1).ids, ElementsAre(1));
+}
+
 }  // namespace
 }  // namespace tenon::engine

@@ -213,5 +213,40 @@ TEST(LoadTokenizer, PrefersTokenizerJson) {
       << "the file's truncation and padding are not ours";
 }
 
+TEST(WordPieceTokenizer, APairIsOneRowOfTwoTypes) {
+  const auto tokenizer = Make();
+  const Encoding pair = tokenizer->EncodePair("un aff", "el", kRoom);
+  EXPECT_THAT(pair.ids, ElementsAre(2, 5, 8, 3, 10, 3));
+  EXPECT_EQ(pair.second_type, 4);
+  EXPECT_FALSE(pair.truncated);
+  EXPECT_EQ(tokenizer->EncodeRow("un aff", "el", kRoom).ids, pair.ids);
+  EXPECT_THAT(tokenizer->EncodeRow("un aff", "", kRoom).ids, ElementsAre(2, 5, 8, 3));
+  EXPECT_EQ(tokenizer->Encode("un", kRoom).second_type, kNoPlace);
+}
+
+TEST(WordPieceTokenizer, TheLongerTextOfAPairIsCutFirst) {
+  const auto tokenizer = Make();
+  const Encoding first = tokenizer->EncodePair("un un un un", "aff", 6);
+  EXPECT_THAT(first.ids, ElementsAre(2, 5, 5, 3, 8, 3));
+  EXPECT_TRUE(first.truncated);
+  EXPECT_THAT(tokenizer->EncodePair("aff", "un un un un", 6).ids, ElementsAre(2, 8, 3, 5, 5, 3));
+  EXPECT_THAT(tokenizer->EncodePair("aff aff aff", "un un un", 6).ids, ElementsAre(2, 8, 3, 5, 5, 3));
+  const Encoding none = tokenizer->EncodePair("aff", "un", 3);
+  EXPECT_THAT(none.ids, ElementsAre(2, 3, 3));
+  EXPECT_EQ(none.second_type, 2);
+  EXPECT_THAT(tokenizer->EncodePair("aff", "un", 1).ids, ElementsAre(2));
+}
+
+TEST(WordPieceTokenizer, TypesAreThereWhereTransformersGivesThem) {
+  const auto second_type = [](const std::string& config) {
+    return Make(config)->EncodePair("un", "el", kRoom).second_type;
+  };
+  EXPECT_EQ(second_type(R"({"tokenizer_class":"BertTokenizer"})"), 3);
+  EXPECT_EQ(second_type(R"({"tokenizer_class":"DistilBertTokenizer"})"), kNoPlace);
+  EXPECT_EQ(second_type(R"({"tokenizer_class":"PreTrainedTokenizerFast"})"), kNoPlace);
+  EXPECT_EQ(second_type(R"({"tokenizer_class":"PreTrainedTokenizerFast","model_input_names":["token_type_ids"]})"), 3);
+  EXPECT_EQ(second_type(R"({"model_input_names":["input_ids","attention_mask"]})"), kNoPlace);
+}
+
 }  // namespace
 }  // namespace tenon::engine

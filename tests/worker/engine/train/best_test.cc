@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 namespace tenon::engine {
 namespace {
 
@@ -21,6 +23,16 @@ TEST(BestTest, LowerLossWins) {
   EXPECT_TRUE(best.Add(2, {{"loss", 0.5}}));
   EXPECT_FALSE(best.Add(3, {{"loss", 0.7}}));
   EXPECT_EQ(best.best_step(), 2);
+}
+
+TEST(BestTest, AMetricThatIsUndefinedIsBelowEveryOther) {
+  BestTracker best("pearson", 0);
+  EXPECT_TRUE(best.Add(1, {{"loss", 1}}));
+  EXPECT_FALSE(best.Add(2, {{"loss", 0.5}}));
+  EXPECT_TRUE(best.Add(3, {{"loss", 2}, {"pearson", -0.5}}));
+  EXPECT_FALSE(best.Add(4, {{"loss", 1}}));
+  EXPECT_EQ(best.best_step(), 3);
+  EXPECT_TRUE(std::isfinite(best.best_value())) << "checkpoints hold it";
 }
 
 TEST(BestTest, StopsAfterPatienceAndRestores) {

@@ -53,13 +53,15 @@ class FullEncoderTest : public ::testing::Test {
     rows_ = {};
     for (int64_t i = 0; i < 6; ++i) {  // ragged
       rows_.ids.push_back(base_->tokenizer().Encode(testing::TinyText(static_cast<uint64_t>(i), 1 + 3 * i), 64).ids);
+      rows_.second_types.push_back(kNoPlace);
       rows_.labels.push_back({i % 2});
     }
   }
 
   SegmentedPass Pass(const MicroBatch& rows, double scale) {
-    return SegmentedPass(network_->Pass(PackRows(rows_, rows, at::kCPU), PickLabels(rows_, rows), false), *model_,
-                         *dropout_, scale, 3);
+    return SegmentedPass(
+        network_->Pass(PackRows(rows_, rows, at::kCPU), PickTargets(rows_, rows, Problem::kSingleLabel)), *model_,
+        *dropout_, scale, 3);
   }
   std::map<std::string, at::Tensor> TakeGradients() {
     std::map<std::string, at::Tensor> grads;
@@ -145,7 +147,9 @@ TEST_F(FullEncoderTest, GradientsEqualFiniteDifferences) {
   const auto grads = TakeGradients();
   const at::NoGradGuard no_grad;
   const PackedBatch batch = PackRows(rows_, rows, at::kCPU);
-  const auto loss = [&] { return SumLoss(network_->Logits(batch), PickLabels(rows_, rows), false).item<double>(); };
+  const auto loss = [&] {
+    return SumLoss(network_->Logits(batch), PickTargets(rows_, rows, Problem::kSingleLabel)).item<double>();
+  };
   for (const Parameter& parameter : model_->parameters()) {
     testing::ExpectSlopes(parameter.name, parameter.value, grads.at(parameter.name), loss,
                           {.step = 1e-2, .absolute = 5e-3, .relative = 0.02});
@@ -164,7 +168,8 @@ TEST_F(FullEncoderTest, ThePlainPathComputesWhatTheFusedDoes) {
     at::Tensor x = bert_->Embed(batch, {});
     for (int64_t i = 0; i < 3; ++i) x = layer(i, x);
     if (x.size(0) > batch.first.size(0)) x = FirstTokens(x, batch);
-    return torch::autograd::grad({SumLoss(evaluating.Head(x), PickLabels(rows_, rows), false)}, values);
+    return torch::autograd::grad({SumLoss(evaluating.Head(x), PickTargets(rows_, rows, Problem::kSingleLabel))},
+                                 values);
   };
   const auto fused = gradients([&](int64_t i, const at::Tensor& x) { return evaluating.Layer(i, x, batch); });
   const auto plain =

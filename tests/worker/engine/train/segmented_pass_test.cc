@@ -79,8 +79,10 @@ class PassTest : public ::testing::Test {
     network_ = std::make_unique<Network>(*encoder_, *adapter_, rates, dropout_.get());
     rows_.ids.clear();
     rows_.labels.clear();
+    rows_.second_types.clear();
     for (int64_t i = 0; i < 8; ++i) {  // ragged
       rows_.ids.push_back(base_->tokenizer().Encode(testing::TinyText(static_cast<uint64_t>(i), 1 + 3 * i), 64).ids);
+      rows_.second_types.push_back(kNoPlace);
       rows_.labels.push_back({i % 2});
     }
   }
@@ -89,8 +91,8 @@ class PassTest : public ::testing::Test {
     return PackRows(rows_, rows, encoder_->device(), adapter_->adapter().virtual_tokens());
   }
   SegmentedPass Pass(const MicroBatch& rows, double scale, int64_t micro_batch) {
-    return SegmentedPass(network_->Pass(Packed(rows), PickLabels(rows_, rows), false), *adapter_, *dropout_, scale,
-                         micro_batch);
+    return SegmentedPass(network_->Pass(Packed(rows), PickTargets(rows_, rows, Problem::kSingleLabel)), *adapter_,
+                         *dropout_, scale, micro_batch);
   }
   std::vector<at::Tensor> TakeGradients() { return testing::TakeGradients(adapter_->parameters()); }
   void ExpectSlicedEqualsWhole() {
@@ -105,7 +107,7 @@ class PassTest : public ::testing::Test {
     const std::vector<at::Tensor> grads = TakeGradients();
     const auto loss = [&] {
       const at::NoGradGuard no_grad;
-      return SumLoss(network_->Logits(Packed(rows)), PickLabels(rows_, rows), false).item<double>();
+      return SumLoss(network_->Logits(Packed(rows)), PickTargets(rows_, rows, Problem::kSingleLabel)).item<double>();
     };
     for (size_t i = 0; i < grads.size(); ++i) {
       const Parameter& parameter = adapter_->parameters()[i];
@@ -115,7 +117,7 @@ class PassTest : public ::testing::Test {
   // Logits and gradients by the operators that other devices use.
   void ExpectPlainEqualsFused() {
     const PackedBatch batch = Packed({0, 1, 2, 3});
-    const RowLabels labels = PickLabels(rows_, {0, 1, 2, 3});
+    const Targets targets = PickTargets(rows_, {0, 1, 2, 3}, Problem::kSingleLabel);
     ForwardHooks hooks;
     hooks.linear = adapter_->Hook(nullptr);
     hooks.prompts = adapter_->Prompts();
@@ -125,7 +127,7 @@ class PassTest : public ::testing::Test {
       const at::AutoGradMode grad(true);
       torch::autograd::variable_list values;
       for (const Parameter& parameter : adapter_->parameters()) values.push_back(parameter.value);
-      return torch::autograd::grad({SumLoss(logits(), labels, false)}, values);
+      return torch::autograd::grad({SumLoss(logits(), targets)}, values);
     };
     const Network evaluating(*encoder_, *adapter_, {}, nullptr);
     const auto fused = gradients([&] {

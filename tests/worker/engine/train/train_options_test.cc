@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 
 #include "common/formats/status.h"
 
@@ -75,14 +77,20 @@ TEST(TrainOptionsTest, HeadIgnoresLora) {
 }
 
 TEST(TrainOptionsTest, AMetricBelongsToItsTask) {
-  EXPECT_EQ(*ResolveMetric("", false), "accuracy");
-  EXPECT_EQ(*ResolveMetric("", true), "loss");
-  for (const char* metric : {"accuracy", "macro_f1", "loss"}) EXPECT_EQ(*ResolveMetric(metric, false), metric);
-  for (const char* metric : {"token_accuracy", "loss"}) EXPECT_EQ(*ResolveMetric(metric, true), metric);
-  for (const char* metric : {"accuracy", "macro_f1", "rouge1"}) {
-    EXPECT_EQ(GetReason(ResolveMetric(metric, true).status()), Reason::kOptionInvalid) << metric;
+  EXPECT_EQ(*ResolveMetric("", Learns::kClasses), "accuracy");
+  EXPECT_EQ(*ResolveMetric("", Learns::kNumbers), "loss");
+  EXPECT_EQ(*ResolveMetric("", Learns::kTexts), "loss");
+  const std::map<Learns, std::vector<std::string>> of = {{Learns::kClasses, {"accuracy", "macro_f1", "loss"}},
+                                                         {Learns::kNumbers, {"loss", "pearson", "spearman"}},
+                                                         {Learns::kTexts, {"loss", "token_accuracy"}}};
+  for (const auto& [learns, allowed] : of) {
+    for (const char* metric : {"accuracy", "macro_f1", "loss", "pearson", "spearman", "token_accuracy", "rouge1"}) {
+      const auto resolved = ResolveMetric(metric, learns);
+      const bool good = std::find(allowed.begin(), allowed.end(), metric) != allowed.end();
+      EXPECT_EQ(resolved.ok(), good) << metric;
+      if (!good) EXPECT_EQ(GetField(resolved.status()), "metric_for_best");
+    }
   }
-  EXPECT_EQ(GetField(ResolveMetric("token_accuracy", false).status()), "metric_for_best");
   TrainOptions options = Good();
   options.metric_for_best = "token_accuracy";  // the trainer knows whether it fits
   EXPECT_TRUE(CheckTrainOptions(options).ok());

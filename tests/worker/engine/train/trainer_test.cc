@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 #include "tests/worker/engine/tiny_base.h"
@@ -325,6 +327,53 @@ TEST(TrainerTest, InitialAdapterIsWhereItStarts) {
   options.lora.r = 2;
   EXPECT_EQ(GetReason(Trainer::Create(base, options, ToyData(96, 48), std::nullopt, first.folder).status()),
             Reason::kAdapterInvalid);
+}
+
+// The toy task's label as a number, and a text's deciding word in the second text of every other row.
+TrainData ToyNumbers(int64_t train_rows, int64_t validation_rows) {
+  TrainData data = ToyData(train_rows, validation_rows);
+  data.regression = true;
+  data.labels = {"LABEL_0"};
+  for (auto* rows : {&data.train, &data.validation}) {
+    for (size_t i = 0; i < rows->size(); ++i) {
+      LabelledText& row = (*rows)[i];
+      row.values = {static_cast<float>(row.labels[0]) * 2 - 0.5f};
+      row.labels.clear();
+      if (i % 2 == 0) row.text_pair = std::exchange(row.text, "my your his");
+    }
+  }
+  return data;
+}
+
+TEST(TrainerTest, NumbersAreLearntOfPairsAndServed) {
+  const auto base = MakeToyBase();
+  for (const Method method : {Method::kLora, Method::kHead, Method::kPromptTuning, Method::kBottleneck}) {
+    TrainOptions options = ToyOptions();
+    options.method = method;
+    options.max_steps = 120;
+    options.eval_steps = 40;
+    const TrainData data = ToyNumbers(96, 48);
+    const ToyRun run = RunToy(base, options, data);
+    ASSERT_TRUE(run.status.ok()) << run.status;
+    const auto& last = run.Kind("validation").back().metrics;
+    EXPECT_LT(last.at("loss"), run.Kind("untrained")[0].metrics.at("loss"));
+    EXPECT_GT(last.at("pearson"), 0.3) << static_cast<int>(method);
+    EXPECT_EQ(last.count("accuracy"), 0u);
+    const auto host = HostAdapter::Load(run.folder, *base);
+    ASSERT_TRUE(host.ok()) << host.status();
+    EXPECT_TRUE((*host)->config().regression);
+  }
+}
+
+TEST(TrainerTest, ARowWithoutItsNumberIsNamed) {
+  TrainData data = ToyNumbers(20, 8);
+  data.validation[3].values = {1, 2};
+  const ToyRun run = RunToy(MakeToyBase(), ToyOptions(), data);
+  EXPECT_EQ(GetReason(run.status), Reason::kDatasetInvalid) << run.status;
+  EXPECT_EQ(GetField(run.status), "validation row 4");
+  TrainOptions options = ToyOptions();
+  options.metric_for_best = "accuracy";
+  EXPECT_EQ(GetField(RunToy(MakeToyBase(), options, ToyNumbers(20, 8)).status), "metric_for_best");
 }
 
 TEST(TrainerTest, MultiLabel) {
