@@ -17,12 +17,15 @@ class AsciiTokenizer final : public Tokenizer {
  public:
   explicit AsciiTokenizer(std::vector<int32_t> around) : around_(std::move(around)) {}
   Encoding Encode(const std::string& text, int64_t max_tokens) const override {
-    Encoding encoding{around_, false};
+    Encoding encoding{.ids = around_};
     for (const char c : text) {
       if (c > 0 && static_cast<int64_t>(encoding.ids.size() + around_.size()) < max_tokens) encoding.ids.push_back(c);
     }
     encoding.ids.insert(encoding.ids.end(), around_.begin(), around_.end());
     return encoding;
+  }
+  Encoding EncodePair(const std::string& first, const std::string& second, int64_t max_tokens) const override {
+    return Encode(first + second, max_tokens);
   }
   int64_t vocab_size() const override { return 1000; }
   std::string separator() const override { return ""; }
