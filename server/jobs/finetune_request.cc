@@ -137,12 +137,6 @@ absl::Status CompleteProblem(v1::FinetuneJob& job, const v1::Dataset& train) {
   v1::TrainingOptions& t = *job.mutable_training();
   const bool regression = train.kind() == v1::DATASET_KIND_REGRESSION;
   const std::string& asked = t.problem_type();
-  if (asked == kRegression && !regression) {
-    return TenonError(
-        Reason::kFieldInvalid,
-        train.name() + " holds labels, not numbers: its kind must be REGRESSION for problem_type regression",
-        "finetune_job.train_dataset");
-  }
   if (!asked.empty() && asked != kRegression && regression) {
     return Refuse("problem_type", "is " + asked + ", but rows of " + train.name() + " have numbers");
   }
@@ -184,8 +178,15 @@ absl::Status CompleteOutputs(v1::FinetuneJob& job, const v1::Dataset& train,
 absl::Status CompleteLabels(v1::FinetuneJob& job, const v1::Dataset& train,
                             const std::optional<v1::Dataset>& validation, bool* unknown_labels) {
   RETURN_IF_ERROR(CheckRows(train, "train_dataset"));
+  const bool regression = train.kind() == v1::DATASET_KIND_REGRESSION;
+  if (job.training().problem_type() == kRegression && !regression) {
+    return TenonError(
+        Reason::kFieldInvalid,
+        train.name() + " holds labels, not numbers: its kind must be REGRESSION for problem_type regression",
+        "finetune_job.train_dataset");
+  }
   RETURN_IF_ERROR(WithPath(CompleteProblem(job, train), job));
-  if (train.kind() == v1::DATASET_KIND_REGRESSION) return CompleteOutputs(job, train, validation);
+  if (regression) return CompleteOutputs(job, train, validation);
   const v1::TrainingOptions& t = job.training();
   const int least = t.multi_label() ? 1 : 2;
   if (train.labels_size() < least) {
