@@ -1,4 +1,4 @@
-// Drives a T5 base from Python: one JSON object a line in, one out. Used by t5_test.py.
+// Drives a base that writes from Python: one JSON object a line in, one out. Used by t5_test.py and causal_test.py.
 //
 //   {"cmd": "base", "folder": F, "precision": "fp32", "threads": n}  -> {"layers": {name: [out, in]}, "bytes": n}
 //   {"cmd": "adapter", "name": N, "folder": F}            -> {"config": {...}, "parameters": n}
@@ -25,6 +25,7 @@
 #include "worker/engine/adapter/write.h"
 #include "worker/engine/generate/generation_batch.h"
 #include "worker/engine/generate/target_search.h"
+#include "worker/engine/model/causal/model.h"
 #include "worker/engine/model/t5/model.h"
 
 namespace tenon::engine {
@@ -61,10 +62,19 @@ class Tool {
     ASSIGN_OR_RETURN(options.precision, ParsePrecision(command.value("precision", "fp32")));
     adapters_.clear();
     ASSIGN_OR_RETURN(base_, Base::Load(std::string(command.at("folder")), options));
+    if (base_->decoder_only()) {
+      ASSIGN_OR_RETURN(const auto model, base_->causal(options.precision));
+      return Describe(*model);
+    }
     ASSIGN_OR_RETURN(const auto model, base_->t5(options.precision));
+    return Describe(*model);
+  }
+
+  template <typename Model>
+  Json Describe(const Model& model) const {
     Json layers = Json::object();
-    for (const auto& [layer, shape] : model->linear_layers()) layers[layer] = {shape.first, shape.second};
-    return Json{{"layers", layers}, {"bytes", base_->ResidentBytes()}, {"own_kernels", model->own_kernels()}};
+    for (const auto& [layer, shape] : model.linear_layers()) layers[layer] = {shape.first, shape.second};
+    return Json{{"layers", layers}, {"bytes", base_->ResidentBytes()}, {"own_kernels", model.own_kernels()}};
   }
 
   absl::StatusOr<Json> LoadAdapter(const Json& command) {

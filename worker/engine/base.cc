@@ -14,8 +14,10 @@
 #include "common/formats/status.h"
 #include "worker/engine/generate/decoder.h"
 #include "worker/engine/generate/generation_config.h"
+#include "worker/engine/model/causal/decoder.h"
+#include "worker/engine/model/causal/model.h"
+#include "worker/engine/model/decode/decoder.h"
 #include "worker/engine/model/encoder.h"
-#include "worker/engine/model/t5/decoder.h"
 #include "worker/engine/model/t5/model.h"
 #include "worker/engine/precision_copies.h"
 
@@ -44,8 +46,12 @@ struct Base::State {
   std::unique_ptr<const GenerativeTokenizer> generative;
   GenerationOptions generation, summary;
   PrecisionCopies<T5Model> models;
+  // One that does so by a decoder alone: its family is there.
+  formats::CausalConfig causal;
+  PrecisionCopies<CausalModel> causal_models;
 
   absl::Status Read(const std::filesystem::path& folder);
+  absl::Status ReadGenerative(int64_t vocab_size);
   absl::Status CheckVocabulary(const Tokenizer& of, int64_t vocab_size) const;
   // Memory that loading needed for a while: pages of the file, and what malloc keeps of freed copies.
   void GiveBack() const;
@@ -66,15 +72,22 @@ void Base::State::GiveBack() const {
 #endif
 }
 
+absl::Status Base::State::ReadGenerative(int64_t vocab_size) {
+  ASSIGN_OR_RETURN(generative, LoadGenerativeTokenizer(folder));
+  ASSIGN_OR_RETURN(generation, ReadGenerationConfig(folder));
+  ASSIGN_OR_RETURN(summary, ReadTaskConfig(folder, "summarization"));
+  return CheckVocabulary(*generative, vocab_size);
+}
+
 absl::Status Base::State::Read(const std::filesystem::path& folder) {
   ASSIGN_OR_RETURN(formats::BaseConfig config, formats::ReadBaseConfig(folder));
   if (auto* family = std::get_if<formats::T5Config>(&config)) {
     t5 = std::move(*family);
-    ASSIGN_OR_RETURN(generative, LoadGenerativeTokenizer(folder));
-    ASSIGN_OR_RETURN(generation, ReadGenerationConfig(folder));
+    RETURN_IF_ERROR(ReadGenerative(t5.vocab_size));
     if (!generation.decoder_start_token_id) generation.decoder_start_token_id = t5.decoder_start_token_id;
-    ASSIGN_OR_RETURN(summary, ReadTaskConfig(folder, "summarization"));
-    RETURN_IF_ERROR(CheckVocabulary(*generative, t5.vocab_size));
+  } else if (auto* decoder = std::get_if<formats::CausalConfig>(&config)) {
+    causal = std::move(*decoder);
+    RETURN_IF_ERROR(ReadGenerative(causal.vocab_size));
   } else {
     encoder = std::get<formats::EncoderConfig>(std::move(config));
     ASSIGN_OR_RETURN(tokenizer, LoadTokenizer(folder));
@@ -90,7 +103,9 @@ absl::StatusOr<std::shared_ptr<const Base>> Base::Load(const std::filesystem::pa
   state->folder = folder;
   RETURN_IF_ERROR(state->Read(folder));
   std::shared_ptr<const Base> base(new Base(std::move(state)));
-  RETURN_IF_ERROR(base->generates() ? base->t5(options.precision).status() : base->encoder(options.precision).status());
+  RETURN_IF_ERROR(base->decoder_only() ? base->causal(options.precision).status()
+                  : base->generates()  ? base->t5(options.precision).status()
+                                       : base->encoder(options.precision).status());
   return base;
 }
 
@@ -103,13 +118,16 @@ const Device& Base::device() const { return state_->options.device; }
 Precision Base::precision() const { return state_->options.precision; }
 
 int64_t Base::default_max_tokens() const {
+  if (decoder_only()) return state_->causal.max_tokens;
   if (generates()) return kDefaultMaxTokens;
   const int64_t limit = state_->encoder.max_tokens();
   const int64_t said = state_->encoder.sentence.max_seq_length;
   return std::min(limit, said > 0 ? said : kDefaultMaxTokens);
 }
 
-int64_t Base::ResidentBytes() const { return state_->encoders.ResidentBytes() + state_->models.ResidentBytes(); }
+int64_t Base::ResidentBytes() const {
+  return state_->encoders.ResidentBytes() + state_->models.ResidentBytes() + state_->causal_models.ResidentBytes();
+}
 
 int64_t Base::parameters() const {
   int64_t count = 0;
@@ -123,6 +141,7 @@ const std::filesystem::path& Base::folder() const { return state_->folder; }
 const formats::Safetensors& Base::weights() const { return *state_->weights; }
 
 bool Base::generates() const { return state_->generative != nullptr; }
+bool Base::decoder_only() const { return state_->causal.family != nullptr; }
 const GenerationOptions& Base::generation_defaults() const { return state_->generation; }
 const std::string& Base::summary_prefix() const { return state_->t5.summary_prefix; }
 const GenerationOptions& Base::summary_defaults() const { return state_->summary; }
@@ -130,13 +149,17 @@ const GenerativeTokenizer& Base::generative_tokenizer() const { return *state_->
 
 GenerationLimits Base::generation_limits() const {
   GenerationLimits limits;
-  limits.vocab_size = state_->t5.vocab_size;
+  limits.vocab_size = decoder_only() ? state_->causal.vocab_size : state_->t5.vocab_size;
   limits.prefix_tokens = 1;
-  limits.max_positions = 0;  // positions are relative
+  limits.max_positions = decoder_only() ? state_->causal.max_tokens : 0;  // T5's are relative
   return limits;
 }
 
 absl::StatusOr<std::unique_ptr<Decoder>> Base::NewDecoder() const {
+  if (decoder_only()) {
+    ASSIGN_OR_RETURN(std::shared_ptr<const CausalModel> model, causal(precision()));
+    return NewCausalDecoder(std::move(model));
+  }
   ASSIGN_OR_RETURN(std::shared_ptr<const T5Model> model, t5(precision()));
   return NewT5Decoder(std::move(model));
 }
@@ -155,11 +178,24 @@ absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision precision
 
 absl::StatusOr<std::shared_ptr<const T5Model>> Base::t5(Precision precision) const {
   if (!generates()) return TenonError(Reason::kUnsupported, "the base only encodes: it writes no texts");
+  if (decoder_only()) return TenonError(Reason::kUnsupported, "the base has a decoder alone: it reads no source");
   return state_->models.Get(precision, [&]() -> absl::StatusOr<std::shared_ptr<const T5Model>> {
     ASSIGN_OR_RETURN(
         std::shared_ptr<const T5Model> model,
         T5Model::Load(state_->t5, *state_->weights, state_->options.device, precision,
                       /*prepare_inference=*/precision == state_->options.precision, state_->options.run_alone));
+    state_->GiveBack();
+    return model;
+  });
+}
+
+absl::StatusOr<std::shared_ptr<const CausalModel>> Base::causal(Precision precision) const {
+  if (!decoder_only()) return TenonError(Reason::kUnsupported, "the base is more than a decoder");
+  return state_->causal_models.Get(precision, [&]() -> absl::StatusOr<std::shared_ptr<const CausalModel>> {
+    ASSIGN_OR_RETURN(
+        std::shared_ptr<const CausalModel> model,
+        CausalModel::Load(state_->causal, *state_->weights, state_->options.device, precision,
+                          /*prepare_inference=*/precision == state_->options.precision, state_->options.run_alone));
     state_->GiveBack();
     return model;
   });

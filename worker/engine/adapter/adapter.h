@@ -55,11 +55,15 @@ class DeviceAdapter {
 };
 
 // Tokens that a text is cut to: `asked`, else the adapter's own limit, else the base's, and never so many that the
-// adapter's virtual tokens have no position left in a base whose positions are a table. `adapter` may be nullptr;
-// `asked` of 0 is none.
+// adapter's virtual tokens, and a decoder's first new one, have no position left in a base whose positions are a table.
+// `adapter` may be nullptr; `asked` of 0 is none.
 inline int64_t MaxInputTokens(const Base& base, const HostAdapter* adapter, int64_t asked = 0) {
   if (asked == 0 && adapter != nullptr) asked = adapter->config().max_input_tokens;
   if (asked == 0) asked = base.default_max_tokens();
+  if (base.decoder_only()) {
+    const int64_t others = 1 + (adapter == nullptr ? 0 : adapter->virtual_tokens());
+    return std::min(asked, base.generation_limits().max_positions - others);
+  }
   if (base.generates() || adapter == nullptr || adapter->virtual_tokens() == 0) return asked;
   return std::min(asked, base.config().max_tokens() - adapter->virtual_tokens());
 }

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/formats/adapter_config.h"
+#include "common/formats/causal_config.h"
 #include "common/formats/encoder_family.h"
 #include "common/formats/t5_config.h"
 #include "worker/engine/adapter/tensors.h"
@@ -17,18 +18,22 @@ namespace tenon::engine {
 // What an adapter must fit.
 struct AdapterSite {
   const formats::EncoderConfig* encoder = nullptr;  // of a base that only encodes
-  // Of one that writes texts: its adapters are of task `seq2seq` and have no head. Its output layer is [vocab, d_model]
-  // of any type, on any device.
+  // Of one that writes texts: its adapters are of task `seq2seq` and have no head.
   const formats::T5Config* writer = nullptr;
+  // Of one that does so by a decoder alone: they are of task `causal_lm`.
+  const formats::CausalConfig* causal = nullptr;
+  // Of either: [vocab, word_size] of any type, on any device.
   at::Tensor output_layer;
-  int64_t hidden_size = 0;           // of the states that adapters meet
+  int64_t hidden_size = 0;           // of the states that adapters meet, or of the words that a prompt stands before
   formats::SentenceConfig sentence;  // defaults of adapters without a tenon.json
   bool takes_head = false;           // as Encoder
   const std::string& base_digest;
-  // Name without task prefix -> [out, in]. A base that writes has no biases.
+  // Name without task prefix -> [out, in]. A T5 has no biases.
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers;
 
-  bool generates() const { return writer != nullptr; }
+  bool generates() const { return writer != nullptr || causal != nullptr; }
+  // TenonConfig's name of what adapters without a head are for.
+  const char* plain_task() const;
   int64_t vector_size() const { return encoder == nullptr ? hidden_size : encoder->vector_size(); }
   const formats::EncoderFamily* family() const { return encoder == nullptr ? nullptr : encoder->family; }
   // Whether an fp32 tensor of a file is a copy of the output layer, in its type.

@@ -6,8 +6,8 @@
 
 #include <cstdint>
 
+#include "worker/engine/model/joint_linear.h"
 #include "worker/engine/model/packed_batch.h"
-#include "worker/engine/model/t5/joint_linear.h"
 #include "worker/engine/model/t5/relative_bias.h"
 #include "worker/engine/model/t5/rms_norm.h"
 

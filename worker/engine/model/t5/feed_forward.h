@@ -4,7 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "worker/engine/model/t5/joint_linear.h"
+#include "worker/engine/model/joint_linear.h"
 #include "worker/engine/model/t5/rms_norm.h"
 
 namespace tenon::engine {

@@ -68,8 +68,8 @@ std::vector<at::Tensor> T5Model::SourceKeysValues(const at::Tensor& states, cons
 
 std::unique_ptr<StepAttention> T5Model::NewStepAttention() const {
   const AttentionSizes sizes{config_.num_decoder_layers, config_.num_heads, config_.d_kv};
-  if (own_kernels_) return MakeKernelAttention(sizes, decoder_bias_);
-  return MakePlainAttention(sizes, decoder_bias_, embedding_.options());
+  if (own_kernels_) return MakeKernelAttention(sizes, &decoder_bias_);
+  return MakePlainAttention(sizes, &decoder_bias_, embedding_.options());
 }
 
 at::Tensor T5Model::Step(const at::Tensor& ids, StepAttention& attention, const ForwardHooks& hooks) const {

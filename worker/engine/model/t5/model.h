@@ -15,8 +15,8 @@
 #include "common/formats/safetensors.h"
 #include "common/formats/t5_config.h"
 #include "worker/engine/device.h"
+#include "worker/engine/model/decode/step_attention.h"
 #include "worker/engine/model/t5/encoder.h"
-#include "worker/engine/model/t5/step_attention.h"
 
 namespace tenon::engine {
 

@@ -21,8 +21,8 @@
 #include "worker/engine/adapter/tensors.h"
 #include "worker/engine/base.h"
 #include "worker/engine/generate/generation_batch.h"
+#include "worker/engine/model/decode/decoder.h"
 #include "worker/engine/model/fused.h"
-#include "worker/engine/model/t5/decoder.h"
 
 namespace tenon::engine {
 namespace {

@@ -10,7 +10,7 @@
 #include "common/formats/status.h"
 #include "tests/common/formats/temp_folder.h"
 #include "tests/worker/engine/tiny_t5.h"
-#include "worker/engine/model/t5/decoder.h"
+#include "worker/engine/model/decode/decoder.h"
 
 namespace tenon::engine {
 namespace {

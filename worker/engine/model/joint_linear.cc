@@ -1,4 +1,4 @@
-#include "worker/engine/model/t5/joint_linear.h"
+#include "worker/engine/model/joint_linear.h"
 
 #include <ATen/ops/zeros.h>
 

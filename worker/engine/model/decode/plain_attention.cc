@@ -8,9 +8,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "worker/engine/model/decode/step_attention.h"
+#include "worker/engine/model/decode/token_pool.h"
 #include "worker/engine/model/t5/relative_bias.h"
-#include "worker/engine/model/t5/step_attention.h"
-#include "worker/engine/model/t5/token_pool.h"
 
 namespace tenon::engine {
 namespace {
@@ -20,19 +20,25 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 // Lines are padded to the longest: one call for all of them.
 class PlainAttention final : public StepAttention {
  public:
-  PlainAttention(const AttentionSizes& sizes, const RelativeBias& bias, const at::TensorOptions& options)
+  PlainAttention(const AttentionSizes& sizes, const RelativeBias* bias, const at::TensorOptions& options)
       : sizes_(sizes),
         width_(sizes.heads * sizes.head_size),
         bias_(bias),
         options_(options),
         pool_(sizes.layers, width_, options) {}
 
+  void Keep(int64_t layer, absl::Span<const int32_t> places, const at::Tensor& qkv, int64_t slots) override {
+    pool_.Grow(slots);
+    pool_.Put(layer, places, qkv.narrow(1, width_, 2 * width_));
+  }
+
   void Begin(absl::Span<const StepLine* const> lines, int64_t slots) override {
     pool_.Grow(slots);
     BeginTokens(lines);
     std::vector<std::shared_ptr<const SourceStates>> sources;
     for (const StepLine* line : lines) sources.push_back(line->source);
-    if (sources != sources_) BeginSources(std::move(sources));
+    const bool alone = lines.empty() || lines[0]->source == nullptr;
+    if (!alone && sources != sources_) BeginSources(std::move(sources));
   }
 
   at::Tensor Tokens(int64_t layer, const at::Tensor& qkv) override {
@@ -70,8 +76,10 @@ class PlainAttention final : public StepAttention {
     }
     slots_ = slots.to(options_.device());
     newest_ = newest.to(options_.device());
-    const at::Tensor never = at::full({sizes_.heads, 1}, kNever, options_.dtype(at::kFloat));
-    const at::Tensor table = at::cat({bias_.Distances(longest - 1, 0), never}, 1);
+    const at::TensorOptions wide = options_.dtype(at::kFloat);
+    const at::Tensor distances =
+        bias_ == nullptr ? at::zeros({sizes_.heads, longest}, wide) : bias_->Distances(longest - 1, 0);
+    const at::Tensor table = at::cat({distances, at::full({sizes_.heads, 1}, kNever, wide)}, 1);
     token_bias_ = table.index_select(1, columns.to(options_.device()))
                       .view({sizes_.heads, count, 1, longest})
                       .transpose(0, 1)
@@ -117,7 +125,7 @@ class PlainAttention final : public StepAttention {
 
   const AttentionSizes sizes_;
   const int64_t width_;
-  const RelativeBias& bias_;
+  const RelativeBias* const bias_;
   const at::TensorOptions options_;
   TokenPool pool_;
   at::Tensor slots_, newest_;                                 // [lines * longest], [lines] int64
@@ -129,7 +137,7 @@ class PlainAttention final : public StepAttention {
 
 }  // namespace
 
-std::unique_ptr<StepAttention> MakePlainAttention(const AttentionSizes& sizes, const RelativeBias& bias,
+std::unique_ptr<StepAttention> MakePlainAttention(const AttentionSizes& sizes, const RelativeBias* bias,
                                                   const at::TensorOptions& options) {
   return std::make_unique<PlainAttention>(sizes, bias, options);
 }

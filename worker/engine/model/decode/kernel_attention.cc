@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "worker/engine/model/decode/step_attention.h"
+#include "worker/engine/model/decode/token_pool.h"
 #include "worker/engine/model/decode_attend.h"
 #include "worker/engine/model/parallel.h"
 #include "worker/engine/model/t5/relative_bias.h"
-#include "worker/engine/model/t5/step_attention.h"
-#include "worker/engine/model/t5/token_pool.h"
 
 namespace tenon::engine {
 namespace {
@@ -22,11 +22,16 @@ int64_t Grain(int64_t keys, int64_t units) {
 
 class KernelAttention final : public StepAttention {
  public:
-  KernelAttention(const AttentionSizes& sizes, const RelativeBias& bias)
+  KernelAttention(const AttentionSizes& sizes, const RelativeBias* bias)
       : sizes_(sizes),
         width_(sizes.heads * sizes.head_size),
         bias_(bias),
         pool_(sizes.layers, width_, at::TensorOptions().dtype(at::kFloat)) {}
+
+  void Keep(int64_t layer, absl::Span<const int32_t> places, const at::Tensor& qkv, int64_t slots) override {
+    pool_.Grow(slots);
+    pool_.Put(layer, places, qkv.narrow(1, width_, 2 * width_));
+  }
 
   void Begin(absl::Span<const StepLine* const> lines, int64_t slots) override {
     pool_.Grow(slots);
@@ -40,6 +45,7 @@ class KernelAttention final : public StepAttention {
       lines_.push_back({line->slots.data(), length});
       longest = std::max(longest, length);
       keys_ += length;
+      if (line->source == nullptr) continue;
       source_keys_ += line->source->tokens;
       // Beams of a request are neighbours: what they share is read once.
       if (sources_.empty() || sources_.back() != line->source.get()) {
@@ -48,7 +54,9 @@ class KernelAttention final : public StepAttention {
       }
       ++runs_.back().lines;
     }
-    if (longest - 1 > table_.back()) table_ = BiasTable(bias_, std::max<int64_t>(63, 2 * longest), 0);
+    if (bias_ != nullptr && longest - 1 > table_.back()) {
+      table_ = BiasTable(*bias_, std::max<int64_t>(63, 2 * longest), 0);
+    }
   }
 
   at::Tensor Tokens(int64_t layer, const at::Tensor& qkv) override {
@@ -62,9 +70,10 @@ class KernelAttention final : public StepAttention {
     at::Tensor out = at::empty({qkv.size(0), width_}, qkv.options());
     float* to = out.mutable_data_ptr<float>();
     const StepQueries step = Queries(qkv);
+    const DistanceBias bias = bias_ == nullptr ? DistanceBias{} : table_.view();
     const int64_t units = qkv.size(0) * sizes_.heads;
     ParallelFor(units, Grain(keys_ * sizes_.heads, units), [&](int64_t begin, int64_t end) {
-      AttendSlots(step, {kept, 2 * width_}, lines_, table_.view(), begin, end, to, width_);
+      AttendSlots(step, {kept, 2 * width_}, lines_, bias, begin, end, to, width_);
     });
     return out;
   }
@@ -90,7 +99,7 @@ class KernelAttention final : public StepAttention {
 
   const AttentionSizes sizes_;
   const int64_t width_;
-  const RelativeBias& bias_;
+  const RelativeBias* const bias_;
   TokenPool pool_;
   BiasTable table_;
   std::vector<SlotLine> lines_;
@@ -101,7 +110,7 @@ class KernelAttention final : public StepAttention {
 
 }  // namespace
 
-std::unique_ptr<StepAttention> MakeKernelAttention(const AttentionSizes& sizes, const RelativeBias& bias) {
+std::unique_ptr<StepAttention> MakeKernelAttention(const AttentionSizes& sizes, const RelativeBias* bias) {
   return std::make_unique<KernelAttention>(sizes, bias);
 }
 

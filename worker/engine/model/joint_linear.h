@@ -1,11 +1,11 @@
-// Frozen linear layers without a bias that read the same states, computed in one product. Engine-internal, torch
-// inside.
+// Frozen linear layers that read the same states, computed in one product. Engine-internal, torch inside.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "worker/engine/model/encoder.h"
@@ -17,9 +17,12 @@ class JointLinear {
  public:
   JointLinear() = default;
   // Modules' names in a checkpoint, without `.weight`; each has as many outputs. weight [modules * out, in].
+  // Without a bias, or with that of all of them [modules * out].
   JointLinear(std::vector<std::string> modules, at::Tensor weight);
+  JointLinear(std::vector<std::string> modules, at::Tensor weight, at::Tensor bias)
+      : modules_(std::move(modules)), linear_(std::move(weight), std::move(bias)) {}
 
-  // x W^T, what adapters add to each module by `hooks.linear`, and the activation behind both: [lines, in] ->
+  // x W^T + b, what adapters add to each module by `hooks.linear`, and the activation behind both: [lines, in] ->
   // [lines, modules * out]. For inference.
   at::Tensor operator()(const at::Tensor& x, const ForwardHooks& hooks, Lines lines,
                         Activation activation = Activation::kNone) const;

@@ -1,4 +1,4 @@
-#include "worker/engine/model/t5/encode_sources.h"
+#include "worker/engine/model/decode/encode_sources.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>

@@ -1,4 +1,4 @@
-#include "worker/engine/model/t5/token_pool.h"
+#include "worker/engine/model/decode/token_pool.h"
 
 #include <ATen/ops/empty.h>
 
@@ -23,6 +23,12 @@ void TokenPool::Grow(int64_t slots) {
     if (before > 0) larger.narrow(0, 0, before).copy_(layer);
     layer = std::move(larger);
   }
+}
+
+void TokenPool::Put(int64_t index, absl::Span<const int32_t> slots, const at::Tensor& kv) {
+  at::Tensor places = at::empty({static_cast<int64_t>(slots.size())}, at::TensorOptions().dtype(at::kLong));
+  std::copy(slots.begin(), slots.end(), places.mutable_data_ptr<int64_t>());
+  layers_[static_cast<size_t>(index)].index_copy_(0, places.to(options_.device()), kv);
 }
 
 }  // namespace tenon::engine
