@@ -18,12 +18,13 @@ constexpr int64_t kMaxRank = 4096;
 
 // Keys that we read, and keys that say nothing about the result. Every other key must be falsy.
 const std::set<std::string>& KnownKeys() {
-  static const auto* keys = new std::set<std::string>{
-      "peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "rank_pattern",
-      "alpha_pattern", "use_rslora", "modules_to_save", "base_model_name_or_path", "bias", "init_lora_weights",
-      // Provenance, or read only together with a key that we refuse.
-      "auto_mapping", "inference_mode", "peft_version", "revision", "megatron_core", "qalora_group_size",
-      "runtime_config"};
+  static const auto* keys =
+      new std::set<std::string>{"peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "target_modules",
+                                "exclude_modules", "rank_pattern", "alpha_pattern", "use_rslora", "fan_in_fan_out",
+                                "modules_to_save", "base_model_name_or_path", "bias", "init_lora_weights",
+                                // Provenance, or read only together with a key that we refuse.
+                                "auto_mapping", "inference_mode", "peft_version", "revision", "megatron_core",
+                                "qalora_group_size", "runtime_config"};
   return *keys;
 }
 
@@ -36,7 +37,8 @@ bool KeepsBase(const nlohmann::json& init) {
 void ReadTargets(JsonFields& fields, LoraConfig& config) {
   const nlohmann::json* targets = fields.Get("target_modules");
   if (targets == nullptr) {
-    // PEFT's own choices for BERT and T5.
+    config.default_targets = true;
+    // PEFT's own choices for BERT and T5; of other models the base's family knows.
     const bool writes = fields.String("task_type", "") == "SEQ_2_SEQ_LM";
     config.target_modules = writes ? std::vector<std::string>{"q", "v"} : std::vector<std::string>{"query", "value"};
   } else if (targets->is_string()) {
@@ -108,6 +110,7 @@ absl::StatusOr<LoraConfig> ParseLoraConfig(const std::string& text) {
   config.alpha = fields.Real("lora_alpha", 8, -1e9, 1e9);
   config.dropout = fields.Real("lora_dropout", 0, 0, 1);
   config.use_rslora = fields.Bool("use_rslora", false);
+  config.fan_in_fan_out = fields.Bool("fan_in_fan_out", false);
   config.base_model_name_or_path = fields.String("base_model_name_or_path", "");
   ReadTargets(fields, config);
   ReadPatterns(fields, config);
@@ -133,7 +136,7 @@ std::string WriteLoraConfig(const LoraConfig& config) {
       {"modules_to_save", ListOrNull(config.modules_to_save)},
       {"rank_pattern", config.rank_pattern},
       {"bias", "none"},
-      {"fan_in_fan_out", false},
+      {"fan_in_fan_out", config.fan_in_fan_out},
       {"inference_mode", true},
       {"init_lora_weights", true},
   };

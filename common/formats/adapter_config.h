@@ -24,14 +24,16 @@ struct LoraConfig {
   std::vector<std::string> target_modules;
   std::string target_regex;
   bool all_linear = false;
+  bool default_targets = false;  // the file names none: they are PEFT's choice for the model
   // Modules left out, by the same two rules.
   std::vector<std::string> exclude_modules;
   std::string exclude_regex;
   std::map<std::string, int64_t> rank_pattern;
   std::map<std::string, double> alpha_pattern;
   bool use_rslora = false;
+  bool fan_in_fan_out = false;  // the layers' own weights are [in, out]; a LoRA's never are
   std::vector<std::string> modules_to_save;
-  // `SEQ_CLS`, `FEATURE_EXTRACTION`, `SEQ_2_SEQ_LM` or empty.
+  // `SEQ_CLS`, `FEATURE_EXTRACTION`, `SEQ_2_SEQ_LM`, `CAUSAL_LM` or empty.
   std::string task_type;
   std::string base_model_name_or_path;
 };
@@ -70,7 +72,7 @@ struct SentenceScorer {
 
 // tenon.json: what PEFT's file cannot say.
 struct TenonConfig {
-  std::string task;                 // `sequence_classification`, `feature_extraction` or `seq2seq`
+  std::string task;                 // `sequence_classification`, `feature_extraction`, `seq2seq` or `causal_lm`
   std::string method;               // `lora`, `prompt_tuning`, `bottleneck` or `head`
   std::vector<std::string> labels;  // in index order
   bool multi_label = false;

@@ -21,6 +21,10 @@ absl::StatusOr<BaseConfig> ReadBaseConfig(const std::filesystem::path& folder) {
     ASSIGN_OR_RETURN(BaseConfig config, ReadBartConfig(folder));
     return config;
   }
+  if (FindCausalFamily(type) != nullptr) {
+    ASSIGN_OR_RETURN(BaseConfig config, ReadCausalConfig(folder));
+    return config;
+  }
   ASSIGN_OR_RETURN(BaseConfig config, ReadEncoderConfig(folder));
   return config;
 }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/formats/causal_config.h"
 #include "common/formats/config_json.h"
 #include "common/formats/files.h"
 #include "common/formats/json.h"
@@ -24,11 +25,11 @@ bool IsFile(const std::filesystem::path& file) {
 }
 
 // What else is wrong with config.json is for whoever reads it.
-bool IsOfType(const std::filesystem::path& folder, const char* model_type) {
+std::string ModelType(const std::filesystem::path& folder) {
   const auto config = ReadConfigJson(folder);
-  if (!config.ok()) return false;
+  if (!config.ok()) return "";
   const auto type = config->find("model_type");
-  return type != config->end() && *type == model_type;
+  return type != config->end() && type->is_string() ? type->get<std::string>() : "";
 }
 
 absl::Status Missing(const std::string& name, const std::string& hint) {
@@ -80,7 +81,8 @@ absl::StatusOr<Files> BaseFiles(const std::filesystem::path& folder) {
     return Missing(kWeights,
                    pickle ? "; pytorch_model.bin is a pickle, which Tenon never reads: convert it to safetensors" : "");
   }
-  if (IsOfType(folder, "t5")) {
+  const std::string type = ModelType(folder);
+  if (type == "t5") {
     // Each has all of the vocabulary.
     const bool whole = add("tokenizer.json");
     if (!add("spiece.model") && !whole) return Missing("spiece.model", ", and no tokenizer.json");
@@ -93,7 +95,7 @@ absl::StatusOr<Files> BaseFiles(const std::filesystem::path& folder) {
     if (!add("merges.txt")) return Missing("merges.txt", ", which belongs to vocab.json");
     add("added_tokens.json");
   }
-  if (IsOfType(folder, "bart")) {
+  if (type == "bart" || FindCausalFamily(type) != nullptr) {
     for (const char* name : {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json"}) add(name);
     return files;
   }

@@ -159,6 +159,10 @@ absl::Status CheckMergeable(const std::string& method) {
 
 absl::Status MergeModel(const MergeInput& input, const FileSink& write) {
   RETURN_IF_ERROR(CheckMergeable(input.tenon.method));
+  if (input.tenon.task == "causal_lm") {
+    return TenonError(Reason::kUnsupported,
+                      "an adapter of a base with a decoder alone is not merged: export its own files", "merged");
+  }
   ASSIGN_OR_RETURN(const BaseText base, ReadBaseText(input));
   RETURN_IF_ERROR(CheckLabels(input, base.family));
   std::vector<WeightsFile> weights;

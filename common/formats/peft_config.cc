@@ -54,10 +54,10 @@ void RefuseOtherKeys(const nlohmann::json& object, const std::set<std::string>& 
 void ReadPeftTask(JsonFields& fields, std::string* task_type, std::vector<std::string>* modules_to_save) {
   *task_type = fields.String("task_type", "");
   if (!task_type->empty() && *task_type != "SEQ_CLS" && *task_type != "FEATURE_EXTRACTION" &&
-      *task_type != "SEQ_2_SEQ_LM") {
+      *task_type != "SEQ_2_SEQ_LM" && *task_type != "CAUSAL_LM") {
     fields.Unsupported(
-        "task_type",
-        absl::StrCat("\"", *task_type, "\" is not supported; SEQ_CLS, FEATURE_EXTRACTION and SEQ_2_SEQ_LM are"));
+        "task_type", absl::StrCat("\"", *task_type,
+                                  "\" is not supported; SEQ_CLS, FEATURE_EXTRACTION, SEQ_2_SEQ_LM and CAUSAL_LM are"));
   }
   std::vector<std::string> names = fields.Strings("modules_to_save");
   // PEFT adds these whenever it opens a SEQ_CLS adapter, also to a list that has them: the list is a set.

@@ -42,7 +42,7 @@ int64_t ReadSubmodules(JsonFields& fields, const std::string& task_type) {
   const int64_t most = task_type == "SEQ_2_SEQ_LM" ? 2 : 1;
   const int64_t parts = fields.Int(kKey, most, 1, kMaxSize);
   if (parts > most) {
-    fields.Unsupported(kKey, absl::StrCat("is ", parts, "; an encoder has 1, an encoder-decoder 1 or 2"));
+    fields.Unsupported(kKey, absl::StrCat("is ", parts, "; an encoder-decoder has 1 or 2, every other model 1"));
   }
   return parts;
 }

@@ -13,8 +13,8 @@ namespace tenon::formats {
 // cut or repeated to the prompt's length. PEFT's RANDOM, SAMPLE_VOCAB and TEXT.
 enum class PromptInit { kRandom, kVocabulary, kText };
 
-// PEFT's PromptTuningConfig, for an encoder or an encoder-decoder. Fields that we do not support are refused by name
-// when they are set, never ignored.
+// PEFT's PromptTuningConfig, for an encoder, an encoder-decoder or a decoder. Fields that we do not support are refused
+// by name when they are set, never ignored.
 struct PromptConfig {
   int64_t num_virtual_tokens = 20;
   PromptInit init = PromptInit::kRandom;
@@ -22,7 +22,7 @@ struct PromptConfig {
   std::string tokenizer_name_or_path;  // of kText: where PEFT finds the tokenizer
   // The base's shape; 0 where the file leaves it open.
   int64_t token_dim = 0, num_layers = 0, num_attention_heads = 0;
-  std::string task_type;  // `SEQ_CLS`, `FEATURE_EXTRACTION` or `SEQ_2_SEQ_LM`
+  std::string task_type;  // `SEQ_CLS`, `FEATURE_EXTRACTION`, `SEQ_2_SEQ_LM` or `CAUSAL_LM`
   // 2 when the file has as many rows again, for a decoder: PEFT writes them for SEQ_2_SEQ_LM unless it is told 1, and
   // with a prompt never reads them. What stands before the encoder's input are the first rows, in any case.
   int64_t num_transformer_submodules = 1;

@@ -117,10 +117,11 @@ absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
   }
   TenonConfig config;
   config.task = fields.String("task", "");
-  if (config.task != "sequence_classification" && config.task != "feature_extraction" && config.task != "seq2seq") {
+  if (config.task != "sequence_classification" && config.task != "feature_extraction" && config.task != "seq2seq" &&
+      config.task != "causal_lm") {
     fields.Unsupported("task", absl::StrCat("\"", config.task,
                                             "\" is not supported; sequence_classification, "
-                                            "feature_extraction and seq2seq are"));
+                                            "feature_extraction, seq2seq and causal_lm are"));
   }
   config.method = fields.String("method", "");
   static const auto* methods = new std::set<std::string>{"bottleneck", "head", "lora", "prompt_tuning"};

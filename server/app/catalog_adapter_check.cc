@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/formats/adapter_config.h"
 #include "common/formats/bottleneck_config.h"
+#include "common/formats/causal_config.h"
 #include "common/formats/families/families.h"
 #include "common/formats/files.h"
 #include "common/formats/peft_config.h"
@@ -74,7 +75,8 @@ absl::Status CheckLabels(const std::vector<std::string>& labels) {
 struct Contents {
   std::string method;
   bool wants_head = false;           // the config says that it classifies
-  bool writes = false;               // the config says that its model writes texts
+  bool writes = false;               // the config says that its model writes texts from texts
+  bool goes_on = false;              // the config says that its model goes on from a prompt
   std::optional<int64_t> head_rows;  // of the classification head; nothing without one
   std::vector<std::string> labels;   // the head's own, where its format has them
 };
@@ -107,12 +109,32 @@ absl::StatusOr<Contents> ReadHub(const StagedFolder& folder, const AdapterBase& 
   return contents;
 }
 
+// What belongs to a base with a decoder alone, or to one whose weights are turned.
+absl::Status CheckCausal(const formats::PeftConfig& peft, const AdapterBase& base) {
+  const formats::CausalFamily* family = formats::FindCausalFamily(base.model_type);
+  const auto* lora = std::get_if<formats::LoraConfig>(&peft);
+  const std::string& task = formats::PeftTaskType(peft);
+  if ((task == "CAUSAL_LM") != (family != nullptr) && !task.empty()) {
+    return TenonError(Reason::kUnsupported,
+                      absl::StrCat("adapter_config.json: task_type is ", task, ", which the base does not do"),
+                      "task_type");
+  }
+  if (lora != nullptr && lora->fan_in_fan_out && (family == nullptr || !family->turned)) {
+    return TenonError(Reason::kUnsupported,
+                      "adapter_config.json: fan_in_fan_out is true; the base's weights are not turned",
+                      "fan_in_fan_out");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Contents> ReadPeft(const StagedFolder& folder, const AdapterBase& base) {
   ASSIGN_OR_RETURN(const std::string text, ReadJson(folder, kPeftConfig));
   ASSIGN_OR_RETURN(const formats::PeftConfig peft, formats::ParsePeftConfig(text));
+  RETURN_IF_ERROR(CheckCausal(peft, base));
   Contents contents{.method = formats::PeftMethod(peft),
                     .wants_head = formats::PeftTaskType(peft) == "SEQ_CLS",
-                    .writes = formats::PeftTaskType(peft) == "SEQ_2_SEQ_LM"};
+                    .writes = formats::PeftTaskType(peft) == "SEQ_2_SEQ_LM",
+                    .goes_on = formats::PeftTaskType(peft) == "CAUSAL_LM"};
   ASSIGN_OR_RETURN(const auto tensors, OpenWeights(folder, kPeftWeights));
   ASSIGN_OR_RETURN(contents.head_rows,
                    HeadRows(*tensors, absl::StrCat(formats::PeftHeadRoot(peft), HeadName(base), ".weight")));
@@ -159,7 +181,8 @@ absl::StatusOr<formats::TenonConfig> Defaults(const Contents& contents, const Ad
       return TenonError(Reason::kFieldInvalid, "the adapter has no classification head, so it takes no labels",
                         "header.labels");
     }
-    config.task = contents.writes ? "seq2seq" : "feature_extraction";
+    const bool goes_on = contents.goes_on || formats::FindCausalFamily(base.model_type) != nullptr;
+    config.task = contents.writes ? "seq2seq" : goes_on ? "causal_lm" : "feature_extraction";
     if (hints.text_template.has_value()) {
       config.text_template = {hints.text_template->input(), hints.text_template->target()};
     }

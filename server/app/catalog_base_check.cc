@@ -194,6 +194,37 @@ absl::Status CheckTensors(const BartConfig& config, const Safetensors& tensors) 
   return check.status();
 }
 
+absl::Status CheckTensors(const formats::CausalConfig& config, const Safetensors& tensors) {
+  const formats::CausalFamily& family = *config.family;
+  const auto has = [&](const std::string& name) { return tensors.Find(name) != nullptr; };
+  TensorCheck check(tensors, formats::FindPrefix(family, has));
+  const int64_t hidden = config.hidden_size;
+  const auto weight = [&](const std::string& name, int64_t out, int64_t in, bool turned) {
+    check.Encoder(name + ".weight", turned ? std::vector<int64_t>{in, out} : std::vector<int64_t>{out, in});
+  };
+  const auto linear = [&](const std::string& name, int64_t out, int64_t in) {
+    weight(name, out, in, family.turned);
+    check.Encoder(name + ".bias", {out});
+  };
+  check.Encoder(family.words + ".weight", {config.vocab_size, config.word_size});
+  check.Encoder(family.positions + ".weight", {config.max_tokens + config.position_offset, hidden});
+  if (config.projects()) {
+    weight(family.project_in, hidden, config.word_size, /*turned=*/false);
+    weight(family.project_out, config.word_size, hidden, /*turned=*/false);
+  }
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    const formats::CausalLayerNames layer = family.Layer(i);
+    for (const std::string& name : layer.qkv) linear(name, 3 * hidden / static_cast<int64_t>(layer.qkv.size()), hidden);
+    linear(layer.attention_output, hidden, hidden);
+    linear(layer.intermediate, config.intermediate_size, hidden);
+    linear(layer.output, hidden, config.intermediate_size);
+    for (const std::string& name : {layer.attention_norm, layer.output_norm}) check.LayerNorm(name, hidden);
+  }
+  if (config.final_norm) check.LayerNorm(family.final_norm, hidden);
+  if (!config.tied || has("lm_head.weight")) check.Expect("lm_head.weight", {config.vocab_size, config.word_size});
+  return check.status();
+}
+
 v1::Pooling ToProto(formats::Pooling pooling) {
   switch (pooling) {
     case formats::Pooling::kCls:
@@ -229,6 +260,15 @@ internal::v1::BaseRecord RecordOf(const Config& config) {
   base.set_model_type(config.model_type);
   base.set_hidden_size(static_cast<int32_t>(config.d_model));
   base.add_tasks(v1::TASK_SEQ2SEQ);
+  return record;
+}
+
+internal::v1::BaseRecord RecordOf(const formats::CausalConfig& config) {
+  internal::v1::BaseRecord record;
+  v1::Base& base = *record.mutable_base();
+  base.set_model_type(config.family->model_type);
+  base.set_hidden_size(static_cast<int32_t>(config.hidden_size));
+  base.add_tasks(v1::TASK_CAUSAL_LM);
   return record;
 }
 

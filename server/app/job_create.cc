@@ -70,7 +70,16 @@ absl::Status CheckBaseFor(const v1::FinetuneJob& job, const v1::Base& base) {
                                    ", which takes no classifier on its first token; use METHOD_HEAD"),
                       "finetune_job.method");
   }
-  const bool writes = std::find(base.tasks().begin(), base.tasks().end(), v1::TASK_SEQ2SEQ) != base.tasks().end();
+  const auto does = [&](v1::Task task) {
+    return std::find(base.tasks().begin(), base.tasks().end(), task) != base.tasks().end();
+  };
+  if (does(v1::TASK_CAUSAL_LM)) {
+    return TenonError(
+        Reason::kUnsupported,
+        base.name() + " has a decoder alone: it serves, with adapters that are imported, but is not trained",
+        "finetune_job.base");
+  }
+  const bool writes = does(v1::TASK_SEQ2SEQ);
   if (writes == (job.task() == v1::TASK_SEQ2SEQ)) return absl::OkStatus();
   if (!writes) {
     return TenonError(Reason::kNotGenerative,

@@ -20,6 +20,8 @@ absl::StatusOr<ResolvedModel> Resolve(const ModelIndex& models, const std::strin
   if (model.task == v1::TASK_SEQ2SEQ) return model;
   const char* what = model.task == v1::TASK_EXTRACTIVE_SUMMARIZATION
                          ? " chooses sentences (TASK_EXTRACTIVE_SUMMARIZATION); it does not write texts"
+                     : model.task == v1::TASK_CAUSAL_LM
+                         ? " goes on from a prompt (TASK_CAUSAL_LM), which is not evaluated"
                          : " does not write texts";
   return TenonError(Reason::kNotGenerative, name + what, kModels);
 }

@@ -46,6 +46,7 @@ absl::Status CheckKind(const v1::FinetuneJob& job) {
     case v1::TASK_UNSPECIFIED:
       return TenonError(Reason::kFieldRequired, "task is required", "finetune_job.task");
     case v1::TASK_FEATURE_EXTRACTION:
+    case v1::TASK_CAUSAL_LM:
       return TenonError(
           Reason::kUnsupported,
           "fine-tuning serves TASK_SEQUENCE_CLASSIFICATION, TASK_SEQ2SEQ and TASK_EXTRACTIVE_SUMMARIZATION",

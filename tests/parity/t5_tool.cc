@@ -1,5 +1,5 @@
-// Drives a base that reads a source and writes a text from Python: one JSON object a line in, one out. Used by
-// t5_test.py, bart_test.py and their kin.
+// Drives a base that writes from Python: one JSON object a line in, one out. Used by t5_test.py, bart_test.py,
+// causal_test.py and their kin.
 //
 //   {"cmd": "base", "folder": F, "precision": "fp32", "threads": n}  -> {"layers": {name: [out, in]}, "bytes": n}
 //   {"cmd": "adapter", "name": N, "folder": F}            -> {"config": {...}, "parameters": n}
@@ -26,6 +26,7 @@
 #include "worker/engine/adapter/write.h"
 #include "worker/engine/generate/generation_batch.h"
 #include "worker/engine/generate/target_search.h"
+#include "worker/engine/model/causal/model.h"
 #include "worker/engine/model/decode/encoder_decoder.h"
 
 namespace tenon::engine {
@@ -62,10 +63,19 @@ class Tool {
     ASSIGN_OR_RETURN(options.precision, ParsePrecision(command.value("precision", "fp32")));
     adapters_.clear();
     ASSIGN_OR_RETURN(base_, Base::Load(std::string(command.at("folder")), options));
+    if (base_->decoder_only()) {
+      ASSIGN_OR_RETURN(const auto model, base_->causal(options.precision));
+      return Describe(*model);
+    }
     ASSIGN_OR_RETURN(const auto model, base_->encoder_decoder(options.precision));
+    return Describe(*model);
+  }
+
+  template <typename Model>
+  Json Describe(const Model& model) const {
     Json layers = Json::object();
-    for (const auto& [layer, shape] : model->linear_layers()) layers[layer] = {shape.first, shape.second};
-    return Json{{"layers", layers}, {"bytes", base_->ResidentBytes()}, {"own_kernels", model->own_kernels()}};
+    for (const auto& [layer, shape] : model.linear_layers()) layers[layer] = {shape.first, shape.second};
+    return Json{{"layers", layers}, {"bytes", base_->ResidentBytes()}, {"own_kernels", model.own_kernels()}};
   }
 
   absl::StatusOr<Json> LoadAdapter(const Json& command) {

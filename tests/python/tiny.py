@@ -101,3 +101,25 @@ def make_bart(folder, *, seed=0):
     (folder / "merges.txt").write_text("#version: 0.2\n")
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BartTokenizer", "model_max_length": 80}))
     return model, AutoTokenizer.from_pretrained(folder)
+
+
+def make_gpt2(folder, vocabulary, merges, *, seed=0):
+    """Writes a small GPT-2 with random weights and the real files of its tokenizer; returns transformers' model and tokenizer."""
+    import shutil
+
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
+
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = GPT2LMHeadModel(GPT2Config(n_embd=64, n_layer=2, n_head=4, n_positions=96)).eval()
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 2:
+                # A Conv1D's weight is [in, out].
+                parameter.normal_(0, 0.4 if ".w" in name else 1.4 * parameter.shape[0] ** -0.5)
+    model.save_pretrained(folder)
+    shutil.copy(vocabulary, folder / "vocab.json")
+    shutil.copy(merges, folder / "merges.txt")
+    return model, GPT2TokenizerFast.from_pretrained(folder)

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "common/formats/base_config.h"
@@ -15,6 +16,8 @@
 #include "worker/engine/generate/decoder.h"
 #include "worker/engine/generate/generation_config.h"
 #include "worker/engine/model/bart/model.h"
+#include "worker/engine/model/causal/decoder.h"
+#include "worker/engine/model/causal/model.h"
 #include "worker/engine/model/decode/decoder.h"
 #include "worker/engine/model/encoder.h"
 #include "worker/engine/model/t5/model.h"
@@ -48,11 +51,16 @@ struct Base::State {
   std::string summary_prefix;
   PrecisionCopies<T5Model> models;
   PrecisionCopies<BartModel> barts;
+  // One that does so by a decoder alone: its family is there.
+  formats::CausalConfig causal;
+  PrecisionCopies<CausalModel> causal_models;
 
   absl::Status Read(const std::filesystem::path& folder);
   bool is_bart() const { return !bart.model_type.empty(); }
-  int64_t vocab_size() const { return is_bart() ? bart.vocab_size : t5.vocab_size; }
-  absl::Status ReadWriter(const std::filesystem::path& folder, int64_t decoder_start);
+  bool is_causal() const { return causal.family != nullptr; }
+  int64_t vocab_size() const { return is_causal() ? causal.vocab_size : is_bart() ? bart.vocab_size : t5.vocab_size; }
+  // `decoder_start` is config.json's, or nothing for a decoder alone.
+  absl::Status ReadWriter(const std::filesystem::path& folder, std::optional<int64_t> decoder_start);
   absl::Status CheckVocabulary(const Tokenizer& of, int64_t vocab_size) const;
   // Memory that loading needed for a while: pages of the file, and what malloc keeps of freed copies.
   void GiveBack() const;
@@ -73,10 +81,12 @@ void Base::State::GiveBack() const {
 #endif
 }
 
-absl::Status Base::State::ReadWriter(const std::filesystem::path& folder, int64_t decoder_start) {
+absl::Status Base::State::ReadWriter(const std::filesystem::path& folder, std::optional<int64_t> decoder_start) {
   ASSIGN_OR_RETURN(generative, LoadGenerativeTokenizer(folder));
   ASSIGN_OR_RETURN(generation, ReadGenerationConfig(folder));
-  if (!generation.decoder_start_token_id) generation.decoder_start_token_id = static_cast<int32_t>(decoder_start);
+  if (!generation.decoder_start_token_id && decoder_start.has_value()) {
+    generation.decoder_start_token_id = static_cast<int32_t>(*decoder_start);
+  }
   ASSIGN_OR_RETURN(summary, ReadTaskConfig(folder, "summarization"));
   return CheckVocabulary(*generative, vocab_size());
 }
@@ -91,6 +101,9 @@ absl::Status Base::State::Read(const std::filesystem::path& folder) {
     bart = std::move(*other);
     summary_prefix = bart.summary_prefix;
     RETURN_IF_ERROR(ReadWriter(folder, bart.decoder_start_token_id));
+  } else if (auto* decoder = std::get_if<formats::CausalConfig>(&config)) {
+    causal = std::move(*decoder);
+    RETURN_IF_ERROR(ReadWriter(folder, std::nullopt));
   } else {
     encoder = std::get<formats::EncoderConfig>(std::move(config));
     ASSIGN_OR_RETURN(tokenizer, LoadTokenizer(folder));
@@ -106,8 +119,9 @@ absl::StatusOr<std::shared_ptr<const Base>> Base::Load(const std::filesystem::pa
   state->folder = folder;
   RETURN_IF_ERROR(state->Read(folder));
   std::shared_ptr<const Base> base(new Base(std::move(state)));
-  RETURN_IF_ERROR(base->generates() ? base->encoder_decoder(options.precision).status()
-                                    : base->encoder(options.precision).status());
+  RETURN_IF_ERROR(base->decoder_only() ? base->causal(options.precision).status()
+                  : base->generates()  ? base->encoder_decoder(options.precision).status()
+                                       : base->encoder(options.precision).status());
   return base;
 }
 
@@ -120,19 +134,22 @@ const Device& Base::device() const { return state_->options.device; }
 Precision Base::precision() const { return state_->options.precision; }
 
 int64_t Base::default_max_tokens() const {
-  if (generates()) return state_->is_bart() ? max_tokens() : kDefaultMaxTokens;
+  if (generates() && max_tokens() == 0) return kDefaultMaxTokens;
+  if (generates()) return max_tokens();
   const int64_t limit = max_tokens();
   const int64_t said = state_->encoder.sentence.max_seq_length;
   return std::min(limit, said > 0 ? said : kDefaultMaxTokens);
 }
 
 int64_t Base::max_tokens() const {
+  if (decoder_only()) return state_->causal.max_tokens;
   if (generates()) return state_->bart.max_positions;  // a T5's positions are relative
   return state_->encoder.max_tokens();
 }
 
 int64_t Base::ResidentBytes() const {
-  return state_->encoders.ResidentBytes() + state_->models.ResidentBytes() + state_->barts.ResidentBytes();
+  return state_->encoders.ResidentBytes() + state_->models.ResidentBytes() + state_->barts.ResidentBytes() +
+         state_->causal_models.ResidentBytes();
 }
 
 int64_t Base::parameters() const {
@@ -147,6 +164,7 @@ const std::filesystem::path& Base::folder() const { return state_->folder; }
 const formats::Safetensors& Base::weights() const { return *state_->weights; }
 
 bool Base::generates() const { return state_->generative != nullptr; }
+bool Base::decoder_only() const { return state_->is_causal(); }
 const GenerationOptions& Base::generation_defaults() const { return state_->generation; }
 const std::string& Base::summary_prefix() const { return state_->summary_prefix; }
 const GenerationOptions& Base::summary_defaults() const { return state_->summary; }
@@ -161,6 +179,10 @@ GenerationLimits Base::generation_limits() const {
 }
 
 absl::StatusOr<std::unique_ptr<Decoder>> Base::NewDecoder() const {
+  if (decoder_only()) {
+    ASSIGN_OR_RETURN(std::shared_ptr<const CausalModel> model, causal(precision()));
+    return NewCausalDecoder(std::move(model));
+  }
   ASSIGN_OR_RETURN(std::shared_ptr<const EncoderDecoder> model, encoder_decoder(precision()));
   return NewSourceDecoder(std::move(model));
 }
@@ -178,7 +200,7 @@ absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision precision
 }
 
 absl::StatusOr<std::shared_ptr<const EncoderDecoder>> Base::encoder_decoder(Precision precision) const {
-  if (!state_->is_bart()) {
+  if (!state_->is_bart()) {  // says what is wrong of any other
     ASSIGN_OR_RETURN(std::shared_ptr<const EncoderDecoder> model, t5(precision));
     return model;
   }
@@ -199,11 +221,24 @@ absl::StatusOr<std::shared_ptr<const T5Model>> Base::t5(Precision precision) con
   if (state_->is_bart()) {
     return TenonError(Reason::kUnsupported, "a base of model type bart is not trained; it serves, with adapters, too");
   }
+  if (decoder_only()) return TenonError(Reason::kUnsupported, "the base has a decoder alone: it reads no source");
   return state_->models.Get(precision, [&]() -> absl::StatusOr<std::shared_ptr<const T5Model>> {
     ASSIGN_OR_RETURN(
         std::shared_ptr<const T5Model> model,
         T5Model::Load(state_->t5, *state_->weights, state_->options.device, precision,
                       /*prepare_inference=*/precision == state_->options.precision, state_->options.run_alone));
+    state_->GiveBack();
+    return model;
+  });
+}
+
+absl::StatusOr<std::shared_ptr<const CausalModel>> Base::causal(Precision precision) const {
+  if (!decoder_only()) return TenonError(Reason::kUnsupported, "the base is more than a decoder");
+  return state_->causal_models.Get(precision, [&]() -> absl::StatusOr<std::shared_ptr<const CausalModel>> {
+    ASSIGN_OR_RETURN(
+        std::shared_ptr<const CausalModel> model,
+        CausalModel::Load(state_->causal, *state_->weights, state_->options.device, precision,
+                          /*prepare_inference=*/precision == state_->options.precision, state_->options.run_alone));
     state_->GiveBack();
     return model;
   });

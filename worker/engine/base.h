@@ -20,6 +20,7 @@ class Safetensors;  // common/formats/safetensors.h
 
 namespace tenon::engine {
 
+class CausalModel;     // worker/engine/model/causal/model.h, torch inside
 class Decoder;         // worker/engine/generate/decoder.h, torch inside
 class Encoder;         // worker/engine/model/encoder.h, torch inside
 class EncoderDecoder;  // worker/engine/model/decode/encoder_decoder.h, torch inside
@@ -65,7 +66,10 @@ class Base {
 
   // Whether it writes texts: Infer() is for bases that do not, NewDecoder() for those that do.
   bool generates() const;
-  // These six are for a base that generates. Its generation_config.json, and what it and this device allow.
+  // Whether its prompt is the beginning of what it writes: it has a decoder alone.
+  bool decoder_only() const;
+  // These six are for a base that generates. Its generation_config.json, and what it and this device allow; of a
+  // decoder alone `prefix_tokens` is the prompt's affair.
   const GenerationOptions& generation_defaults() const;
   GenerationLimits generation_limits() const;
   // What `Summarize` puts before a text: config.json's task_specific_params.summarization.prefix, else a T5's
@@ -87,6 +91,7 @@ class Base {
   absl::StatusOr<std::shared_ptr<const EncoderDecoder>> encoder_decoder(Precision precision) const;
   // UNSUPPORTED for other families of those, too: training knows T5 alone.
   absl::StatusOr<std::shared_ptr<const T5Model>> t5(Precision precision) const;
+  absl::StatusOr<std::shared_ptr<const CausalModel>> causal(Precision precision) const;
 
  private:
   struct State;

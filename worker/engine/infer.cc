@@ -254,16 +254,19 @@ absl::StatusOr<std::vector<std::vector<float>>> Infer(const Base& base, absl::Sp
 
 namespace {
 
+constexpr int64_t kWarmUpSteps = 3;
+
 // A line alone, then a batch of them, a few tokens each.
 absl::Status WarmUpDecoder(const Base& base) {
   return Guarded([&]() -> absl::Status {
     const c10::InferenceMode inference;
     for (const auto& [lines, length] : {std::pair<size_t, size_t>{1, 16}, {8, 128}}) {
       ASSIGN_OR_RETURN(const std::unique_ptr<Decoder> decoder, base.NewDecoder());
-      const std::vector<int32_t> ids(std::min(length, static_cast<size_t>(base.default_max_tokens())), 0);
-      const std::vector<int32_t> tokens(lines, 0);
+      const int64_t positions = base.max_tokens();
+      const auto most = positions > 0 ? static_cast<size_t>(std::max<int64_t>(positions - kWarmUpSteps, 1)) : length;
+      const std::vector<int32_t> ids(std::min(length, most), 0), tokens(lines, 0);
       RETURN_IF_ERROR(decoder->Join(std::vector<DecoderSource>(lines, DecoderSource{&ids, nullptr})));
-      for (int step = 0; step < 3; ++step) decoder->Step(tokens);
+      for (int64_t step = 0; step < kWarmUpSteps; ++step) decoder->Step(tokens);
     }
     return absl::OkStatus();
   });

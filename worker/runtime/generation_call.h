@@ -11,9 +11,8 @@ namespace tenon::runtime {
 struct GenerationQueue::Writing : Call {
   GenerationCall in;
   GenerationCallbacks callbacks;
-  engine::GenerationPlan plan;  // of every row but for its seed
-  std::vector<uint64_t> seeds;
   std::vector<engine::Encoding> encodings;
+  std::vector<engine::GenerationPlan> plans;  // of each row; they differ in the seed and, by its prompt, in lengths
   std::vector<GenerationRow> rows;
   size_t remaining = 0;
   absl::Duration compute;

@@ -2,6 +2,7 @@
 
 #include <random>
 
+#include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 #include "worker/runtime/generation_call.h"
 #include "worker/runtime/generation_plan.h"
@@ -37,43 +38,71 @@ absl::Status GenerationQueue::Check(const Call& call) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<engine::GenerationPlan> GenerationQueue::Plan(const Writing& call) const {
-  ASSIGN_OR_RETURN(engine::GenerationPlan plan, PlanGeneration(*call.base, {.options = call.in.options,
-                                                                            .defaults = call.in.defaults,
-                                                                            .bad_words = call.in.bad_words,
-                                                                            .max_lines = options_.max_decoder_lines,
-                                                                            .stream = call.in.stream}));
+int64_t GenerationQueue::VirtualTokens(const Writing& call) {
+  return call.host == nullptr ? 0 : call.host->virtual_tokens();
+}
+
+absl::StatusOr<engine::GenerationPlan> GenerationQueue::Plan(const Writing& call,
+                                                             const engine::Encoding& encoding) const {
+  ASSIGN_OR_RETURN(engine::GenerationPlan plan,
+                   PlanGeneration(*call.base, {.options = call.in.options,
+                                               .defaults = call.in.defaults,
+                                               .bad_words = call.in.bad_words,
+                                               .max_lines = options_.max_decoder_lines,
+                                               .stream = call.in.stream,
+                                               .prompt_tokens = static_cast<int64_t>(encoding.ids.size()),
+                                               .virtual_tokens = VirtualTokens(call)}));
   if (call.in.stream && plan.num_return_sequences > 1) {
     return TenonError(Reason::kFieldInvalid, "one sequence is streamed at a time", "num_return_sequences");
   }
+  // Without a seed, no two rows draw alike.
+  if (!call.in.options.seed.has_value()) plan.seed = FreshSeed();
   return plan;
+}
+
+// A prompt is cut where that was asked for, and else refused: its end is what the reply goes on from.
+absl::Status GenerationQueue::CheckPrompt(const Writing& call, size_t row, const engine::Encoding& encoding) const {
+  if (!call.base->decoder_only()) return absl::OkStatus();
+  const std::string field = absl::StrCat("texts[", row, "]");
+  if (encoding.ids.empty()) return TenonError(Reason::kTextEmpty, "a prompt has no tokens", field);
+  const int64_t positions = call.base->generation_limits().max_positions, virtual_tokens = VirtualTokens(call);
+  const int64_t room = positions - virtual_tokens - 1;
+  const int64_t asked = call.in.max_input_tokens > 0 ? call.in.max_input_tokens
+                        : call.host != nullptr       ? call.host->config().max_input_tokens
+                                                     : 0;
+  if (!encoding.truncated || (asked > 0 && asked <= room)) return absl::OkStatus();
+  const std::string others = virtual_tokens > 0 ? absl::StrCat(", ", virtual_tokens, " of them the adapter's") : "";
+  return TenonError(Reason::kFieldInvalid,
+                    absl::StrCat("a prompt of more than ", room, " tokens; the base has ", positions, " positions",
+                                 others, ", and a reply needs one: shorten it, or set max_input_tokens to have it cut"),
+                    field);
+}
+
+absl::Status GenerationQueue::ReadRows(Writing& call) const {
+  const int64_t limit = engine::MaxInputTokens(*call.base, call.host.get(), call.in.max_input_tokens);
+  for (size_t row = 0; row < call.in.texts.size(); ++row) {
+    engine::Encoding encoding = call.base->generative_tokenizer().Encode(call.in.texts[row], limit);
+    RETURN_IF_ERROR(CheckPrompt(call, row, encoding));
+    ASSIGN_OR_RETURN(engine::GenerationPlan plan, Plan(call, encoding));
+    call.plans.push_back(std::move(plan));
+    call.rows.push_back({.input_tokens = static_cast<int32_t>(encoding.ids.size()), .truncated = encoding.truncated});
+    call.encodings.push_back(std::move(encoding));
+  }
+  call.remaining = call.rows.size();
+  return absl::OkStatus();
 }
 
 void GenerationQueue::Tokenize(const CallPtr& entered) {
   const auto call = std::static_pointer_cast<Writing>(entered);
-  auto plan = Plan(*call);
-  if (!plan.ok()) return End(call, plan.status());
-  const int64_t limit = engine::MaxInputTokens(*call->base, call->host.get(), call->in.max_input_tokens);
-  const int64_t virtual_tokens = call->host == nullptr ? 0 : call->host->virtual_tokens();
-  std::vector<engine::Encoding> encodings;
+  if (const absl::Status read = ReadRows(*call); !read.ok()) return End(call, read);
   std::vector<int32_t> tokens;
-  std::vector<uint64_t> seeds;
-  std::vector<GenerationRow> rows;
-  for (const std::string& text : call->in.texts) {
-    encodings.push_back(call->base->generative_tokenizer().Encode(text, limit));
-    tokens.push_back(static_cast<int32_t>(static_cast<int64_t>(encodings.back().ids.size()) + virtual_tokens));
-    rows.push_back(
-        {.input_tokens = static_cast<int32_t>(encodings.back().ids.size()), .truncated = encodings.back().truncated});
-    // Without a seed, no two rows draw alike.
-    seeds.push_back(call->in.options.seed.has_value() ? plan->seed : FreshSeed());
+  for (const engine::Encoding& encoding : call->encodings) {
+    const auto source = static_cast<int64_t>(SourceOf(*call->base, encoding.ids).size());
+    tokens.push_back(static_cast<int32_t>(source + VirtualTokens(*call)));
   }
+  const int64_t lines = call->plans.empty() ? 0 : call->plans.front().max_lines();
   absl::MutexLock lock(&mutex_);
   if (!Alive(call->id)) return;
-  call->plan = *std::move(plan);
-  call->seeds = std::move(seeds);
-  call->encodings = std::move(encodings);
-  call->rows = std::move(rows);
-  call->remaining = tokens.size();
   Settle(*call);
   const auto lane = lanes_.find(call->base_number);
   Lane& there =
@@ -86,7 +115,7 @@ void GenerationQueue::Tokenize(const CallPtr& entered) {
                                                  {},
                                                  {}})
                 .first->second;
-  there.waiting.Add(call->id, call->adapter, call->plan.max_lines(), tokens);
+  there.waiting.Add(call->id, call->adapter, lines, tokens);
   writing_[call->id] = call;
   parts_.loop->Wake();
 }
@@ -124,7 +153,7 @@ void GenerationQueue::Respond(Call& answered, const absl::Status& status) {
   if (!status.ok()) return call.callbacks.done(status);
   GenerationReply reply;
   reply.rows = std::move(call.rows);
-  reply.ignored_options = call.plan.ignored;
+  if (!call.plans.empty()) reply.ignored_options = call.plans.front().ignored;
   reply.compute_time = call.compute;
   reply.queue_time = QueueTime(call);
   call.callbacks.done(std::move(reply));

@@ -47,7 +47,11 @@ class GenerationQueue final : public CallQueue {
   absl::Status Check(const Call& call) const override;
   absl::Status CheckAdapter(const Call&) const override { return absl::OkStatus(); }
   void Tokenize(const CallPtr& call) override;
-  absl::StatusOr<engine::GenerationPlan> Plan(const Writing& call) const;
+  static int64_t VirtualTokens(const Writing& call);
+  // Every row's tokens and plan into the call.
+  absl::Status ReadRows(Writing& call) const;
+  absl::Status CheckPrompt(const Writing& call, size_t row, const engine::Encoding& encoding) const;
+  absl::StatusOr<engine::GenerationPlan> Plan(const Writing& call, const engine::Encoding& encoding) const;
   void Forget(const Call& call) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasReady(absl::Time now) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int64_t WaitingRows() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

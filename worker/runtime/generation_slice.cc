@@ -71,9 +71,8 @@ absl::Status GenerationQueue::FreeLines(Lane& lane) {
 engine::GenerationRequest GenerationQueue::MakeRequest(const Writing& call, const JoinQueue::Row& row,
                                                        Residency::Device adapter) {
   engine::GenerationRequest request =
-      MakeGenerationRequest(call.base, next_request_++, call.encodings[row.index].ids, call.plan);
+      MakeGenerationRequest(call.base, next_request_++, call.encodings[row.index].ids, call.plans[row.index]);
   request.adapter = std::move(adapter);
-  request.plan.seed = call.seeds[row.index];
   request.stream = call.in.stream;
   return request;
 }
@@ -86,7 +85,7 @@ std::vector<engine::GenerationRequest> GenerationQueue::TakeRows(Lane& lane, con
   while (const std::optional<JoinQueue::Row> row = lane.waiting.Next(MayJoin(now))) {
     const WritingPtr call = writing_.at(row->call);
     const absl::StatusOr<bool> fits =
-        opened.ok() ? lane.decoder.Fits(requests, call->plan, row->tokens) : absl::StatusOr<bool>(opened);
+        opened.ok() ? lane.decoder.Fits(requests, call->plans[row->index], row->tokens) : absl::StatusOr<bool>(opened);
     if (!fits.ok()) {
       Remove(call);
       ended.emplace_back(call, fits.status());

@@ -32,6 +32,12 @@ absl::Status Seq2SeqEvaluation::Prepare(const Residency::Host& host) {
   if (!base.generates()) {
     return TenonError(Reason::kNotGenerative, "the base encodes texts; it does not write any", "base");
   }
+  if (base.decoder_only()) {
+    return TenonError(Reason::kUnsupported,
+                      "the base goes on from a prompt; written texts of an encoder-decoder are "
+                      "what is measured",
+                      "base");
+  }
   if (job_.max_target_tokens < 1) {
     return TenonError(Reason::kFieldInvalid, "max_target_tokens must be at least 1", "max_target_tokens");
   }

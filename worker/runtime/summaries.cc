@@ -68,6 +68,10 @@ absl::Status Summaries::Admit(Call& call) {
   const auto base = bases_.find(call.in.base_digest);
   if (base == bases_.end()) return TenonError(Reason::kNoWorker, "this worker does not hold the base", "base");
   call.base = base->second;
+  if (call.base->decoder_only()) {
+    return TenonError(Reason::kUnsupported,
+                      "the base goes on from a prompt and was not made to summarize: ask Generate", "base");
+  }
   call.reply.extractive = !call.base->generates();
   if (call.in.options.has_value() && call.in.options->num_return_sequences.value_or(1) > 1) {
     return TenonError(Reason::kFieldInvalid, "a text has one summary", "num_return_sequences");

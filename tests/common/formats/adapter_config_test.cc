@@ -94,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{R"({"peft_type":"LORA","use_dora":true})", Reason::kUnsupported, "use_dora"},
         Bad{R"({"peft_type":"LORA","lora_bias":true})", Reason::kUnsupported, "lora_bias"},
         Bad{R"({"peft_type":"LORA","bias":"all"})", Reason::kUnsupported, "bias"},
-        Bad{R"({"peft_type":"LORA","fan_in_fan_out":true})", Reason::kUnsupported, "fan_in_fan_out"},
+        Bad{R"({"peft_type":"LORA","fan_in_fan_out":1})", Reason::kAdapterInvalid, "fan_in_fan_out"},
         Bad{R"({"peft_type":"LORA","layers_to_transform":[1]})", Reason::kUnsupported, "layers_to_transform"},
         Bad{R"({"peft_type":"LORA","layers_pattern":"layer"})", Reason::kUnsupported, "layers_pattern"},
         Bad{R"({"peft_type":"LORA","layer_replication":[[0,1]]})", Reason::kUnsupported, "layer_replication"},
@@ -102,7 +102,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{R"({"peft_type":"LORA","trainable_token_indices":[1]})", Reason::kUnsupported, "trainable_token_indices"},
         Bad{R"({"peft_type":"LORA","alora_invocation_tokens":[1]})", Reason::kUnsupported, "alora_invocation_tokens"},
         Bad{R"({"peft_type":"LORA","init_lora_weights":"pissa"})", Reason::kUnsupported, "init_lora_weights"},
-        Bad{R"({"peft_type":"LORA","task_type":"CAUSAL_LM"})", Reason::kUnsupported, "task_type"},
+        Bad{R"({"peft_type":"LORA","task_type":"CAUSAL"})", Reason::kUnsupported, "task_type"},
         Bad{R"({"peft_type":"LORA","a_key_of_tomorrow":1})", Reason::kUnsupported, "a_key_of_tomorrow"},
         Bad{R"({"peft_type":"LORA","r":0})", Reason::kAdapterInvalid, "r"},
         Bad{R"({"peft_type":"LORA","r":-8})", Reason::kAdapterInvalid, "r"},
@@ -241,7 +241,10 @@ TEST(TenonConfig, NamesTheKey) {
   expect(good + R"(,"labels":["a","a"]})", Reason::kAdapterInvalid, "labels");
   expect(good + R"(,"labels":[1]})", Reason::kAdapterInvalid, "labels");
   expect(R"({"task":"sequence_classification","method":"lora"})", Reason::kAdapterInvalid, "labels");
-  expect(R"({"task":"causal_lm","method":"lora"})", Reason::kUnsupported, "task");
+  EXPECT_TRUE(ParseTenonConfig(R"({"task":"causal_lm","method":"lora"})").ok());
+  expect(R"({"task":"causal","method":"lora"})", Reason::kUnsupported, "task");
+  expect(R"({"task":"causal_lm","method":"lora","text_template":{"input":"{a}","target":"{b}"}})",
+         Reason::kAdapterInvalid, "text_template");
   expect(R"({"task":"feature_extraction","method":"full"})", Reason::kUnsupported, "method");
   expect("{", Reason::kAdapterInvalid, "tenon.json");
 }

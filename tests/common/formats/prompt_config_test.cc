@@ -116,7 +116,7 @@ INSTANTIATE_TEST_SUITE_P(
             "num_virtual_tokens"},
         Bad{R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":5000,"task_type":"SEQ_CLS"})", Reason::kAdapterInvalid,
             "num_virtual_tokens"},
-        Bad{R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":4,"task_type":"CAUSAL_LM"})", Reason::kUnsupported,
+        Bad{R"({"peft_type":"PROMPT_TUNING","num_virtual_tokens":4,"task_type":"CAUSAL"})", Reason::kUnsupported,
             "task_type"},
         Bad{With(R"("num_transformer_submodules":2)"), Reason::kUnsupported, "num_transformer_submodules"},
         Bad{With(R"("prompt_tuning_init":"XAVIER")"), Reason::kAdapterInvalid, "prompt_tuning_init"},

@@ -14,6 +14,7 @@
 #include "tests/server/app_catalog/fixture.h"
 #include "tests/worker/engine/tiny_bart.h"
 #include "tests/worker/engine/tiny_base.h"
+#include "tests/worker/engine/tiny_causal.h"
 #include "tests/worker/engine/tiny_t5.h"
 
 namespace tenon::server {
@@ -265,6 +266,29 @@ TEST_F(BasesTest, ABartIsABaseToo) {
     testing::WriteTinyBart(root_ / "broken", broken);
     EXPECT_REASON(Register("broken", "broken").status(), Reason::kBaseInvalid, name);
   }
+}
+
+TEST_F(BasesTest, ADecoderAloneIsABaseToo) {
+  testing::WriteTinyCausal(root_ / "gpt2");
+  const auto base = Register("gpt2", "gpt2");
+  ASSERT_TRUE(base.ok()) << base.status();
+  EXPECT_EQ(base->model_type(), "gpt2");
+  EXPECT_EQ(base->tasks_size(), 1);
+  EXPECT_EQ(base->tasks(0), v1::TASK_CAUSAL_LM);
+  EXPECT_EQ(models_.ResolveBase(kTenant, "gpt2", "base")->task, v1::TASK_CAUSAL_LM);
+  testing::WriteTinyCausal(root_ / "opt", {.opt = true, .norm_first = false, .word_size = 16});
+  ASSERT_TRUE(Register("opt", "opt").ok());
+
+  for (const std::string name : {"wte.weight", "h.1.attn.c_attn.weight", "h.0.ln_2.bias", "ln_f.weight"}) {
+    testing::TinyCausal broken;
+    broken.change = [&](const std::string& given, std::vector<int64_t>& shape) {
+      if (given == "transformer." + name) ++shape[0];
+      return given;
+    };
+    testing::WriteTinyCausal(root_ / "broken", broken);
+    EXPECT_REASON(Register("broken", "broken").status(), Reason::kBaseInvalid, "transformer." + name);
+  }
+  EXPECT_EQ(bases_.List(kTenant, {})->bases_size(), 2);
 }
 
 TEST_F(BasesTest, FoldersAreRegisteredBelowTheRootAndOnLoopbackAlone) {

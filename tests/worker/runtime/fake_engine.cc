@@ -100,6 +100,7 @@ struct Base::State {
   explicit State(bool writes) : writer(writes), tokenizer(writes) {}
   formats::EncoderConfig config;
   bool writer;
+  bool decoder_only = false;
   FakeTokenizer tokenizer;
   Options options;
   GenerationOptions generation, summary;
@@ -115,6 +116,7 @@ absl::StatusOr<std::shared_ptr<const Base>> Base::Load(const std::filesystem::pa
   if (name == "broken") return TenonError(Reason::kBaseInvalid, "config.json is missing");
   auto state = std::make_unique<State>(absl::StrContains(name, "writer"));
   state->options = options;
+  state->decoder_only = absl::StrContains(name, "writer-alone");
   state->generation.eos_token_ids = {testing::kFakeEos};
   state->generation.decoder_start_token_id = 0;
   state->summary.max_length = 5;
@@ -128,10 +130,13 @@ const Tokenizer& Base::tokenizer() const { return state_->tokenizer; }
 const std::string& Base::digest() const { return state_->options.digest; }
 const Device& Base::device() const { return state_->options.device; }
 Precision Base::precision() const { return state_->options.precision; }
-int64_t Base::default_max_tokens() const { return 128; }
+int64_t Base::default_max_tokens() const { return state_->decoder_only ? testing::kFakePositions : 128; }
 bool Base::generates() const { return state_->writer; }
+bool Base::decoder_only() const { return state_->decoder_only; }
 const GenerationOptions& Base::generation_defaults() const { return state_->generation; }
-GenerationLimits Base::generation_limits() const { return {.vocab_size = 100'000}; }
+GenerationLimits Base::generation_limits() const {
+  return {.vocab_size = 100'000, .max_positions = state_->decoder_only ? testing::kFakePositions : 0};
+}
 const std::string& Base::summary_prefix() const { return state_->prefix; }
 const GenerationOptions& Base::summary_defaults() const { return state_->summary; }
 const GenerativeTokenizer& Base::generative_tokenizer() const { return state_->tokenizer; }

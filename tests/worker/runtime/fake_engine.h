@@ -60,6 +60,7 @@ struct FakeEngine {
 // Row values: a label row is one-hot over 64 labels; an embedding is {base number, adapter number or -1, tokens, first
 // token}.
 inline constexpr int64_t kFakeLabels = 64;
+inline constexpr int64_t kFakePositions = 24;  // of a base with `writer-alone` in its name, which is a decoder alone
 inline constexpr int64_t kFakeSlicesPerStep = 3;
 
 // A text that starts with this number has NaN in its result, and a writer that reads it anywhere overflows.

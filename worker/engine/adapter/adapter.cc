@@ -7,6 +7,7 @@
 #include "worker/engine/adapter/read.h"
 #include "worker/engine/adapter/tensors.h"
 #include "worker/engine/model/bart/model.h"
+#include "worker/engine/model/causal/model.h"
 #include "worker/engine/model/encoder.h"
 #include "worker/engine/model/row_inference.h"
 #include "worker/engine/model/t5/model.h"
@@ -52,7 +53,14 @@ absl::StatusOr<std::shared_ptr<const HostAdapter>> HostAdapter::Load(const std::
                                                                      const Base& base) {
   return Guarded([&]() -> absl::StatusOr<std::shared_ptr<const HostAdapter>> {
     AdapterTensors tensors;
-    if (base.generates()) {
+    if (base.decoder_only()) {
+      ASSIGN_OR_RETURN(const auto model, base.causal(base.precision()));
+      ASSIGN_OR_RETURN(tensors, ReadAdapter(folder, {.causal = &model->config(),
+                                                     .output_layer = model->output_layer(),
+                                                     .hidden_size = model->config().word_size,
+                                                     .base_digest = base.digest(),
+                                                     .linear_layers = model->linear_layers()}));
+    } else if (base.generates()) {
       ASSIGN_OR_RETURN(const auto model, base.encoder_decoder(base.precision()));
       AdapterSite site{.output_layer = model->output_layer(),
                        .hidden_size = model->hidden_size(),
@@ -88,6 +96,10 @@ namespace {
 
 // Of the states that an adapter's tensors meet.
 absl::StatusOr<at::ScalarType> StatesType(const Base& base) {
+  if (base.decoder_only()) {
+    ASSIGN_OR_RETURN(const auto model, base.causal(base.precision()));
+    return model->inference_dtype();
+  }
   if (base.generates()) {
     ASSIGN_OR_RETURN(const auto model, base.encoder_decoder(base.precision()));
     return model->inference_dtype();

@@ -55,11 +55,15 @@ class DeviceAdapter {
 };
 
 // Tokens that a text is cut to: `asked`, else the adapter's own limit, else the base's, and never so many that the
-// adapter's virtual tokens have no position left in a base whose positions are a table. `adapter` may be nullptr;
-// `asked` of 0 is none.
+// adapter's virtual tokens, and a decoder's first new one, have no position left in a base whose positions are a table.
+// `adapter` may be nullptr; `asked` of 0 is none.
 inline int64_t MaxInputTokens(const Base& base, const HostAdapter* adapter, int64_t asked = 0) {
   if (asked == 0 && adapter != nullptr) asked = adapter->config().max_input_tokens;
   if (asked == 0) asked = base.default_max_tokens();
+  if (base.decoder_only()) {
+    const int64_t others = 1 + (adapter == nullptr ? 0 : adapter->virtual_tokens());
+    return std::min(asked, base.max_tokens() - others);
+  }
   const int64_t virtual_tokens = adapter == nullptr ? 0 : adapter->virtual_tokens();
   // What an encoder is asked for beyond its positions is refused row by row; a source is cut, and the reply says so.
   if (base.max_tokens() == 0 || (virtual_tokens == 0 && !base.generates())) return asked;

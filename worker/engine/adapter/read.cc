@@ -65,6 +65,15 @@ absl::StatusOr<AdapterTensors> ReadHead(const std::filesystem::path& folder, con
 // model's otherwise. Without a task type either may stand there.
 std::string ModulePrefix(const formats::LoraConfig& lora, const AdapterFile& file, const AdapterSite& site) {
   if (site.writer != nullptr) return "";
+  if (site.causal != nullptr) {
+    const formats::CausalFamily& family = *site.causal->family;
+    if (!lora.task_type.empty()) return family.task_prefix;
+    // Whoever wrapped the model without its output layer has the shorter names.
+    for (const auto& [module, shape] : site.linear_layers) {
+      if (file.Has(kPeftRoot + family.plain_prefix + module + ".lora_A.weight")) return family.plain_prefix;
+    }
+    return family.task_prefix;
+  }
   const std::string task = site.bart != nullptr ? formats::kBartTaskPrefix : site.family()->task_prefix;
   const std::string plain = site.bart != nullptr ? "" : site.encoder->plain_prefix;
   if (site.bart != nullptr && lora.task_type == "SEQ_2_SEQ_LM") return task;
@@ -90,7 +99,8 @@ absl::Status TakePairs(AdapterFile& file, const AdapterSite& site, AdapterTensor
   for (const auto& [module, shape] : site.linear_layers) {
     if (of_task && !site.family()->InTaskModel(module)) continue;
     const std::string hf_name = adapter.PeftName(module), key = kPeftRoot + hf_name;
-    if (file.Has(key + ".weight") || formats::SavesModule(adapter.lora, hf_name)) {
+    const bool whole = site.causal == nullptr && file.Has(key + ".weight");
+    if (whole || formats::SavesModule(adapter.lora, hf_name)) {
       ASSIGN_OR_RETURN(adapter.modules[module], file.TakeModule(key, shape.first, shape.second, site.HasBias(module)));
       continue;
     }
@@ -112,7 +122,7 @@ formats::TenonConfig DefaultConfig(const std::string& method, const AdapterTenso
   formats::TenonConfig config;
   const auto head = adapter.modules.find(kClassifier);
   const bool classifies = head != adapter.modules.end();
-  config.task = site.generates() ? "seq2seq" : classifies ? "sequence_classification" : "feature_extraction";
+  config.task = classifies ? "sequence_classification" : site.plain_task();
   config.method = method;
   config.base_digest = site.base_digest;
   config.pooling = site.sentence.pooling;
@@ -123,9 +133,33 @@ formats::TenonConfig DefaultConfig(const std::string& method, const AdapterTenso
   return config;
 }
 
+// What PEFT's model class, which the task type names, does and the base does not, or the other way round.
+absl::Status CheckTaskType(const std::string& task_type, const AdapterSite& site) {
+  if (task_type.empty() || (task_type == "CAUSAL_LM") == (site.causal != nullptr)) return absl::OkStatus();
+  return TenonError(Reason::kUnsupported,
+                    absl::StrCat("adapter_config.json: task_type is ", task_type, ", which the base does not do"),
+                    "task_type");
+}
+
+// Of a LoRA, what depends on the base.
+absl::Status CheckLora(const formats::LoraConfig& config, const AdapterSite& site) {
+  const auto refuse = [](const char* key, const char* what) {
+    return TenonError(Reason::kUnsupported, absl::StrCat("adapter_config.json: ", key, what), key);
+  };
+  if (config.fan_in_fan_out && (site.causal == nullptr || !site.causal->family->turned)) {
+    return refuse("fan_in_fan_out", " is true; the base's weights are not turned");
+  }
+  if (site.causal != nullptr && !config.modules_to_save.empty()) {
+    return refuse("modules_to_save", " is not supported on a base with a decoder alone");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<AdapterTensors> ReadLora(AdapterFile& file, const formats::LoraConfig& config, const AdapterSite& site) {
+  RETURN_IF_ERROR(CheckLora(config, site));
   AdapterTensors adapter;
   adapter.lora = config;
+  if (config.default_targets && site.causal != nullptr) adapter.lora.target_modules = site.causal->family->lora_targets;
   adapter.prefix = ModulePrefix(adapter.lora, file, site);
   RETURN_IF_ERROR(TakePairs(file, site, adapter));
   if (adapter.lora.task_type == "SEQ_CLS" || HasHead(file, kPeftRoot, site)) {
@@ -143,11 +177,16 @@ absl::StatusOr<AdapterTensors> ReadForeign(const std::filesystem::path& folder, 
                                            std::string* method, std::vector<std::string>* labels) {
   if (IsAdapterHub(folder)) {
     *method = "bottleneck";
+    if (site.causal != nullptr) {
+      return TenonError(Reason::kUnsupported, "a base with a decoder alone takes LoRA and prompts, no bottlenecks",
+                        "model_type");
+    }
     return ReadBottleneck(folder, site, labels);
   }
   ASSIGN_OR_RETURN(const std::string text, ReadConfigText(folder / kPeftConfigFile));
   ASSIGN_OR_RETURN(const formats::PeftConfig peft, formats::ParsePeftConfig(text));
   *method = formats::PeftMethod(peft);
+  RETURN_IF_ERROR(CheckTaskType(formats::PeftTaskType(peft), site));
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kPeftWeightsFile));
   const auto* prompt = std::get_if<formats::PromptConfig>(&peft);
   ASSIGN_OR_RETURN(AdapterTensors adapter, prompt != nullptr
@@ -183,7 +222,13 @@ std::string AdapterSite::model_type() const {
   return writer != nullptr ? writer->model_type : bart != nullptr ? bart->model_type : family()->model_type;
 }
 
-bool AdapterSite::HasBias(const std::string& module) const { return writer == nullptr && module != "lm_head"; }
+bool AdapterSite::HasBias(const std::string& module) const {
+  return writer == nullptr && causal == nullptr && module != "lm_head";
+}
+
+const char* AdapterSite::plain_task() const {
+  return causal != nullptr ? "causal_lm" : generates() ? "seq2seq" : "feature_extraction";
+}
 
 bool AdapterSite::IsOutputLayer(const at::Tensor& layer) const {
   return at::equal(layer.to(output_layer.scalar_type()), output_layer.to(at::kCPU));
@@ -191,7 +236,8 @@ bool AdapterSite::IsOutputLayer(const at::Tensor& layer) const {
 
 absl::StatusOr<AdapterTensors> ReadAdapter(const std::filesystem::path& folder, const AdapterSite& site) {
   ASSIGN_OR_RETURN(std::optional<formats::TenonConfig> config, ReadTenonConfig(folder, site));
-  if (config && (config->task == "seq2seq") != site.generates()) {
+  const bool writes = config && (config->task == "seq2seq" || config->task == "causal_lm");
+  if (config && (writes || site.generates()) && config->task != site.plain_task()) {
     return InvalidAdapter(absl::StrCat("the adapter is for task ", config->task, ", which the base does not do"),
                           "task");
   }

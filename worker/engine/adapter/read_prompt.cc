@@ -13,6 +13,8 @@ namespace {
 
 // [CLS], a word and [SEP].
 constexpr int64_t kLeastText = 3;
+// A token of a prompt, and one behind it.
+constexpr int64_t kLeastWritten = 2;
 
 absl::Status CheckSize(const char* key, int64_t value, int64_t base) {
   if (value == 0 || value == base) return absl::OkStatus();
@@ -23,6 +25,7 @@ absl::Status CheckSize(const char* key, int64_t value, int64_t base) {
 std::pair<int64_t, int64_t> LayersAndHeads(const AdapterSite& site) {
   if (site.writer != nullptr) return {site.writer->num_layers, site.writer->num_heads};
   if (site.bart != nullptr) return {site.bart->encoder_layers, site.bart->encoder_heads};
+  if (site.causal != nullptr) return {site.causal->num_layers, site.causal->num_heads};
   return {site.encoder->num_hidden_layers, site.encoder->num_attention_heads};
 }
 
@@ -37,6 +40,7 @@ absl::Status CheckShape(const formats::PromptConfig& config, const AdapterSite& 
 // Tokens that a row may have; nothing where any number is fine.
 std::optional<int64_t> MaxTokens(const AdapterSite& site) {
   if (site.writer != nullptr) return std::nullopt;
+  if (site.causal != nullptr) return site.causal->max_tokens;
   return site.bart != nullptr ? site.bart->max_positions : site.encoder->max_tokens();
 }
 
@@ -44,16 +48,17 @@ std::optional<int64_t> MaxTokens(const AdapterSite& site) {
 
 absl::StatusOr<AdapterTensors> ReadPrompt(AdapterFile& file, const formats::PromptConfig& config,
                                           const AdapterSite& site) {
-  if ((config.task_type == "SEQ_2_SEQ_LM") != site.generates()) {
+  if ((config.task_type == "SEQ_2_SEQ_LM") != (site.writer != nullptr)) {
     return InvalidAdapter(
         absl::StrCat("adapter_config.json: task_type is ", config.task_type, ", which the base does not do"),
         "task_type");
   }
   RETURN_IF_ERROR(CheckShape(config, site));
   const std::optional<int64_t> most = MaxTokens(site);
-  if (most.has_value() && config.num_virtual_tokens > *most - kLeastText) {
+  const int64_t least = site.causal != nullptr ? kLeastWritten : kLeastText;
+  if (most.has_value() && config.num_virtual_tokens > *most - least) {
     return InvalidAdapter(absl::StrCat("num_virtual_tokens is ", config.num_virtual_tokens, "; of the base's ", *most,
-                                       " positions a text needs ", kLeastText),
+                                       " positions a text needs ", least),
                           "num_virtual_tokens");
   }
   AdapterTensors adapter;

@@ -15,8 +15,10 @@ namespace tenon::engine {
 
 // What a line is written from, and with whose weights. Both must outlive the line and its copies.
 struct DecoderSource {
-  const std::vector<int32_t>* ids = nullptr;  // the encoder's input, with special tokens; not empty
-  const DeviceAdapter* adapter = nullptr;     // nullptr: the base alone; its virtual tokens stand before `ids`
+  // The encoder's input, with special tokens; not empty. Of a decoder alone, which reads its prompt as what it has
+  // written: the prompt but for its last token, which the first step is given.
+  const std::vector<int32_t>* ids = nullptr;
+  const DeviceAdapter* adapter = nullptr;  // nullptr: the base alone; its virtual tokens stand before `ids`
 };
 
 // A batch of lines, each one sequence being written; lines of different ages live side by side. What a line gives does
@@ -28,13 +30,14 @@ class Decoder {
 
   virtual int64_t vocab_size() const = 0;
 
-  // Appends one empty line a source, after those that are there. On an error nothing was appended.
+  // Appends one line a source, after those that are there. On an error nothing was appended; TEXT_EMPTY for a source
+  // without tokens where there must be some.
   virtual absl::Status Join(absl::Span<const DecoderSource> sources) = 0;
 
   virtual int64_t lines() const = 0;
 
   // Appends tokens[i] to line i and gives what may follow: logits [lines, vocab], fp32. A line's first token is the one
-  // that its model starts with. The tensor is the caller's to change.
+  // that its model starts with, or the last of its prompt. The tensor is the caller's to change.
   virtual at::Tensor Step(absl::Span<const int32_t> tokens) = 0;
 
   // Line i becomes a copy of line parents[i]: beams are reordered, copied and dropped, and lines that nobody names are

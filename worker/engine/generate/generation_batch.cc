@@ -19,9 +19,12 @@
 namespace tenon::engine {
 namespace {
 
+// Tokens that a line's steps write: of what it begins with the last alone, the others are the source's affair.
+int64_t WrittenTokens(const GenerationPlan& plan) { return 1 + plan.max_length - plan.prefix_tokens; }
+
 // An upper bound of what the decoder keeps for a request.
 int64_t TokensOf(const GenerationPlan& plan, int64_t source_tokens) {
-  return plan.max_lines() * (source_tokens + plan.max_length);
+  return plan.max_lines() * (source_tokens + WrittenTokens(plan));
 }
 
 // Which rows' numbers are not finite. Those become 0, so that no search trips over them.
@@ -115,7 +118,7 @@ absl::Status GenerationBatch::CheckFits(const GenerationPlan& plan, int64_t sour
   if (tokens > options_.max_tokens) {
     return TenonError(
         Reason::kFieldInvalid,
-        absl::StrCat(plan.max_lines(), " sequences of up to ", plan.max_length, " tokens, from ", source_tokens,
+        absl::StrCat(plan.max_lines(), " sequences of up to ", WrittenTokens(plan), " tokens, from ", source_tokens,
                      ", take ", tokens, " tokens of memory; there is room for ", options_.max_tokens),
         "max_new_tokens");
   }
@@ -123,7 +126,6 @@ absl::Status GenerationBatch::CheckFits(const GenerationPlan& plan, int64_t sour
 }
 
 absl::Status GenerationBatch::CheckRequest(const GenerationRequest& request) const {
-  if (request.source.empty()) return TenonError(Reason::kTextEmpty, "a request has no tokens to read", "source");
   if (request.prefix.empty() || static_cast<int64_t>(request.prefix.size()) != request.plan.prefix_tokens) {
     return TenonError(Reason::kInternal, absl::StrCat("a request starts from ", request.prefix.size(),
                                                       " tokens; its plan is for ", request.plan.prefix_tokens));

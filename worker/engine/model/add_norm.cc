@@ -10,8 +10,8 @@ using vec::Floats;
 using vec::kLanes;
 
 TENON_KERNEL void AddNorm(float* x, const float* residual, const float* weight, const float* bias, float eps,
-                          int64_t lines, int64_t size) {
-  for (int64_t line = 0; line < lines; ++line, x += size) {
+                          int64_t lines, int64_t size, float* out) {
+  for (int64_t line = 0; line < lines; ++line, x += size, out += size) {
     Floats total = {};
     for (int64_t i = 0; i < size; i += kLanes) {
       Floats a;
@@ -41,9 +41,14 @@ TENON_KERNEL void AddNorm(float* x, const float* residual, const float* weight, 
       vec::Load(a, x + i);
       vec::Load(w, weight + i);
       vec::Load(b, bias + i);
-      vec::Store(x + i, (a - mean) * scale * w + b);
+      vec::Store(out + i, (a - mean) * scale * w + b);
     }
   }
+}
+
+void AddNorm(float* x, const float* residual, const float* weight, const float* bias, float eps, int64_t lines,
+             int64_t size) {
+  AddNorm(x, residual, weight, bias, eps, lines, size, x);
 }
 
 }  // namespace tenon::engine

@@ -10,6 +10,8 @@
 #include <random>
 #include <utility>
 
+#include "common/formats/status.h"
+
 namespace tenon::engine {
 namespace {
 
@@ -59,6 +61,7 @@ at::Tensor ToyModel::Logits(absl::Span<const int32_t> tokens, const std::vector<
 
 absl::Status ToyDecoder::Join(absl::Span<const DecoderSource> sources) {
   for (const DecoderSource& source : sources) {
+    if (source.ids->empty()) return TenonError(Reason::kTextEmpty, "a source has no tokens");
     if (std::any_of(source.ids->begin(), source.ids->end(), [](int32_t id) { return id < 0; })) {
       return absl::InvalidArgumentError("a negative id");
     }

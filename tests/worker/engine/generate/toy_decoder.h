@@ -39,7 +39,7 @@ class ToyDecoder : public Decoder {
   explicit ToyDecoder(ToyModel model, ToyCounts* counts = nullptr) : model_(std::move(model)), counts_(counts) {}
 
   int64_t vocab_size() const override { return model_.vocab; }
-  // A source that holds a negative id is refused.
+  // A source that holds a negative id, or none, is refused.
   absl::Status Join(absl::Span<const DecoderSource> sources) override;
   int64_t lines() const override { return static_cast<int64_t>(lines_.size()); }
   at::Tensor Step(absl::Span<const int32_t> tokens) override;

@@ -44,6 +44,17 @@ TEST(LineStore, CopiesShareWhatTheyHaveWrittenAndPartFromThere) {
   EXPECT_EQ(std::set<int32_t>({slots[0][2], slots[1][2], slots[2][2]}).size(), 3u);
 }
 
+TEST(LineStore, ALineMayBeginWithTokens) {
+  LineStore store;
+  store.Add(nullptr, nullptr, 3);
+  store.Extend();
+  EXPECT_EQ(Slots(store)[0], (std::vector<int32_t>{0, 1, 2, 3}));
+  store.Select({{0, 0}});
+  EXPECT_EQ(store.slots_in_use(), 4) << "copies share what the line began with";
+  store.Select({});
+  EXPECT_EQ(store.slots_in_use(), 0);
+}
+
 TEST(LineStore, WhatNobodyReadsIsUsedAgain) {
   LineStore store;
   for (int i = 0; i < 3; ++i) store.Add(std::make_shared<const SourceStates>(), nullptr);

@@ -1,28 +1,16 @@
 #include "worker/engine/model/decode/decoder.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
-
-#include <algorithm>
-#include <map>
-#include <numeric>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
-#include "worker/engine/adapter/mixed.h"
 #include "worker/engine/model/decode/encode_sources.h"
+#include "worker/engine/model/decode/line_order.h"
 #include "worker/engine/model/decode/line_store.h"
 
 namespace tenon::engine {
 namespace {
-
-template <typename Number>
-at::Tensor Longs(const std::vector<Number>& numbers, at::Device device) {
-  at::Tensor tensor = at::empty({static_cast<int64_t>(numbers.size())}, at::TensorOptions().dtype(at::kLong));
-  std::copy(numbers.begin(), numbers.end(), tensor.mutable_data_ptr<int64_t>());
-  return tensor.to(device);
-}
 
 class SourceDecoder final : public Decoder {
  public:
@@ -37,7 +25,7 @@ class SourceDecoder final : public Decoder {
     if (sources.empty()) return absl::OkStatus();
     auto states = EncodeSources(*model_, sources);
     for (size_t i = 0; i < sources.size(); ++i) store_.Add(std::move(states[i]), sources[i].adapter);
-    Arrange();
+    order_.Arrange(store_.lines(), model_->device());
     return absl::OkStatus();
   }
 
@@ -45,26 +33,23 @@ class SourceDecoder final : public Decoder {
     TORCH_CHECK(static_cast<int64_t>(tokens.size()) == lines(), "a step has a token for each line");
     store_.Extend();
     std::vector<const StepLine*> states;
-    std::vector<int32_t> ids;
-    std::vector<int64_t> places;
-    for (const int64_t line : order_) {
+    std::vector<int64_t> ids, places;
+    for (const int64_t line : order_.order()) {
       states.push_back(&store_.lines()[static_cast<size_t>(line)].state);
       places.push_back(static_cast<int64_t>(states.back()->slots.size()) - 1);
       ids.push_back(tokens[static_cast<size_t>(line)]);
     }
     attention_->Begin(states, store_.slots());
-    at::Tensor last = model_->Step(Longs(ids, model_->device()), Longs(places, model_->device()), *attention_, hooks_);
-    if (!places_.defined()) return model_->Output(last, hooks_);
+    const at::Tensor last =
+        model_->Step(Longs(ids, model_->device()), Longs(places, model_->device()), *attention_, order_.hooks());
     // An adapter's part of the output layer goes by the order of the adapters' lines.
-    const bool adapted = mixed_->Has("lm_head");
-    if (!adapted) last = last.index_select(0, places_);
-    const at::Tensor logits = model_->Output(last, adapted ? hooks_ : ForwardHooks{.inference = true});
-    return adapted ? logits.index_select(0, places_) : logits;
+    if (order_.Adapts("lm_head")) return order_.Restored(model_->Output(last, order_.hooks()));
+    return model_->Output(order_.Restored(last), ForwardHooks{.inference = true});
   }
 
   void Select(absl::Span<const int64_t> parents) override {
     store_.Select(parents);
-    Arrange();
+    order_.Arrange(store_.lines(), model_->device());
   }
 
  private:
@@ -83,45 +68,10 @@ class SourceDecoder final : public Decoder {
     return absl::OkStatus();
   }
 
-  // Puts the lines of each adapter side by side, so that its part of a layer is few products. A line's results do not
-  // depend on it.
-  void Arrange() {
-    std::vector<const DeviceAdapter*> adapters;
-    for (const LineStore::Line& line : store_.lines()) adapters.push_back(line.adapter);
-    if (adapters == adapters_ && mixed_ != nullptr) return;
-    adapters_ = std::move(adapters);
-    std::map<const DeviceAdapter*, size_t> seen;
-    std::vector<size_t> rank;
-    for (const DeviceAdapter* adapter : adapters_) rank.push_back(seen.emplace(adapter, seen.size()).first->second);
-    order_.resize(adapters_.size());
-    std::iota(order_.begin(), order_.end(), 0);
-    std::stable_sort(order_.begin(), order_.end(),
-                     [&](int64_t a, int64_t b) { return rank[static_cast<size_t>(a)] < rank[static_cast<size_t>(b)]; });
-    std::vector<int64_t> places(order_.size());
-    std::vector<AdapterSegment> segments;
-    for (size_t i = 0; i < order_.size(); ++i) {
-      const auto line = static_cast<size_t>(order_[i]);
-      places[line] = static_cast<int64_t>(i);
-      if (i == 0 || adapters_[line] != adapters_[static_cast<size_t>(order_[i - 1])]) {
-        const DeviceAdapter* adapter = adapters_[line];
-        segments.push_back(
-            {.adapter = adapter == nullptr ? nullptr : &adapter->tensors(), .first_row = static_cast<int64_t>(i)});
-      }
-      ++segments.back().rows;
-    }
-    places_ = std::is_sorted(order_.begin(), order_.end()) ? at::Tensor() : Longs(places, model_->device());
-    mixed_ = std::make_unique<const MixedAdapters>(std::move(segments));
-    hooks_ = mixed_->Hooks();
-  }
-
   const std::shared_ptr<const EncoderDecoder> model_;
   const std::unique_ptr<StepAttention> attention_;
   LineStore store_;
-  std::vector<const DeviceAdapter*> adapters_;  // of each line
-  std::vector<int64_t> order_;                  // lines as the layers see them
-  at::Tensor places_;                           // [lines] int64: a line's place there; undefined when it is its own
-  std::unique_ptr<const MixedAdapters> mixed_;
-  ForwardHooks hooks_;
+  LineOrder order_;
 };
 
 }  // namespace

@@ -28,6 +28,11 @@ class KernelAttention final : public StepAttention {
         bias_(bias),
         pool_(sizes.layers, width_, at::TensorOptions().dtype(at::kFloat)) {}
 
+  void Keep(int64_t layer, absl::Span<const int32_t> places, const at::Tensor& qkv, int64_t slots) override {
+    pool_.Grow(slots);
+    pool_.Put(layer, places, qkv.narrow(1, width_, 2 * width_));
+  }
+
   void Begin(absl::Span<const StepLine* const> lines, int64_t slots) override {
     pool_.Grow(slots);
     lines_.clear();
@@ -40,6 +45,7 @@ class KernelAttention final : public StepAttention {
       lines_.push_back({line->slots.data(), length});
       longest = std::max(longest, length);
       keys_ += length;
+      if (line->source == nullptr) continue;
       source_keys_ += line->source->tokens;
       // Beams of a request are neighbours: what they share is read once.
       if (sources_.empty() || sources_.back() != line->source.get()) {
@@ -93,7 +99,7 @@ class KernelAttention final : public StepAttention {
 
   const AttentionSizes sizes_;
   const int64_t width_;
-  const RelativeBias* bias_;
+  const RelativeBias* const bias_;
   TokenPool pool_;
   BiasTable table_;
   std::vector<SlotLine> lines_;

@@ -4,24 +4,27 @@
 
 namespace tenon::engine {
 
-void LineStore::Add(std::shared_ptr<const SourceStates> source, const DeviceAdapter* adapter) {
+int32_t LineStore::TakeSlot() {
+  if (free_.empty()) {
+    free_.push_back(static_cast<int32_t>(uses_.size()));
+    uses_.push_back(0);
+  }
+  const int32_t slot = free_.back();
+  free_.pop_back();
+  uses_[static_cast<size_t>(slot)] = 1;
+  return slot;
+}
+
+void LineStore::Add(std::shared_ptr<const SourceStates> source, const DeviceAdapter* adapter, int64_t tokens) {
   Line line;
   line.state.source = std::move(source);
   line.adapter = adapter;
+  for (int64_t i = 0; i < tokens; ++i) line.state.slots.push_back(TakeSlot());
   lines_.push_back(std::move(line));
 }
 
 void LineStore::Extend() {
-  for (Line& line : lines_) {
-    if (free_.empty()) {
-      free_.push_back(static_cast<int32_t>(uses_.size()));
-      uses_.push_back(0);
-    }
-    const int32_t slot = free_.back();
-    free_.pop_back();
-    uses_[static_cast<size_t>(slot)] = 1;
-    line.state.slots.push_back(slot);
-  }
+  for (Line& line : lines_) line.state.slots.push_back(TakeSlot());
 }
 
 void LineStore::Select(absl::Span<const int64_t> parents) {

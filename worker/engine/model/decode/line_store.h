@@ -22,7 +22,8 @@ class LineStore {
     const DeviceAdapter* adapter = nullptr;
   };
 
-  void Add(std::shared_ptr<const SourceStates> source, const DeviceAdapter* adapter);
+  // A line with slots for `tokens` tokens that it begins with; `source` may be nullptr.
+  void Add(std::shared_ptr<const SourceStates> source, const DeviceAdapter* adapter, int64_t tokens = 0);
   // A slot for one more token of every line.
   void Extend();
   // Line i becomes a copy of line parents[i].
@@ -34,6 +35,8 @@ class LineStore {
   int64_t slots_in_use() const { return slots() - static_cast<int64_t>(free_.size()); }
 
  private:
+  int32_t TakeSlot();
+
   std::vector<Line> lines_;
   std::vector<int32_t> uses_;  // of each slot, by lines
   std::vector<int32_t> free_;

@@ -27,12 +27,18 @@ class PlainAttention final : public StepAttention {
         options_(options),
         pool_(sizes.layers, width_, options) {}
 
+  void Keep(int64_t layer, absl::Span<const int32_t> places, const at::Tensor& qkv, int64_t slots) override {
+    pool_.Grow(slots);
+    pool_.Put(layer, places, qkv.narrow(1, width_, 2 * width_));
+  }
+
   void Begin(absl::Span<const StepLine* const> lines, int64_t slots) override {
     pool_.Grow(slots);
     BeginTokens(lines);
     std::vector<std::shared_ptr<const SourceStates>> sources;
     for (const StepLine* line : lines) sources.push_back(line->source);
-    if (sources != sources_) BeginSources(std::move(sources));
+    const bool alone = lines.empty() || lines[0]->source == nullptr;
+    if (!alone && sources != sources_) BeginSources(std::move(sources));
   }
 
   at::Tensor Tokens(int64_t layer, const at::Tensor& qkv) override {
@@ -70,10 +76,10 @@ class PlainAttention final : public StepAttention {
     }
     slots_ = slots.to(options_.device());
     newest_ = newest.to(options_.device());
-    const at::Tensor never = at::full({sizes_.heads, 1}, kNever, options_.dtype(at::kFloat));
-    const at::Tensor own =
-        bias_ == nullptr ? at::zeros({sizes_.heads, longest}, never.options()) : bias_->Distances(longest - 1, 0);
-    const at::Tensor table = at::cat({own, never}, 1);
+    const at::TensorOptions wide = options_.dtype(at::kFloat);
+    const at::Tensor distances =
+        bias_ == nullptr ? at::zeros({sizes_.heads, longest}, wide) : bias_->Distances(longest - 1, 0);
+    const at::Tensor table = at::cat({distances, at::full({sizes_.heads, 1}, kNever, wide)}, 1);
     token_bias_ = table.index_select(1, columns.to(options_.device()))
                       .view({sizes_.heads, count, 1, longest})
                       .transpose(0, 1)

@@ -25,8 +25,8 @@ struct SourceStates {
 
 // A line's own part of attention; copies share what is large.
 struct StepLine {
-  std::vector<int32_t> slots;  // of its tokens, oldest first
-  std::shared_ptr<const SourceStates> source;
+  std::vector<int32_t> slots;                  // of its tokens, oldest first
+  std::shared_ptr<const SourceStates> source;  // nullptr in a decoder that is alone: its prompt is among its tokens
 };
 
 struct AttentionSizes {
@@ -38,12 +38,16 @@ class StepAttention {
  public:
   virtual ~StepAttention() = default;
 
-  // A new step: each line's last slot is for the token that asks. `slots`: how many there are in all, which only grows.
+  // Keeps keys and values of layer `layer` of tokens that lines begin with, each in its slot:
+  // qkv [tokens, 3 * heads * head_size]. `slots`: how many there are in all, which only grows, here and below.
+  virtual void Keep(int64_t layer, absl::Span<const int32_t> places, const at::Tensor& qkv, int64_t slots) = 0;
+
+  // A new step: each line's last slot is for the token that asks.
   virtual void Begin(absl::Span<const StepLine* const> lines, int64_t slots) = 0;
   // Keeps the new tokens' keys and values of layer `layer`, then attends to each line's tokens:
   // qkv [lines, 3 * heads * head_size] -> [lines, heads * head_size].
   virtual at::Tensor Tokens(int64_t layer, const at::Tensor& qkv) = 0;
-  // Attends to each line's source: q [lines, heads * head_size] -> the same.
+  // Attends to each line's source, where there are sources: q [lines, heads * head_size] -> the same.
   virtual at::Tensor Source(int64_t layer, const at::Tensor& q) = 0;
 };
 

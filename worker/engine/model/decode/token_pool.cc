@@ -25,4 +25,10 @@ void TokenPool::Grow(int64_t slots) {
   }
 }
 
+void TokenPool::Put(int64_t index, absl::Span<const int32_t> slots, const at::Tensor& kv) {
+  at::Tensor places = at::empty({static_cast<int64_t>(slots.size())}, at::TensorOptions().dtype(at::kLong));
+  std::copy(slots.begin(), slots.end(), places.mutable_data_ptr<int64_t>());
+  layers_[static_cast<size_t>(index)].index_copy_(0, places.to(options_.device()), kv);
+}
+
 }  // namespace tenon::engine

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/types/span.h"
+
 namespace tenon::engine {
 
 // A tensor for each layer, [slots, 2 * width]: a token's keys, then its values. It grows by doubling; what is there
@@ -15,6 +17,8 @@ class TokenPool {
   TokenPool(int64_t layers, int64_t width, const at::TensorOptions& options);
 
   void Grow(int64_t slots);
+  // Puts keys and values of layer `index` into their slots: kv [tokens, 2 * width].
+  void Put(int64_t index, absl::Span<const int32_t> slots, const at::Tensor& kv);
   const at::Tensor& layer(int64_t index) const { return layers_[static_cast<size_t>(index)]; }
 
  private:
