@@ -254,7 +254,7 @@ def test_adapters_give_the_logits_of_peft_in_one_batch(pair, adapters):
     for mine, theirs in zip(mixed, expected):
         np.testing.assert_allclose(mine, theirs, atol=TOLERANCE)
     for row, together in zip(rows, mixed):
-        np.testing.assert_allclose(our_logits(pair, [row])[0], together, atol=TOLERANCE / 10)
+        np.testing.assert_allclose(our_logits(pair, [row])[0], together, atol=TOLERANCE / 2)
 
 
 def test_an_adapters_part_is_there(pair, adapters):

@@ -189,7 +189,9 @@ TEST_P(CausalDecoderTest, ABatchCountsAPromptOnce) {
     const auto events = batch->Step();
     ASSERT_TRUE(events.ok()) << events.status();
     for (const GenerationEvent& event : *events) {
-      if (event.finished) EXPECT_LE(event.sequences.at(0).tokens.size(), 6u);
+      if (event.finished) {
+        EXPECT_LE(event.sequences.at(0).tokens.size(), 6u);
+      }
     }
   }
 }
@@ -219,14 +221,14 @@ TEST_P(CausalDecoderTest, Bf16IsNear) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, CausalDecoderTest,
-                         ::testing::Values(TinyCausal{}, TinyCausal{.opt = true},
-                                           TinyCausal{.opt = true, .norm_first = false, .word_size = 16},
-                                           TinyCausal{.hidden = 24, .heads = 3}),
-                         [](const auto& info) {
-                           const char* const kNames[] = {"Gpt2", "Opt", "OptPost", "Narrow"};
-                           return kNames[info.index];
-                         });
+std::string KindName(const ::testing::TestParamInfo<TinyCausal>& info) {
+  static const char* const kNames[] = {"Gpt2", "Opt", "OptPost", "Narrow"};
+  return kNames[info.index];
+}
+const TinyCausal kKinds[] = {TinyCausal{}, TinyCausal{.opt = true},
+                             TinyCausal{.opt = true, .norm_first = false, .word_size = 16},
+                             TinyCausal{.hidden = 24, .heads = 3}};
+INSTANTIATE_TEST_SUITE_P(Families, CausalDecoderTest, ::testing::ValuesIn(kKinds), KindName);
 
 class CausalModelTest : public ::testing::Test {
  protected:
