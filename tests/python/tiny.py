@@ -82,7 +82,9 @@ def make_bart(folder, *, seed=0):
 
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", *bytes_to_unicode().values(), "<mask>"]
+    # What a terminal shows as it stands.
+    letters = [letter for byte, letter in bytes_to_unicode().items() if 32 <= byte < 127]
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *letters, "<mask>"]
     config = BartConfig(vocab_size=len(pieces), d_model=64, encoder_layers=2, decoder_layers=2, encoder_ffn_dim=128, decoder_ffn_dim=128,
                         encoder_attention_heads=4, decoder_attention_heads=4, max_position_embeddings=80, dropout=0.0)
     model = BartForConditionalGeneration(config).eval()
