@@ -131,6 +131,10 @@ const std::string& Base::digest() const { return state_->options.digest; }
 const Device& Base::device() const { return state_->options.device; }
 Precision Base::precision() const { return state_->options.precision; }
 int64_t Base::default_max_tokens() const { return state_->decoder_only ? testing::kFakePositions : 128; }
+int64_t Base::max_tokens() const {
+  if (decoder_only()) return testing::kFakePositions;
+  return generates() ? 0 : state_->config.max_tokens();
+}
 bool Base::generates() const { return state_->writer; }
 bool Base::decoder_only() const { return state_->decoder_only; }
 const GenerationOptions& Base::generation_defaults() const { return state_->generation; }

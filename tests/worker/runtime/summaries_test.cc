@@ -260,7 +260,9 @@ TEST_F(SummariesTest, ALongTextsSentencesDoNotStandBeforeOthersTexts) {
   absl::Notification done;
   runtime_->SubmitSummary(Of("base", {Sentences(3000), Sentences(3)}), [&](const absl::StatusOr<SummaryReply>& reply) {
     EXPECT_TRUE(reply.ok()) << reply.status();
-    if (reply.ok()) EXPECT_THAT(reply->rows, SizeIs(2));
+    if (reply.ok()) {
+      EXPECT_THAT(reply->rows, SizeIs(2));
+    }
     done.Notify();
   });
   gate.WaitUntilReached();

@@ -161,7 +161,7 @@ TEST(ByteLevelFiles, Templates) {
 }
 
 TEST(ByteLevelFiles, TheSeparatorIsWhatStandsBehind) {
-  EXPECT_EQ((*FromJson(TinyBytesJson(), {.tokenizer_config = kRoberta}))->separator(), "</s>");
+  EXPECT_EQ((*FromJson(test::TinyBytesJson(), {.tokenizer_config = kRoberta}))->separator(), "</s>");
   EXPECT_EQ((*FromFiles({}))->separator(), "") << "GPT-2's has no such token";
 }
 

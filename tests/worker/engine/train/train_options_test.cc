@@ -88,7 +88,9 @@ TEST(TrainOptionsTest, AMetricBelongsToItsTask) {
       const auto resolved = ResolveMetric(metric, learns);
       const bool good = std::find(allowed.begin(), allowed.end(), metric) != allowed.end();
       EXPECT_EQ(resolved.ok(), good) << metric;
-      if (!good) EXPECT_EQ(GetField(resolved.status()), "metric_for_best");
+      if (!good) {
+        EXPECT_EQ(GetField(resolved.status()), "metric_for_best");
+      }
     }
   }
   TrainOptions options = Good();

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/formats/t5_config.h"
 #include "tests/common/formats/temp_folder.h"
 #include "tests/worker/engine/tensor_file.h"
 #include "tests/worker/engine/tiny_t5.h"
@@ -23,6 +24,7 @@
 #include "worker/engine/generate/generation_batch.h"
 #include "worker/engine/model/decode/decoder.h"
 #include "worker/engine/model/fused.h"
+#include "worker/engine/model/t5/model.h"
 
 namespace tenon::engine {
 namespace {
