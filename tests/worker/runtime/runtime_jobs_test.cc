@@ -93,7 +93,7 @@ TEST_F(RuntimeJobsTest, AScorerIsTrainedOnTheSentencesOfItsTexts) {
   TrainCallbacks callbacks;
   callbacks.notice = [&](const std::string& text) { notice = text; };
   EXPECT_TRUE(Train(std::move(blank), callbacks).ok());
-  EXPECT_THAT(notice, testing::HasSubstr("train row 2"));
+  EXPECT_THAT(notice, ::testing::HasSubstr("train row 2"));
 }
 
 TEST_F(RuntimeJobsTest, AScorersOptionsFollowTheNumberOfItsSentences) {
