@@ -21,7 +21,7 @@ TEST(ToJson, FieldsKeepTheirOrder) {
   answer.set_label("billing");
   answer.set_score(0.5);
   EXPECT_EQ(ToJsonValue(answer).dump(),
-            R"({"label":"billing","score":0.5,"classes":[],"inputTokens":0,"truncated":false})");
+            R"({"label":"billing","score":0.5,"classes":[],"inputTokens":0,"truncated":false,"values":[]})");
 }
 
 TEST(Table, ColumnsAlignByCodePoints) {

@@ -62,10 +62,11 @@ def assert_equal(folder, texts):
     cut = [reference(text, truncation=True, max_length=length)["input_ids"] for text, length in zip(texts, lengths)]
     decoded = reference.batch_decode(whole, skip_special_tokens=True)
     pairs = [(a[:200], b[:300]) for a, b in zip(texts, texts[1:] + texts[:1])]
-    paired = [reference(a, b, truncation=True, max_length=length)["input_ids"] for (a, b), length in zip(pairs, lengths)]
+    pair_lengths = [max(length, 2) for length in lengths]  # it does not cut a pair whose two ends do not fit
+    paired = [reference(a, b, truncation=True, max_length=length)["input_ids"] for (a, b), length in zip(pairs, pair_lengths)]
     lines = [{"piece": text} for text in texts]
     lines += [{"text": text, "max_tokens": length} for text, length in zip(texts, lengths)]
-    lines += [{"pair": pair, "max_tokens": length} for pair, length in zip(pairs, lengths)]
+    lines += [{"pair": pair, "max_tokens": length} for pair, length in zip(pairs, pair_lengths)]
     lines += [{"ids": ids} for ids in whole]
     ours = ask(folder, lines)
     wrong = [(line, wanted, got) for line, wanted, got in zip(lines, whole + cut + paired + decoded, ours) if wanted != got]

@@ -162,7 +162,7 @@ TEST(ByteLevelFiles, Templates) {
 
 TEST(ByteLevelFiles, TheSeparatorIsWhatStandsBehind) {
   EXPECT_EQ((*FromJson(test::TinyBytesJson(), {.tokenizer_config = kRoberta}))->separator(), "</s>");
-  EXPECT_EQ((*FromFiles({}))->separator(), "") << "GPT-2's has no such token";
+  EXPECT_EQ((*FromFiles({.tokenizer_config = kGpt2}))->separator(), "") << "GPT-2's has no such token";
 }
 
 TEST(ByteLevelFiles, WhatTokenizerJsonMustNotSay) {
