@@ -5,7 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/formats/status.h"
 #include "worker/runtime/extractive_summary.h"
 #include "worker/runtime/summary_rounds.h"
@@ -19,6 +21,16 @@ absl::Status NoScorer() {
   return TenonError(Reason::kFieldInvalid,
                     "method is SCORER; the model has none: an adapter trained for TASK_EXTRACTIVE_SUMMARIZATION has",
                     "method");
+}
+
+// An error about a sentence, `texts[i]` of a part, as one about the text that it is of.
+absl::Status OfText(const absl::Status& status, const std::vector<size_t>& texts) {
+  const std::string field = GetField(status);
+  absl::string_view number = field;
+  size_t i = 0;
+  if (!absl::ConsumePrefix(&number, "texts[") || !absl::ConsumeSuffix(&number, "]")) return status;
+  if (!absl::SimpleAtoi(number, &i) || i >= texts.size()) return status;
+  return TenonError(GetReason(status), std::string(status.message()), absl::StrCat("texts[", texts[i], "]"));
 }
 
 }  // namespace
@@ -198,7 +210,7 @@ void Summaries::ReadSentences(const CallPtr& call) {
   }
   // Without sentences to read, the first part only makes sure of the adapter.
   Ask(call, std::move(part), [this, call, texts = std::move(texts)](const absl::StatusOr<InferenceReply>& reply) {
-    if (!reply.ok()) return End(call, reply.status());
+    if (!reply.ok()) return End(call, OfText(reply.status(), texts));
     for (size_t i = 0; i < texts.size(); ++i) call->read[texts[i]].push_back(reply->rows[i]);
     call->reply.queue_time += reply->queue_time;
     call->reply.compute_time += reply->compute_time;

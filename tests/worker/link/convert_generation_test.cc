@@ -135,7 +135,7 @@ TEST(ToSummaryCall, TakesTheRequest) {
   EXPECT_EQ(call->max_input_tokens, 300);
   EXPECT_FALSE(call->extractive->method.has_value()) << "the adapter says";
   EXPECT_EQ(call->extractive->max_sentences, 3);
-  EXPECT_EQ(call->extractive->relevance, 0.7);
+  EXPECT_FALSE(call->extractive->relevance.has_value());
   request.mutable_extractive()->set_method(v1::EXTRACTIVE_METHOD_LEAD);
   request.mutable_extractive()->set_max_sentences(5);
   request.mutable_extractive()->set_relevance(0);

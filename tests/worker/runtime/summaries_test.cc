@@ -258,7 +258,8 @@ TEST_F(SummariesTest, ALongTextsSentencesDoNotStandBeforeOthersTexts) {
   };
   Start();
   absl::Notification done;
-  runtime_->SubmitSummary(Of("base", {Sentences(3000), Sentences(3)}), [&](const absl::StatusOr<SummaryReply>& reply) {
+  const std::string long_text = absl::StrJoin(std::vector<std::string>(3000, "1 Word."), " ");
+  runtime_->SubmitSummary(Of("base", {long_text, Sentences(3)}), [&](const absl::StatusOr<SummaryReply>& reply) {
     EXPECT_TRUE(reply.ok()) << reply.status();
     if (reply.ok()) {
       EXPECT_THAT(reply->rows, SizeIs(2));
@@ -274,6 +275,13 @@ TEST_F(SummariesTest, ALongTextsSentencesDoNotStandBeforeOthersTexts) {
   EXPECT_EQ(read, 3004);
   EXPECT_GE(before, 0);
   EXPECT_LE(before, 2 * 256);
+}
+
+TEST_F(SummariesTest, AnErrorNamesTheTextAndNotItsSentence) {
+  Start();
+  const absl::Status status = Summarize(Of("base", {Sentences(3), Sentences(3) + " 999 Overflows."})).status();
+  EXPECT_EQ(GetReason(status), Reason::kResultNotFinite) << status;
+  EXPECT_EQ(GetField(status), "texts[1]");
 }
 
 TEST_F(SummariesTest, RelevanceIsOfNoUseToAnotherMethod) {

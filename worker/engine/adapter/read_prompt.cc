@@ -48,7 +48,7 @@ std::optional<int64_t> MaxTokens(const AdapterSite& site) {
 
 absl::StatusOr<AdapterTensors> ReadPrompt(AdapterFile& file, const formats::PromptConfig& config,
                                           const AdapterSite& site) {
-  if ((config.task_type == "SEQ_2_SEQ_LM") != (site.writer != nullptr)) {
+  if ((config.task_type == "SEQ_2_SEQ_LM") != (site.writer != nullptr || site.bart != nullptr)) {
     return InvalidAdapter(
         absl::StrCat("adapter_config.json: task_type is ", config.task_type, ", which the base does not do"),
         "task_type");
