@@ -124,7 +124,7 @@ def refused(tenon, reason, field, *command):
 
 
 def test_what_cannot_be_is_refused_by_name(tenon, tmp_path):
-    refused(tenon, "FIELD_INVALID", "texts[1]", "generate", "--base", "gpt2", "a", "word " * 200)
+    refused(tenon, "FIELD_INVALID", "row 2", "generate", "--base", "gpt2", "a", "word " * 200)
     refused(tenon, "FIELD_INVALID", "generation.max_new_tokens", "generate", "--base", "gpt2", "--max-new-tokens", "96", "a")
     refused(tenon, "UNSUPPORTED", "base", "summarize", "--base", "gpt2", "a")
     refused(tenon, "UNSUPPORTED", "base", "embed", "--base", "gpt2", "a")

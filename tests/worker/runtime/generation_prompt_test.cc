@@ -30,7 +30,7 @@ class GenerationPromptTest : public RuntimeFixture {
 TEST_F(GenerationPromptTest, ADecoderReadsAllButThePromptsLastToken) {
   std::vector<int32_t> source;
   tenon::testing::FakeEngine::Get().on_step = [&](const std::vector<tenon::testing::FakeLine>& lines) {
-    source = lines[0].source;
+    source = lines[0].ids;
     return absl::OkStatus();
   };
   const auto reply = Generate(Write("", {"5 6"}));
