@@ -163,6 +163,11 @@ absl::Status MergeModel(const MergeInput& input, const FileSink& write) {
     return TenonError(Reason::kUnsupported,
                       "an adapter of a base with a decoder alone is not merged: export its own files", "merged");
   }
+  if (input.lora.fan_in_fan_out) {
+    return TenonError(Reason::kUnsupported,
+                      "adapter_config.json: fan_in_fan_out is true; the base's weights are not turned",
+                      "fan_in_fan_out");
+  }
   ASSIGN_OR_RETURN(const BaseText base, ReadBaseText(input));
   RETURN_IF_ERROR(CheckLabels(input, base.family));
   std::vector<WeightsFile> weights;
