@@ -118,7 +118,8 @@ struct TrainJob {
   engine::TrainData data;
   // In place of `data`: texts with summaries, for a scorer of sentences.
   std::optional<engine::ScorerData> scorer;
-  // With `scorer`: the options, once it is known how many rows its texts make, in place of those above.
+  // With `scorer`, or questions in `data`: the options, once it is known how many rows its texts make, or windows their
+  // contexts, in place of those above.
   std::function<absl::StatusOr<engine::TrainOptions>(int64_t rows)> options_for;
   std::optional<std::filesystem::path> checkpoint;
 
