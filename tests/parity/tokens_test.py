@@ -59,7 +59,7 @@ def tuned(folder, kind, family, seed=1, **config):
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
-                parameter.normal_(0, 0.3)
+                parameter.normal_(0, 0.15)
     return model.eval()
 
 

@@ -187,6 +187,7 @@ const formats::TenonConfig& HostAdapter::config() const { return tensors_->confi
 int64_t HostAdapter::bytes() const { return tensors_->bytes; }
 int64_t HostAdapter::num_labels() const { return tensors_->labels; }
 int64_t HostAdapter::virtual_tokens() const { return 0; }
+std::optional<Crf> HostAdapter::crf() const { return std::nullopt; }
 const AdapterTensors& HostAdapter::tensors() const { return *tensors_; }
 
 absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::shared_ptr<const HostAdapter> host,
