@@ -24,6 +24,10 @@ v1::Task TaskOf(const formats::TenonConfig& adapter) {
 
 bool TakesTemplate(v1::Task task) { return task == v1::TASK_SEQ2SEQ || task == v1::TASK_EXTRACTIVE_SUMMARIZATION; }
 
+bool FindsSpans(v1::Task task) {
+  return task == v1::TASK_TOKEN_CLASSIFICATION || task == v1::TASK_QUESTION_ANSWERING;
+}
+
 double DefaultLearningRate(v1::Method method) {
   switch (method) {
     case v1::METHOD_HEAD:

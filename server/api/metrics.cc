@@ -45,6 +45,10 @@ const char* KindName(internal::v1::InferenceKind kind) {
       return "generate";
     case internal::v1::INFERENCE_KIND_SUMMARIZE:
       return "summarize";
+    case internal::v1::INFERENCE_KIND_TAG:
+      return "tag";
+    case internal::v1::INFERENCE_KIND_ANSWER:
+      return "answer";
     default:
       return "other";
   }

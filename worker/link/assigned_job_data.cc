@@ -32,9 +32,8 @@ absl::Status AssignedJob::FillData(const formats::Dataset& train, runtime::Train
     ASSIGN_OR_RETURN(validation, ReadData(work.validation()));
   }
   const v1::Task task = work.spec().task();
-  const bool spans = task == v1::TASK_TOKEN_CLASSIFICATION || task == v1::TASK_QUESTION_ANSWERING;
   return TakesTemplate(task) ? FillPairs(train, validation, job)
-         : spans             ? FillSpans(train, validation, job)
+         : FindsSpans(task)  ? FillSpans(train, validation, job)
                              : FillLabelled(train, validation, job.data);
 }
 
@@ -42,6 +41,7 @@ absl::Status AssignedJob::FillSpans(const formats::Dataset& train, const std::op
                                     runtime::TrainJob& job) {
   const v1::FinetuneJob& spec = assignment_.finetune().spec();
   labels_.assign(spec.labels().begin(), spec.labels().end());
+  if (labels_.empty()) labels_ = train.labels;  // too many for an assignment
   job.data.labels = labels_;
   const bool tags = spec.task() == v1::TASK_TOKEN_CLASSIFICATION;
   const formats::DatasetKind kind = tags ? formats::DatasetKind::kTags : formats::DatasetKind::kAnswers;
