@@ -24,9 +24,7 @@ v1::Task TaskOf(const formats::TenonConfig& adapter) {
 
 bool TakesTemplate(v1::Task task) { return task == v1::TASK_SEQ2SEQ || task == v1::TASK_EXTRACTIVE_SUMMARIZATION; }
 
-bool FindsSpans(v1::Task task) {
-  return task == v1::TASK_TOKEN_CLASSIFICATION || task == v1::TASK_QUESTION_ANSWERING;
-}
+bool FindsSpans(v1::Task task) { return task == v1::TASK_TOKEN_CLASSIFICATION || task == v1::TASK_QUESTION_ANSWERING; }
 
 double DefaultLearningRate(v1::Method method) {
   switch (method) {

@@ -56,8 +56,7 @@ absl::Status FillRetrieval(Cli& cli, const EvaluateFlags& flags, v1::RetrievalEv
 absl::Status FillAnswers(const EvaluateFlags& flags, v1::AnswerOptions& options) {
   options.set_max_answer_tokens(flags.max_answer_tokens);
   options.set_doc_stride(flags.doc_stride);
-  return flags.threshold.empty() ? absl::OkStatus()
-                                 : SetOption("no_answer_threshold=" + flags.threshold, {&options});
+  return flags.threshold.empty() ? absl::OkStatus() : SetOption("no_answer_threshold=" + flags.threshold, {&options});
 }
 
 absl::Status FillClassification(Cli& cli, const EvaluateFlags& flags, v1::Task task, v1::ClassificationEval& eval) {
@@ -77,8 +76,7 @@ absl::Status FillClassification(Cli& cli, const EvaluateFlags& flags, v1::Task t
     eval.add_adapters(adapter);
   }
   eval.set_max_input_tokens(flags.generation.max_input_tokens);
-  ASSIGN_OR_RETURN(*eval.mutable_dataset(), DatasetName(cli, flags.data, "--data",
-                                                        RowsOf(task, flags.problem_type)));
+  ASSIGN_OR_RETURN(*eval.mutable_dataset(), DatasetName(cli, flags.data, "--data", RowsOf(task, flags.problem_type)));
   return absl::OkStatus();
 }
 

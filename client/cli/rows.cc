@@ -100,9 +100,9 @@ absl::Status NameRow(const absl::Status& status, absl::Span<const InputRow> batc
   const size_t close = field.find(']');
   size_t index = 0;
   const std::string list = field.substr(0, open);
-  if ((list != "texts" && list != "text_pairs" && list != "queries" && list != "words" && list != "questions") || open == std::string::npos ||
-      close == std::string::npos || !absl::SimpleAtoi(field.substr(open + 1, close - open - 1), &index) ||
-      index >= batch.size()) {
+  if ((list != "texts" && list != "text_pairs" && list != "queries" && list != "words" && list != "questions") ||
+      open == std::string::npos || close == std::string::npos ||
+      !absl::SimpleAtoi(field.substr(open + 1, close - open - 1), &index) || index >= batch.size()) {
     return status;
   }
   return TenonError(GetReason(status), std::string(status.message()), absl::StrCat("row ", batch[index].number));

@@ -153,8 +153,8 @@ absl::Status FindAnswer(Cli& cli, const AnswerFlags& flags) {
       if (answer.no_answer()) table.Add({RowName(batch[i]), "-", "", ""});
       for (const v1::AnswerSpan& span : answer.spans()) {
         if (answer.no_answer()) break;
-        table.Add({RowName(batch[i]), span.text(), FormatScore(span.score()),
-                   absl::StrCat(span.begin(), "-", span.end())});
+        table.Add(
+            {RowName(batch[i]), span.text(), FormatScore(span.score()), absl::StrCat(span.begin(), "-", span.end())});
       }
     }
   };
@@ -176,18 +176,20 @@ void AddSpans(CLI::App& app, Cli& cli) {
   AddModelFlags(command, *tag);
 
   auto answer = std::make_shared<AnswerFlags>();
-  command = AddCommand(app, cli, "answer", "Find the answer to a question in a text",
-                       "tenon answer --adapter handbook --question \"How long do I have?\" --context \"You have 30 days.\"\n"
-                       "  tenon answer --adapter handbook --input questions.jsonl --no-answer-threshold 0 --output json\n"
-                       "  (rows of {\"question\": \"...\", \"context\": \"...\"})",
-                       [&cli, answer] { return FindAnswer(cli, *answer); });
+  command =
+      AddCommand(app, cli, "answer", "Find the answer to a question in a text",
+                 "tenon answer --adapter handbook --question \"How long do I have?\" --context \"You have 30 days.\"\n"
+                 "  tenon answer --adapter handbook --input questions.jsonl --no-answer-threshold 0 --output json\n"
+                 "  (rows of {\"question\": \"...\", \"context\": \"...\"})",
+                 [&cli, answer] { return FindAnswer(cli, *answer); });
   CLI::Option* base = command->add_option("--base", answer->base, "Base model that answers");
   command->add_option("--adapter", answer->adapter, "Adapter that answers: ID, or adapters/ID/revisions/DIGEST")
       ->excludes(base);
   command->add_option("--question", answer->question, "The question");
   command->add_option("--context", answer->context, "The text that may have its answer");
-  command->add_option("--input", answer->input,
-                      "JSON lines with `question`, `context` and perhaps `id`, which is given back; - is standard input");
+  command->add_option(
+      "--input", answer->input,
+      "JSON lines with `question`, `context` and perhaps `id`, which is given back; - is standard input");
   command->add_option("--top-k", answer->top_k, "Answers to return, best first; 1 by default")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--max-answer-tokens", answer->max_answer_tokens, "Tokens of the longest answer; 30 by default")

@@ -7,8 +7,8 @@
 
 namespace tenon::formats {
 
-// What is wrong with `tag` behind `before` (empty at a row's beginning), for a data set: anything but these three forms,
-// or `I-` that goes on with nothing of its type, as IOB1 has it. Empty when nothing is.
+// What is wrong with `tag` behind `before` (empty at a row's beginning), for a data set: anything but these three
+// forms, or `I-` that goes on with nothing of its type, as IOB1 has it. Empty when nothing is.
 std::string TagFault(const std::string& tag, const std::string& before);
 
 // Words [begin, end) that are one entity.

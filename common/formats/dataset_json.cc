@@ -89,7 +89,8 @@ class RowSax : public nlohmann::json_sax<nlohmann::json> {
       member_->kind = kind;
       member_->text = std::move(text);
     } else if (depth_ == 3 && TakesMembers() && member_ != nullptr && member_->kind == Value::Kind::kList) {
-      if (member_->items.size() >= kMaxItems) return Fail(absl::StrCat("has a list of more than ", kMaxItems, " items"));
+      if (member_->items.size() >= kMaxItems)
+        return Fail(absl::StrCat("has a list of more than ", kMaxItems, " items"));
       member_->items.push_back({kind, std::move(text), {}, {}});
     }
     return true;

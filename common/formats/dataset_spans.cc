@@ -29,7 +29,8 @@ RowError DatasetBuilder::AddTags(RawRow* row) {
   if (const RowError error = CheckList(Column::kTags, tags); !error.ok()) return error;
   if (words.items.empty()) return {words_name, "is empty"};
   if (static_cast<int64_t>(words.items.size()) > limits_.max_words) {
-    return {words_name, absl::StrCat("has ", words.items.size(), " words; at most ", limits_.max_words, " are allowed")};
+    return {words_name,
+            absl::StrCat("has ", words.items.size(), " words; at most ", limits_.max_words, " are allowed")};
   }
   if (words.items.size() != tags.items.size()) {
     return {tags_name, absl::StrCat("has ", tags.items.size(), " tags for ", words.items.size(), " words")};
@@ -37,13 +38,16 @@ RowError DatasetBuilder::AddTags(RawRow* row) {
   TagsRow taken;
   for (size_t i = 0; i < words.items.size(); ++i) {
     const auto at = absl::StrCat("[", i, "] ");
-    for (const auto& [name, item] : {std::make_pair(&words_name, &words.items[i]), std::make_pair(&tags_name, &tags.items[i])}) {
+    for (const auto& [name, item] :
+         {std::make_pair(&words_name, &words.items[i]), std::make_pair(&tags_name, &tags.items[i])}) {
       if (!IsText(*item)) return {*name, absl::StrCat(at, "must be a string, not ", KindName(item->kind))};
-      if (item->text.find_first_not_of(" \t\r\n\f\v") == std::string::npos) return {*name, absl::StrCat(at, "is empty")};
+      if (item->text.find_first_not_of(" \t\r\n\f\v") == std::string::npos)
+        return {*name, absl::StrCat(at, "is empty")};
     }
     const std::string& tag = tags.items[i].text;
     if (static_cast<int64_t>(tag.size()) > limits_.max_label_bytes) {
-      return {tags_name, absl::StrCat(at, "has ", tag.size(), " bytes; at most ", limits_.max_label_bytes, " are allowed")};
+      return {tags_name,
+              absl::StrCat(at, "has ", tag.size(), " bytes; at most ", limits_.max_label_bytes, " are allowed")};
     }
     const std::string fault = TagFault(tag, i == 0 ? "" : taken.tags.back());
     if (!fault.empty()) return {tags_name, absl::StrCat(at, "\"", Short(tag), "\" ", fault)};

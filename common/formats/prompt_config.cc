@@ -83,7 +83,8 @@ absl::StatusOr<PromptConfig> ParsePromptConfig(const std::string& text) {
   // Without one PEFT's own model leaves the prompt out.
   if (config.task_type.empty()) fields.Fail("task_type", "is missing; PEFT puts a prompt into no model without one");
   for (const std::string& name : saved) {
-    if (!IsHeadName(config.task_type, name)) fields.Unsupported("modules_to_save", absl::StrCat("has \"", name, "\"; a prompt has a head beside it"));
+    if (!IsHeadName(config.task_type, name))
+      fields.Unsupported("modules_to_save", absl::StrCat("has \"", name, "\"; a prompt has a head beside it"));
   }
   RETURN_IF_ERROR(fields.status());
   return config;

@@ -119,9 +119,10 @@ bool IsSha256(const std::string& text) {
 absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
   ASSIGN_OR_RETURN(const nlohmann::json json, ParseJsonObject(text, kFile, Reason::kAdapterInvalid));
   JsonFields fields(json, kFile, Reason::kAdapterInvalid);
-  static const auto* known = new std::set<std::string>{
-      "base_digest", "crf",     "job",          "labels",          "max_input_tokens", "method",       "multi_label",
-      "normalize",   "pooling", "problem_type", "sentence_scorer", "task",             "text_template"};
+  static const auto* known =
+      new std::set<std::string>{"base_digest",     "crf",         "job",          "labels",  "max_input_tokens",
+                                "method",          "multi_label", "normalize",    "pooling", "problem_type",
+                                "sentence_scorer", "task",        "text_template"};
   for (const auto& [key, value] : json.items()) {
     if (!known->contains(key)) fields.Unsupported(key, "is not a key of this file");
   }

@@ -41,9 +41,9 @@ struct TrainOptions {
   std::string metric_for_best;          // as ResolveMetric takes it
   double base_dropout = -1;             // < 0: the base's config
   bool group_by_length = true;
-  bool shuffle = true;  // false: rows in the order given, every epoch (for comparisons); turns group_by_length off
-  int64_t doc_stride = 0;     // of answers: see engine::AnswerWindows; 0: its default
-  bool crf = false;           // of tags: chosen together, by a linear chain
+  bool shuffle = true;     // false: rows in the order given, every epoch (for comparisons); turns group_by_length off
+  int64_t doc_stride = 0;  // of answers: see engine::AnswerWindows; 0: its default
+  bool crf = false;        // of tags: chosen together, by a linear chain
   bool head_baseline = true;  // a linear probe on the frozen features, for comparison; needs validation rows
 };
 

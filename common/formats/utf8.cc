@@ -53,7 +53,8 @@ std::optional<size_t> ByteOfCharacter(const std::string& text, int64_t index) {
 }
 
 int64_t CharacterOfByte(const std::string& text, size_t byte) {
-  return std::count_if(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(std::min(byte, text.size())), BeginsCharacter);
+  return std::count_if(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(std::min(byte, text.size())),
+                       BeginsCharacter);
 }
 
 absl::Status CheckText(const std::string& text, int64_t max_bytes, const std::string& field) {

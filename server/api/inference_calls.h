@@ -46,8 +46,8 @@ template <typename Response, typename Reply>
 void Answer(InferenceRouter* router, InferenceCall inference, const char* model_field, Response* response, Reply reply,
             std::function<void(absl::Status)> done, std::function<void()>* on_cancel) {
   const uint64_t id =
-      router->Submit(std::move(inference), [reply = std::move(reply), model_field, response,
-                                            done = std::move(done)](absl::StatusOr<internal::v1::InferenceResult> result) {
+      router->Submit(std::move(inference), [reply = std::move(reply), model_field, response, done = std::move(done)](
+                                               absl::StatusOr<internal::v1::InferenceResult> result) {
         if (!result.ok()) return done(NameRequestField(result.status(), model_field));
         auto built = reply(*std::move(result));
         if (built.ok()) *response = *std::move(built);

@@ -31,9 +31,10 @@ absl::Status CheckWords(const v1::Words& words, const std::string& field) {
 
 absl::Status CheckCount(int count, const char* field) {
   if (count > 0 && count <= kMaxTexts) return absl::OkStatus();
-  if (count == 0) return TenonError(Reason::kFieldRequired, absl::StrCat("at least one of ", field, " is required"), field);
-  return TenonError(Reason::kFieldInvalid, absl::StrCat("a call takes at most ", kMaxTexts, " ", field, ", not ", count),
-                    field);
+  if (count == 0)
+    return TenonError(Reason::kFieldRequired, absl::StrCat("at least one of ", field, " is required"), field);
+  return TenonError(Reason::kFieldInvalid,
+                    absl::StrCat("a call takes at most ", kMaxTexts, " ", field, ", not ", count), field);
 }
 
 // The same error of `texts[3]` as one of `other[3]`.
@@ -78,9 +79,9 @@ absl::Status CheckAnswerQuestion(const v1::AnswerQuestionRequest& request) {
 
 absl::Status CheckTask(const ResolvedModel& model, v1::Task task, const char* field) {
   if (model.task == task && !model.labels.empty()) return absl::OkStatus();
-  return TenonError(Reason::kNoClassifier,
-                    absl::StrCat("the model is for ", v1::Task_Name(model.task), "; name one for ", v1::Task_Name(task)),
-                    field);
+  return TenonError(
+      Reason::kNoClassifier,
+      absl::StrCat("the model is for ", v1::Task_Name(model.task), "; name one for ", v1::Task_Name(task)), field);
 }
 
 void FillCall(const v1::TagTokensRequest& request, InferenceCall* call) {

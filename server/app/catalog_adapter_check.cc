@@ -74,12 +74,12 @@ absl::Status CheckLabels(const std::vector<std::string>& labels) {
 // What the files say without tenon.json.
 struct Contents {
   std::string method;
-  bool wants_head = false;           // the config says that it has one
+  bool wants_head = false;                                // the config says that it has one
   formats::HeadKind head = formats::HeadKind::kSequence;  // as far as the files say it
-  bool writes = false;               // the config says that its model writes texts from texts
-  bool goes_on = false;              // the config says that its model goes on from a prompt
-  std::optional<int64_t> head_rows;  // of the classification head; nothing without one
-  std::vector<std::string> labels;   // the head's own, where its format has them
+  bool writes = false;                                    // the config says that its model writes texts from texts
+  bool goes_on = false;                                   // the config says that its model goes on from a prompt
+  std::optional<int64_t> head_rows;                       // of the classification head; nothing without one
+  std::vector<std::string> labels;                        // the head's own, where its format has them
 };
 
 absl::StatusOr<std::shared_ptr<const formats::Safetensors>> OpenWeights(const StagedFolder& folder,
@@ -185,8 +185,8 @@ absl::StatusOr<formats::TenonConfig> Defaults(const Contents& contents, const Ad
   config.normalize = base.normalize;
   if (!contents.head_rows.has_value()) {
     if (contents.wants_head) {
-      return Invalid(absl::StrCat("task_type is ", formats::PeftTaskOfHead(contents.head),
-                                  ", but the weights have no ", HeadName(base, contents.head)),
+      return Invalid(absl::StrCat("task_type is ", formats::PeftTaskOfHead(contents.head), ", but the weights have no ",
+                                  HeadName(base, contents.head)),
                      kPeftWeights);
     }
     if (!labels.empty()) {

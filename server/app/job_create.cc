@@ -53,8 +53,8 @@ absl::StatusOr<ResolvedModel> ResolveForEval(const ModelIndex& models, const std
   const v1::Task wanted = TaskOfRows(dataset.kind());
   if (model.task != wanted) {
     return TenonError(Reason::kTaskMismatch,
-                      absl::StrCat("rows of ", dataset.name(), " are for ", v1::Task_Name(wanted), "; ", name, " is for ",
-                                   v1::Task_Name(model.task)),
+                      absl::StrCat("rows of ", dataset.name(), " are for ", v1::Task_Name(wanted), "; ", name,
+                                   " is for ", v1::Task_Name(model.task)),
                       field);
   }
   const bool numbers = dataset.kind() == v1::DATASET_KIND_REGRESSION;

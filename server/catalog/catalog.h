@@ -67,7 +67,7 @@ absl::Status DeleteAdapterRecords(Transaction& transaction, const std::string& t
 // A base that a job made of another: the same network with other weights, and a head of its own.
 struct NewBase {
   std::string id;
-  std::string made_of;  // id of the base
+  std::string made_of;                               // id of the base
   v1::Task task = v1::TASK_SEQUENCE_CLASSIFICATION;  // of its head
   std::vector<std::string> labels;
   bool multi_label = false;

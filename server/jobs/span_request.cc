@@ -21,9 +21,10 @@ absl::Status CheckTags(const v1::TokenClassificationOptions& options, const std:
     return TenonError(Reason::kOptionInvalid, absl::StrCat(field, " ", what), field);
   };
   if (options.labels_size() == 1 || options.labels_size() > kMaxTags) {
-    return TenonError(Reason::kOptionInvalid,
-                      absl::StrCat(path, ".labels has ", options.labels_size(), " tags; it must have from 2 to ", kMaxTags),
-                      path + ".labels");
+    return TenonError(
+        Reason::kOptionInvalid,
+        absl::StrCat(path, ".labels has ", options.labels_size(), " tags; it must have from 2 to ", kMaxTags),
+        path + ".labels");
   }
   std::set<std::string> seen;
   for (int i = 0; i < options.labels_size(); ++i) {
@@ -40,9 +41,10 @@ absl::Status CheckTags(const v1::TokenClassificationOptions& options, const std:
 absl::Status CheckRows(const v1::Dataset& dataset, v1::Task task, const std::string& field) {
   const bool tags = task == v1::TASK_TOKEN_CLASSIFICATION;
   if (dataset.kind() != (tags ? v1::DATASET_KIND_TAGS : v1::DATASET_KIND_ANSWERS)) {
-    return TenonError(Reason::kFieldInvalid,
-                      absl::StrCat(dataset.name(), " holds no rows of ", tags ? "words and tags" : "questions and answers"),
-                      "finetune_job." + field);
+    return TenonError(
+        Reason::kFieldInvalid,
+        absl::StrCat(dataset.name(), " holds no rows of ", tags ? "words and tags" : "questions and answers"),
+        "finetune_job." + field);
   }
   if (dataset.row_count() > 0) return absl::OkStatus();
   return TenonError(Reason::kFieldInvalid, dataset.name() + " has no rows", "finetune_job." + field);
@@ -83,8 +85,8 @@ absl::Status NormalizeSpans(const v1::FinetuneJob& requested, v1::FinetuneJob& j
                     answer_path + ".doc_stride");
 }
 
-absl::Status CompleteSpans(v1::FinetuneJob& job, const v1::Dataset& train,
-                           const std::optional<v1::Dataset>& validation, bool* unknown_labels, bool* in_train) {
+absl::Status CompleteSpans(v1::FinetuneJob& job, const v1::Dataset& train, const std::optional<v1::Dataset>& validation,
+                           bool* unknown_labels, bool* in_train) {
   RETURN_IF_ERROR(CheckRows(train, job.task(), "train_dataset"));
   if (validation.has_value()) RETURN_IF_ERROR(CheckRows(*validation, job.task(), "validation_dataset"));
   job.clear_labels();

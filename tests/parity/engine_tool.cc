@@ -146,7 +146,8 @@ class Tool {
 
   absl::StatusOr<Json> RunTags(const Json& command) {
     const std::string adapter = command.value("adapter", "");
-    const std::vector<std::string>& labels = adapter.empty() ? base_->labels() : adapters_.at(adapter)->host().config().labels;
+    const std::vector<std::string>& labels =
+        adapter.empty() ? base_->labels() : adapters_.at(adapter)->host().config().labels;
     const std::optional<Crf> crf = adapter.empty() ? std::nullopt : adapters_.at(adapter)->host().crf();
     Json out = Json::array(), counts = Json::array();
     for (const Json& words : command.at("words")) {
@@ -183,7 +184,8 @@ class Tool {
       Json best = Json::array(), windows = Json::array();
       for (const FoundAnswer& one : found.best) best.push_back({one.place.begin, one.place.end, one.score});
       for (const Encoding* one : encodings) windows.push_back(one->ids);
-      out.push_back({{"best", best}, {"none", found.no_answer_score}, {"no_answer", found.no_answer}, {"windows", windows}});
+      out.push_back(
+          {{"best", best}, {"none", found.no_answer_score}, {"no_answer", found.no_answer}, {"windows", windows}});
     }
     return Json{{"rows", out}};
   }

@@ -7,9 +7,9 @@
 // "logits"?: bool,
 //            "options": {...}}
 // FILE: {"labels": [...], "multi_label": bool, "train": [{"text", "text_pair"?, "labels": [i]}], "validation": [...]};
-// {"tags": [...], "train": [{"words", "tags": [i]}], "validation": likewise}; {"questions": true, "train": [{"question",
-// "context", "answers": [{"text", "begin"}]}], "validation": likewise};
-// with "regression": true "values": [x] stand in place of a row's labels; or, for a base that writes, {"train":
+// {"tags": [...], "train": [{"words", "tags": [i]}], "validation": likewise}; {"questions": true, "train":
+// [{"question", "context", "answers": [{"text", "begin"}]}], "validation": likewise}; with "regression": true "values":
+// [x] stand in place of a row's labels; or, for a base that writes, {"train":
 // [{"input", "target"}], "validation": [...]}; or, for a scorer of sentences,
 // {"scorer": {"neighbours": n}, "train": [{"text", "reference"}], "validation"?: likewise, "score"?: [text]}: with
 // "out", the logit of extracting each sentence of `score` is printed. Options have the names of the proto's fields,
@@ -265,10 +265,11 @@ Json CountAnswers(const Json& json) {
   AnswerEvaluator evaluator;
   for (size_t i = 0; i < json.at("truth").size(); ++i) evaluator.Add(json.at("truth")[i], json.at("predicted")[i]);
   const AnswerScores scores = evaluator.Finish();
-  return {{"exact_match", scores.all.exact_match},
-          {"f1", scores.all.f1},
-          {"with_answer", {scores.with_answer.exact_match, scores.with_answer.f1, scores.with_answer.rows}},
-          {"without_answer", {scores.without_answer.exact_match, scores.without_answer.f1, scores.without_answer.rows}}};
+  return {
+      {"exact_match", scores.all.exact_match},
+      {"f1", scores.all.f1},
+      {"with_answer", {scores.with_answer.exact_match, scores.with_answer.f1, scores.with_answer.rows}},
+      {"without_answer", {scores.without_answer.exact_match, scores.without_answer.f1, scores.without_answer.rows}}};
 }
 
 absl::Status Run(const Json& job) {

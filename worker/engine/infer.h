@@ -16,8 +16,8 @@ enum class Output {
   kLogits,         // [labels]
   kProbabilities,  // [labels], softmax, or sigmoid for a multi-label head; of a regression the logits
   kEmbedding,      // [hidden]
-  kTokenLogits,    // [tokens, labels], one row behind the other: of a head on every token, an adapter's virtual ones not
-                   // counted
+  kTokenLogits,  // [tokens, labels], one row behind the other: of a head on every token, an adapter's virtual ones not
+                 // counted
 };
 
 struct InferRow {

@@ -36,7 +36,7 @@ absl::StatusOr<formats::LoraConfig> ToLora(const v1::FinetuneJob& spec) {
   for (const auto& [key, rank] : options.rank_pattern()) lora.rank_pattern[key] = rank;
   for (const auto& [key, alpha] : options.alpha_pattern()) lora.alpha_pattern[key] = alpha;
   lora.modules_to_save.assign(options.modules_to_save().begin(), options.modules_to_save().end());
-  lora.task_type = spec.task() == v1::TASK_FEATURE_EXTRACTION   ? "FEATURE_EXTRACTION"
+  lora.task_type = spec.task() == v1::TASK_FEATURE_EXTRACTION     ? "FEATURE_EXTRACTION"
                    : spec.task() == v1::TASK_SEQ2SEQ              ? "SEQ_2_SEQ_LM"
                    : spec.task() == v1::TASK_TOKEN_CLASSIFICATION ? "TOKEN_CLS"
                    : spec.task() == v1::TASK_QUESTION_ANSWERING   ? "QUESTION_ANS"

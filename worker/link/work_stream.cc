@@ -93,15 +93,15 @@ absl::StatusOr<uint64_t> WorkStream::Submit(const internal::v1::InferenceRequest
   }
   // What a head on every token says of a text is made of an encoder's rows.
   const auto submit = [&](auto rows) {
-    return parts_.runtime->Submit(std::move(rows.call), [done, finish = std::move(rows.finish)](auto reply) {
-      done(finish(std::move(reply)));
-    });
+    return parts_.runtime->Submit(
+        std::move(rows.call), [done, finish = std::move(rows.finish)](auto reply) { done(finish(std::move(reply))); });
   };
   if (request.kind() == internal::v1::INFERENCE_KIND_TAG) {
     ASSIGN_OR_RETURN(runtime::TagCall call, ToTagCall(request, now));
     return submit(runtime::Prepare(std::move(call)));
   }
-  if (request.kind() == internal::v1::INFERENCE_KIND_ANSWER) return submit(runtime::Prepare(ToAnswerCall(request, now)));
+  if (request.kind() == internal::v1::INFERENCE_KIND_ANSWER)
+    return submit(runtime::Prepare(ToAnswerCall(request, now)));
   ASSIGN_OR_RETURN(runtime::InferenceCall call, ToCall(request, now));
   return parts_.runtime->Submit(std::move(call), done);
 }

@@ -72,8 +72,8 @@ struct InferenceRow {
 
 struct InferenceReply {
   std::vector<InferenceRow> rows;
-  formats::TenonConfig adapter;  // of the adapter, when one was named; else only the labels of the base's own head
-  int64_t virtual_tokens = 0;    // that the adapter puts in front of every row
+  formats::TenonConfig adapter;    // of the adapter, when one was named; else only the labels of the base's own head
+  int64_t virtual_tokens = 0;      // that the adapter puts in front of every row
   std::optional<engine::Crf> crf;  // of an adapter whose tags are chosen together
   absl::Duration queue_time, compute_time;
 };

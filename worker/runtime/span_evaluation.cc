@@ -61,9 +61,8 @@ absl::Status SpanEvaluation::CutRows(int64_t limit) {
   };
   for (size_t row = 0; row < tag_windows_.size(); ++row) add(row, tag_windows_[row]);
   for (size_t row = 0; row < answer_windows_.size(); ++row) add(row, answer_windows_[row].windows);
-  std::stable_sort(order_.begin(), order_.end(), [](const Window& a, const Window& b) {
-    return a.encoding->ids.size() > b.encoding->ids.size();
-  });
+  std::stable_sort(order_.begin(), order_.end(),
+                   [](const Window& a, const Window& b) { return a.encoding->ids.size() > b.encoding->ids.size(); });
   cut_with_ = limit;
   return absl::OkStatus();
 }

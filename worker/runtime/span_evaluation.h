@@ -39,7 +39,7 @@ class SpanEvaluation final : public EvaluationJob {
   const EvalJob job_;
   const EvalCallbacks callbacks_;
   const int64_t slice_tokens_;
-  int64_t cut_with_ = -1;                                   // the token limit behind the windows
+  int64_t cut_with_ = -1;                                    // the token limit behind the windows
   std::vector<std::vector<engine::TagWindow>> tag_windows_;  // of each row; one of the two
   std::vector<engine::AnswerWindows> answer_windows_;
   std::vector<Window> order_;                            // longest first

@@ -40,8 +40,8 @@ struct Bottleneck {
   std::shared_ptr<const PanelWeight> down_panels, up_panels;
 };
 
-// Modules of a chain of tags (spans/crf.h), each a weight alone: [labels], [labels] and [from, to]. In files the tensors
-// have these names, as in pytorch-crf.
+// Modules of a chain of tags (spans/crf.h), each a weight alone: [labels], [labels] and [from, to]. In files the
+// tensors have these names, as in pytorch-crf.
 inline constexpr char kChainStart[] = "crf.start_transitions";
 inline constexpr char kChainEnd[] = "crf.end_transitions";
 inline constexpr char kChainTransitions[] = "crf.transitions";

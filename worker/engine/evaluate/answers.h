@@ -1,5 +1,5 @@
-// Scores of answers by the rules of SQuAD's own script (versions 1.1 and 2.0): texts are compared in lower case, without
-// ASCII punctuation and English articles, words with one blank between. No torch.
+// Scores of answers by the rules of SQuAD's own script (versions 1.1 and 2.0): texts are compared in lower case,
+// without ASCII punctuation and English articles, words with one blank between. No torch.
 // https://rajpurkar.github.io/SQuAD-explorer/
 #pragma once
 

@@ -114,7 +114,8 @@ class Encoder : public EncoderLayers {
                                                              at::Tensor words, at::Device device, at::ScalarType type,
                                                              bool prepare_inference, const RunAlone& run_alone);
 
-  // Whether a classifier of whole rows can stand on it: not on a BERT that has lost its pooler, nor on a family without one.
+  // Whether a classifier of whole rows can stand on it: not on a BERT that has lost its pooler, nor on a family without
+  // one.
   virtual bool takes_head() const = 0;
   // The output layer of the base's own head, when config says it has one: [lines, hidden] -> [lines, labels]. Lines are
   // what Pool gives, or, of a head on every token (formats::HeadKind), the last layer's states.

@@ -68,7 +68,8 @@ FoundAnswers FindAnswers(const AnswerWindows& made, absl::Span<const std::vector
   }
   found.no_answer_score = none - candidates.front().sum;
   found.no_answer = options.no_answer_threshold.has_value() && found.no_answer_score > *options.no_answer_threshold;
-  const double most = std::max(candidates.front().sum, options.no_answer_threshold.has_value() ? none : candidates.front().sum);
+  const double most =
+      std::max(candidates.front().sum, options.no_answer_threshold.has_value() ? none : candidates.front().sum);
   double total = options.no_answer_threshold.has_value() ? std::exp(none - most) : 0;
   for (const Candidate& one : candidates) total += std::exp(one.sum - most);
   for (const Candidate& one : candidates) {

@@ -18,8 +18,8 @@ struct TagWindow {
   std::vector<int64_t> word_tokens;
 };
 
-// One row where it holds at most `max_tokens` tokens, else rows that share about a quarter of their words with the next.
-// Of a word that fills a row by itself the first tokens alone are read. Words are encoded one by one
+// One row where it holds at most `max_tokens` tokens, else rows that share about a quarter of their words with the
+// next. Of a word that fills a row by itself the first tokens alone are read. Words are encoded one by one
 // (PlaceTokenizer::EncodeWord). No rows for no words.
 std::vector<TagWindow> CutWords(const PlaceTokenizer& tokenizer, const std::vector<std::string>& words,
                                 int64_t max_tokens);

@@ -36,7 +36,8 @@ absl::StatusOr<std::vector<TextPlace>> WordsOf(const std::string& text) {
     return absl::InternalError(absl::StrCat("The Unicode library has no rules for words: ", u_errorName(status)));
   }
   std::vector<TextPlace> words;
-  for (int32_t from = breaks->first(), to = breaks->next(); to != icu::BreakIterator::DONE; from = to, to = breaks->next()) {
+  for (int32_t from = breaks->first(), to = breaks->next(); to != icu::BreakIterator::DONE;
+       from = to, to = breaks->next()) {
     if (!IsBlank(text, from, to)) words.push_back({static_cast<size_t>(from), static_cast<size_t>(to)});
   }
   utext_close(&units);

@@ -118,9 +118,7 @@ bool BertNormalizer::Run(const char* p, const char* end, Put put) const {
 }
 
 // What parts words.
-inline bool IsWordSpace(CodePoint c) {
-  return c < 0x80 ? c == ' ' || (c >= '\t' && c <= '\r') : IsWhitespace(c);
-}
+inline bool IsWordSpace(CodePoint c) { return c < 0x80 ? c == ' ' || (c >= '\t' && c <= '\r') : IsWhitespace(c); }
 
 // Puts characters together to words: white space separates, a punctuation character is a word of its own.
 //

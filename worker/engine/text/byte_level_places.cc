@@ -26,7 +26,7 @@ TextPlace Widened(const std::string& text, size_t begin, size_t end) {
 }  // namespace
 
 void ByteLevelTokenizer::Walk(const std::string& text, const std::function<void(size_t, size_t)>& stretch,
-                             const std::function<void(int32_t, size_t, size_t)>& token) const {
+                              const std::function<void(int32_t, size_t, size_t)>& token) const {
   for (const TextPiece& piece : first_.Cut(text)) {
     if (piece.id >= 0) {
       token(piece.id, piece.begin, piece.end);

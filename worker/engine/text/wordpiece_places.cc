@@ -21,8 +21,7 @@ void WordPieceTokenizer::PlacePiece(const std::string& text, size_t begin, size_
   const auto keep = [&](CodePoint c, const char* from, const char* to) {
     char bytes[4];
     clean.append(bytes, static_cast<size_t>(WriteUtf8(c, bytes)));
-    sources.resize(clean.size(),
-                   {static_cast<size_t>(from - text.data()), static_cast<size_t>(to - text.data())});
+    sources.resize(clean.size(), {static_cast<size_t>(from - text.data()), static_cast<size_t>(to - text.data())});
     return true;
   };
   normalizer_.Run(text.data() + begin, text.data() + end, keep);

@@ -78,11 +78,10 @@ absl::Status WriteFullModel(const std::filesystem::path& folder, const Base& bas
   ASSIGN_OR_RETURN(nlohmann::json config, formats::ReadConfigJson(base.folder()));
   RETURN_IF_ERROR(CarryOver(base, folder));
   const std::string text =
-      base.generates()
-          ? WriterConfig(std::move(config))
-          : formats::ClassifierConfig(std::move(config),
-                                      model.family->ModelClass(formats::HeadOfTask(model.config.task)), model.config,
-                                      "float32");
+      base.generates() ? WriterConfig(std::move(config))
+                       : formats::ClassifierConfig(std::move(config),
+                                                   model.family->ModelClass(formats::HeadOfTask(model.config.task)),
+                                                   model.config, "float32");
   RETURN_IF_ERROR(WriteText(folder / formats::kConfigFile, text));
   return WriteTensors(folder / kWeightsFile, base.generates() ? WriterTensors(base, model) : ClassifierTensors(model));
 }

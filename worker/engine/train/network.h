@@ -29,8 +29,8 @@ DropoutRates ResolveDropout(const formats::EncoderConfig& config, double base_dr
                             formats::HeadKind head = formats::HeadKind::kSequence);
 
 // The layers of a classifier as transformers orders them, one segment after the other: segments 0 .. layers - 1 are the
-// encoder's (the first embeds too), segment `layers` is the head (formats::EncoderHead, or one layer on every token: the
-// adapter's task says which). On the CPU everything between weights is fp32.
+// encoder's (the first embeds too), segment `layers` is the head (formats::EncoderHead, or one layer on every token:
+// the adapter's task says which). On the CPU everything between weights is fp32.
 class Network {
  public:
   // `dropout` may be nullptr: evaluation. The adapter and it must outlive the network.

@@ -31,9 +31,7 @@ class Initializer {
   Initializer(uint64_t seed, const at::Device& device) : seed_(seed), device_(device) {}
 
   // torch's kaiming_uniform_(a = sqrt(5)): uniform within 1 / sqrt(in).
-  at::Tensor Uniform(int64_t rows, int64_t in) {
-    return Within(rows, in, 1 / std::sqrt(static_cast<double>(in)));
-  }
+  at::Tensor Uniform(int64_t rows, int64_t in) { return Within(rows, in, 1 / std::sqrt(static_cast<double>(in))); }
   at::Tensor Within(int64_t rows, int64_t in, double bound) {
     at::Tensor value = at::empty({rows, in}, at::kFloat);
     return value.uniform_(-bound, bound, Next()).to(device_);

@@ -21,8 +21,8 @@ struct SpanData {
   std::vector<std::string> labels;
   bool crf = false;
 
-  // Of answers: the validation questions with what their contexts' windows, which are the validation rows in this order,
-  // are made of.
+  // Of answers: the validation questions with what their contexts' windows, which are the validation rows in this
+  // order, are made of.
   std::vector<AnsweredQuestion> questions;
   std::vector<AnswerWindows> windows;
   AnswerOptions search;

@@ -69,10 +69,9 @@ at::Tensor SpanTask::Loss(const at::Tensor& logits, const SpanTargets& targets) 
 std::unique_ptr<const Segments> SpanTask::Pass(const MicroBatch& rows) const {
   PackedBatch batch = Packed(data_->train, rows);
   SpanTargets targets = PickSpans(data_->train, rows, batch, adapter_.adapter().virtual_tokens());
-  return std::make_unique<SpanSegments>(training_, std::move(batch),
-                                        [this, targets = std::move(targets)](const at::Tensor& states) {
-                                          return Loss(training_.Head(states), targets);
-                                        });
+  return std::make_unique<SpanSegments>(
+      training_, std::move(batch),
+      [this, targets = std::move(targets)](const at::Tensor& states) { return Loss(training_.Head(states), targets); });
 }
 
 void SpanTask::CountTags(const std::vector<float>& logits, const SpanTargets& targets) {
@@ -83,7 +82,8 @@ void SpanTask::CountTags(const std::vector<float>& logits, const SpanTargets& ta
     std::vector<std::vector<float>> words;
     std::vector<TagChoice> truth;
     for (int64_t word = 0; word < count; ++word, ++next) {
-      const auto from = logits.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(targets.tokens[next]) * labels);
+      const auto from =
+          logits.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(targets.tokens[next]) * labels);
       words.emplace_back(from, from + static_cast<std::ptrdiff_t>(labels));
       truth.push_back({targets.labels[next], 1});
     }
@@ -145,9 +145,8 @@ Metrics SpanTask::FinishAnswers() const {
     evaluator.Add(truth, row.context.substr(place.begin, place.end - place.begin));
   }
   const AnswerScores scores = evaluator.Finish();
-  return {{"exact_match", scores.all.exact_match},
-          {"f1", scores.all.f1},
-          {"loss", loss_ / static_cast<double>(terms_)}};
+  return {
+      {"exact_match", scores.all.exact_match}, {"f1", scores.all.f1}, {"loss", loss_ / static_cast<double>(terms_)}};
 }
 
 }  // namespace tenon::engine

@@ -150,7 +150,8 @@ absl::StatusOr<std::unique_ptr<TrainLoop>> MakeSpanLoop(std::shared_ptr<const Ba
     return TenonError(Reason::kOptionInvalid, "crf is for tags of words", "crf");
   }
   if (options.crf && options.method == Method::kFull) {
-    return TenonError(Reason::kUnsupported, "crf with method full: a base could not say that its tags form a chain", "crf");
+    return TenonError(Reason::kUnsupported, "crf with method full: a base could not say that its tags form a chain",
+                      "crf");
   }
   ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(*base, options));
   ASSIGN_OR_RETURN(const std::shared_ptr<const SpanData> rows,
@@ -274,9 +275,10 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const B
     }
     const AdapterTensors* tensors = start != nullptr ? &start->tensors() : nullptr;
     ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> loop,
-                     base->generates()                     ? MakeSeq2SeqLoop(base, options, data, tensors, cancelled)
-                     : head != formats::HeadKind::kSequence ? MakeSpanLoop(base, options, data, tensors, cancelled)
-                                                            : MakeClassifierLoop(base, options, data, tensors, cancelled));
+                     base->generates() ? MakeSeq2SeqLoop(base, options, data, tensors, cancelled)
+                     : head != formats::HeadKind::kSequence
+                         ? MakeSpanLoop(base, options, data, tensors, cancelled)
+                         : MakeClassifierLoop(base, options, data, tensors, cancelled));
     if (cancelled()) return TenonError(Reason::kCancelled, "the job was cancelled");  // before more is read
     if (checkpoint.has_value()) RETURN_IF_ERROR(loop->Restore(*checkpoint));
     return std::unique_ptr<Trainer>(std::move(loop));

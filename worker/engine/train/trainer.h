@@ -72,7 +72,7 @@ struct TrainData {
   std::vector<TextPair> train_pairs;
   std::vector<TextPair> validation_pairs;  // may be empty
 
-  std::vector<TaggedWords> train_words, validation_words;              // the latter may be empty
+  std::vector<TaggedWords> train_words, validation_words;               // the latter may be empty
   std::vector<AnsweredQuestion> train_questions, validation_questions;  // likewise
 
   bool validates() const {

@@ -20,7 +20,7 @@ struct TrainingSite {
   // Both are sites as they are. The network must outlive the site. `head`: of what an adapter is trained for.
   TrainingSite(const Encoder& encoder,  // NOLINT(google-explicit-constructor)
                formats::HeadKind head = formats::HeadKind::kSequence);
-  TrainingSite(const T5Model& model);    // NOLINT(google-explicit-constructor)
+  TrainingSite(const T5Model& model);  // NOLINT(google-explicit-constructor)
 
   at::Device device;
   // PEFT's names: of the task, and what stands before a module's name in the model that does it.
