@@ -2,7 +2,9 @@
 find_program(CCACHE ccache)
 if(CCACHE)
   # Paths relative to the checkout, so that several build folders and clones share one cache.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${CCACHE})
+  # The sloppiness is what it asks for where headers are precompiled.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+    CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
 endif()
 
 # Dev: fast to compile, fast enough to run parity tests. No -g: it doubles the time of a torch file.
@@ -16,7 +18,8 @@ add_library(tenon_options INTERFACE)
 add_library(tenon::options ALIAS tenon_options)
 target_compile_features(tenon_options INTERFACE cxx_std_20)
 target_include_directories(tenon_options INTERFACE ${CMAKE_SOURCE_DIR})
-target_compile_options(tenon_options INTERFACE -Wall -Wextra -Werror -Wno-missing-field-initializers)
+# -pthread everywhere: some packages ask for it, and precompiled headers need equal flags.
+target_compile_options(tenon_options INTERFACE -pthread -Wall -Wextra -Werror -Wno-missing-field-initializers)
 target_link_libraries(tenon_options INTERFACE Threads::Threads)
 if(TENON_SANITIZE)
   target_compile_options(tenon_options INTERFACE -fsanitize=${TENON_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
@@ -32,15 +35,6 @@ function(tenon_library name)
   target_link_libraries(${name} PUBLIC tenon::options ${ARG_DEPS})
 endfunction()
 
-# share_headers(TARGET): most of the compile time of its sources is their headers' (torch's, CLI11's), so that a few sources
-# are compiled together. Names in their anonymous namespaces must differ.
-option(TENON_SHARE_HEADERS "Compile several sources together where their headers take long" ON)
-function(share_headers target)
-  if(TENON_SHARE_HEADERS)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
-  endif()
-endfunction()
-
 # tenon_test(NAME SOURCES a.cc ... DEPS x y ... LABEL unit): one GoogleTest program, run by ctest as one test.
 function(tenon_test name)
   cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;DEPS;ARGS" ${ARGN})
@@ -54,6 +48,11 @@ function(tenon_test name)
   # What is tested is optimised; to optimise GoogleTest's macros takes a third of a test's compile time. Fuzzers loop.
   if(NOT ARG_LABEL STREQUAL fuzz)
     target_compile_options(${name} PRIVATE -O0)
+    if(tenon::torch IN_LIST ARG_DEPS)
+      use_header_set(${name} tenon_torch_test_headers)
+    else()
+      use_header_set(${name} tenon_test_headers)
+    endif()
   endif()
   target_link_libraries(${name} PRIVATE tenon::options ${ARG_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

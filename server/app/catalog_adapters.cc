@@ -16,8 +16,6 @@
 namespace tenon::server {
 namespace {
 
-constexpr size_t kMaxChunk = 1 << 20;
-
 // Writes the files of the stream below `folder`; README.md is read and dropped.
 absl::Status Receive(const CallScope& scope, const MessageSource<v1::ImportAdapterRequest>& read,
                      StagedFolder* folder) {

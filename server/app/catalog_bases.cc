@@ -18,7 +18,6 @@ namespace tenon::server {
 namespace {
 
 constexpr int kMaxFiles = 256;
-constexpr size_t kMaxChunk = 1 << 20;
 
 absl::Status CheckManifest(const v1::UploadBaseRequest::Header& header, int64_t max_bytes) {
   RETURN_IF_ERROR(CheckId(header.base_id(), "header.base_id"));

@@ -1,6 +1,7 @@
 // Creates that may be sent twice, and resources that others need.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 
@@ -9,6 +10,9 @@
 #include "server/store/store.h"
 
 namespace tenon::server {
+
+// Bytes of a piece of an upload, at most.
+inline constexpr size_t kMaxChunk = 1 << 20;
 
 // The resource that this request_id made before, or nothing and it stands for `resource` from now on. Nothing without a
 // request_id. REQUEST_ID_REUSED when `digest` differs from the first call's, FIELD_INVALID when the id is longer than

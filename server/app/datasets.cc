@@ -15,8 +15,6 @@
 namespace tenon::server {
 namespace {
 
-constexpr size_t kMaxChunk = 1 << 20;
-
 absl::StatusOr<v1::Dataset> Describe(const std::string& bytes, const v1::UploadDatasetRequest::Header& header) {
   ASSIGN_OR_RETURN(const auto row_format, ToFormat(header.format(), "header.format"));
   ASSIGN_OR_RETURN(const formats::Dataset rows, formats::ReadDataset(bytes, row_format, {}, RowKind(header.kind())));
