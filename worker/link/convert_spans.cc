@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
-#include "common/status_proto.h"
+#include "worker/link/convert_call.h"
 
 namespace tenon::link {
 namespace {
@@ -31,23 +31,6 @@ void SetPlace(const engine::TextPlace& place, const std::vector<int32_t>& charac
 
 std::string TextOf(const std::string& text, const engine::TextPlace& place) {
   return text.substr(place.begin, place.end - place.begin);
-}
-
-template <typename Reply>
-internal::v1::InferenceResult Begin(uint64_t call_id, const absl::StatusOr<Reply>& reply) {
-  internal::v1::InferenceResult result;
-  result.set_call_id(call_id);
-  if (!reply.ok()) {
-    *result.mutable_error() = ToErrorProto(reply.status());
-    return result;
-  }
-  result.set_queue_seconds(absl::ToDoubleSeconds(reply->queue_time));
-  result.set_compute_seconds(absl::ToDoubleSeconds(reply->compute_time));
-  return result;
-}
-
-absl::Time DeadlineOf(const internal::v1::InferenceRequest& request, absl::Time now) {
-  return request.timeout_ms() > 0 ? now + absl::Milliseconds(request.timeout_ms()) : absl::InfiniteFuture();
 }
 
 void AddEntity(const runtime::TaggedRow& row, const formats::Entity& entity, const std::vector<int32_t>& characters,
@@ -111,7 +94,7 @@ runtime::AnswerCall ToAnswerCall(const internal::v1::InferenceRequest& request, 
 }
 
 internal::v1::InferenceResult ToResult(uint64_t call_id, const absl::StatusOr<runtime::TagReply>& reply) {
-  internal::v1::InferenceResult result = Begin(call_id, reply);
+  internal::v1::InferenceResult result = BeginResult(call_id, reply);
   if (!reply.ok()) return result;
   for (const runtime::TaggedRow& row : reply->rows) {
     internal::v1::RowResult& out = *result.add_rows();
@@ -134,7 +117,7 @@ internal::v1::InferenceResult ToResult(uint64_t call_id, const absl::StatusOr<ru
 }
 
 internal::v1::InferenceResult ToResult(uint64_t call_id, const absl::StatusOr<runtime::AnswerReply>& reply) {
-  internal::v1::InferenceResult result = Begin(call_id, reply);
+  internal::v1::InferenceResult result = BeginResult(call_id, reply);
   if (!reply.ok()) return result;
   for (const runtime::AnswerRow& row : reply->rows) {
     internal::v1::RowResult& out = *result.add_rows();
