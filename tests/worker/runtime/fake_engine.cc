@@ -148,7 +148,8 @@ int64_t Base::ResidentBytes() const { return 1000; }
 int64_t Trainer::MemoryBytes(const Base&, const TrainOptions& options, bool validates) {
   return options.method == Method::kFull ? (validates ? 5000 : 4000) : 0;
 }
-absl::StatusOr<int64_t> Trainer::CountWindows(const Base&, const TrainOptions&, const std::vector<AnsweredQuestion>& questions,
+absl::StatusOr<int64_t> Trainer::CountWindows(const Base&, const TrainOptions&,
+                                              const std::vector<AnsweredQuestion>& questions,
                                               const std::function<bool()>&) {
   return static_cast<int64_t>(questions.size());
 }
