@@ -14,6 +14,10 @@ std::optional<formats::DatasetKind> RowKind(v1::DatasetKind kind) {
       return formats::DatasetKind::kRecords;
     case v1::DATASET_KIND_REGRESSION:
       return formats::DatasetKind::kRegression;
+    case v1::DATASET_KIND_TAGS:
+      return formats::DatasetKind::kTags;
+    case v1::DATASET_KIND_ANSWERS:
+      return formats::DatasetKind::kAnswers;
     default:
       return std::nullopt;
   }
@@ -31,6 +35,10 @@ v1::DatasetKind ToKind(formats::DatasetKind kind) {
       return v1::DATASET_KIND_RECORDS;
     case formats::DatasetKind::kRegression:
       return v1::DATASET_KIND_REGRESSION;
+    case formats::DatasetKind::kTags:
+      return v1::DATASET_KIND_TAGS;
+    case formats::DatasetKind::kAnswers:
+      return v1::DATASET_KIND_ANSWERS;
   }
   return v1::DATASET_KIND_UNSPECIFIED;
 }

@@ -16,11 +16,15 @@ v1::Task TaskOf(const formats::TenonConfig& adapter) {
   if (adapter.task == "feature_extraction") return v1::TASK_FEATURE_EXTRACTION;
   if (adapter.task == "seq2seq") return v1::TASK_SEQ2SEQ;
   if (adapter.task == "causal_lm") return v1::TASK_CAUSAL_LM;
+  if (adapter.task == "token_classification") return v1::TASK_TOKEN_CLASSIFICATION;
+  if (adapter.task == "question_answering") return v1::TASK_QUESTION_ANSWERING;
   if (adapter.task != "sequence_classification") return v1::TASK_UNSPECIFIED;
   return adapter.sentence_scorer.has_value() ? v1::TASK_EXTRACTIVE_SUMMARIZATION : v1::TASK_SEQUENCE_CLASSIFICATION;
 }
 
 bool TakesTemplate(v1::Task task) { return task == v1::TASK_SEQ2SEQ || task == v1::TASK_EXTRACTIVE_SUMMARIZATION; }
+
+bool FindsSpans(v1::Task task) { return task == v1::TASK_TOKEN_CLASSIFICATION || task == v1::TASK_QUESTION_ANSWERING; }
 
 double DefaultLearningRate(v1::Method method) {
   switch (method) {

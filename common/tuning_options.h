@@ -21,6 +21,8 @@ v1::Task TaskOf(const formats::TenonConfig& adapter);
 
 // Whether rows of the task's data sets become texts by a template, instead of being texts and labels themselves.
 bool TakesTemplate(v1::Task task);
+// Whether its head stands on every token of an encoder: tags of words, and answers in contexts.
+bool FindsSpans(v1::Task task);
 
 // AdamW's rate when a job names none.
 double DefaultLearningRate(v1::Method method);

@@ -27,6 +27,7 @@ void AddJobs(CLI::App& app, Cli& cli);
 void AddInference(CLI::App& app, Cli& cli);
 void AddGenerate(CLI::App& app, Cli& cli);
 void AddSummarize(CLI::App& app, Cli& cli);
+void AddSpans(CLI::App& app, Cli& cli);
 void AddRetrieval(CLI::App& app, Cli& cli);
 void AddCatalog(CLI::App& app, Cli& cli);
 void AddDatasets(CLI::App& app, Cli& cli);

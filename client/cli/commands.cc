@@ -43,6 +43,7 @@ void AddCommands(CLI::App& app, Cli& cli) {
   AddInference(app, cli);
   AddGenerate(app, cli);
   AddSummarize(app, cli);
+  AddSpans(app, cli);
   AddRetrieval(app, cli);
   AddCatalog(app, cli);
   AddDatasets(app, cli);

@@ -88,8 +88,8 @@ void AddDatasets(CLI::App& app, Cli& cli) {
       "  (rows of {\"dialogue\": \"...\", \"summary\": \"...\"}, whose names templates use)",
       [&cli, add] { return Upload(cli, *add, false); });
   const char* kinds =
-      "classification, regression (labels are numbers), queries, qrels, or records (named texts); told by the first "
-      "row";
+      "classification, regression (labels are numbers), tags (words and tags), answers (question, context and "
+      "answers), queries, qrels, or records (named texts); told by the first row";
   command->add_option("--kind", add->kind, kinds);
   command->add_option("NAME", add->id, "Id of the data set")->required();
   command->add_option("FILE", add->file, "JSON lines, or CSV or TSV with a header")

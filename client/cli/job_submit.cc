@@ -42,6 +42,8 @@ absl::Status FinishJob(Cli& cli, const AnyJob& created, bool wait) {
 
 v1::DatasetKind RowsOf(v1::Task task, const std::string& problem_type) {
   if (TakesTemplate(task)) return v1::DATASET_KIND_RECORDS;
+  if (task == v1::TASK_TOKEN_CLASSIFICATION) return v1::DATASET_KIND_TAGS;
+  if (task == v1::TASK_QUESTION_ANSWERING) return v1::DATASET_KIND_ANSWERS;
   return problem_type == "regression" ? v1::DATASET_KIND_REGRESSION : v1::DATASET_KIND_UNSPECIFIED;
 }
 

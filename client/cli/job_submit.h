@@ -12,8 +12,8 @@ namespace tenon::cli {
 // A data set by id, or a file that is uploaded, to be read as `kind`, unless the server has its bytes already.
 absl::StatusOr<std::string> DatasetName(Cli& cli, const std::string& given, const std::string& option,
                                         v1::DatasetKind kind = v1::DATASET_KIND_UNSPECIFIED);
-// As which kind rows for a task are read: templates take every column, whatever their names, and a regression numbers
-// that could be classes. Others tell by their columns.
+// As which kind rows for a task are read: templates take every column, whatever their names, a regression numbers that
+// could be classes, and tags and answers are of one kind alone. Others tell by their columns.
 v1::DatasetKind RowsOf(v1::Task task, const std::string& problem_type = "");
 
 // `--input-template` and `--target-template`.

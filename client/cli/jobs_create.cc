@@ -55,6 +55,8 @@ absl::Status Finetune(Cli& cli, const FinetuneFlags& flags) {
   if (method == v1::METHOD_PROMPT_TUNING) options.push_back(job.mutable_prompt_tuning());
   if (method == v1::METHOD_BOTTLENECK) options.push_back(job.mutable_bottleneck());
   if (task == v1::TASK_EXTRACTIVE_SUMMARIZATION) options.push_back(job.mutable_sentence_scorer());
+  if (task == v1::TASK_TOKEN_CLASSIFICATION) options.push_back(job.mutable_token_classification());
+  if (task == v1::TASK_QUESTION_ANSWERING) options.push_back(job.mutable_question_answering());
   for (const std::string& assignment : flags.set) RETURN_IF_ERROR(SetOption(assignment, options));
   const v1::DatasetKind kind = RowsOf(task, job.training().problem_type());
   ASSIGN_OR_RETURN(*job.mutable_train_dataset(), DatasetName(cli, flags.train, "--train", kind));
@@ -93,12 +95,19 @@ void AddFinetune(CLI::App& jobs, Cli& cli) {
       "  (shows the first rows as the model will see them; without --preview it trains on them)\n"
       "  tenon jobs finetune --base minilm --adapter minutes --task extractive --method lora --train talks.jsonl \\\n"
       "    --input-template '{dialogue}' --target-template '{summary}' --set neighbours=2 --wait\n"
-      "  (learns which sentences of a text its summary is made of; then: tenon summarize --adapter minutes)",
+      "  (learns which sentences of a text its summary is made of; then: tenon summarize --adapter minutes)\n"
+      "  tenon jobs finetune --base minilm --adapter names --task token_classification --method lora \\\n"
+      "    --train names.jsonl --validation names-test.jsonl --set crf=true --wait\n"
+      "  (rows of {\"words\": [...], \"tags\": [\"O\", \"B-PER\", ...]}; then: tenon tag --adapter names)\n"
+      "  tenon jobs finetune --base minilm --adapter handbook --task question_answering --method lora \\\n"
+      "    --train questions.jsonl --set max_input_tokens=256 --set doc_stride=64 --wait\n"
+      "  (rows of question, context and answers, as in SQuAD; then: tenon answer --adapter handbook)",
       [&cli, flags] { return Finetune(cli, *flags); });
   const std::vector<std::string> keys =
       OptionKeys({&v1::TrainingOptions::default_instance(), &v1::LoraOptions::default_instance(),
                   &v1::PromptTuningOptions::default_instance(), &v1::BottleneckOptions::default_instance(),
-                  &v1::SentenceScorerOptions::default_instance()});
+                  &v1::SentenceScorerOptions::default_instance(), &v1::TokenClassificationOptions::default_instance(),
+                  &v1::QuestionAnsweringOptions::default_instance()});
   command->add_option("--base", flags->base, "Base model, as in `tenon bases list`")->required();
   command
       ->add_option("--adapter", flags->adapter,
@@ -106,8 +115,9 @@ void AddFinetune(CLI::App& jobs, Cli& cli) {
       ->required();
   command
       ->add_option("--task", flags->task,
-                   "sequence_classification, seq2seq (texts that a base that generates shall write), or extractive "
-                   "(which sentences of a text an encoder shall choose for its summary)")
+                   "sequence_classification, token_classification (tags of words), question_answering (where a context "
+                   "has the answer), seq2seq (texts that a base that generates shall write), or extractive (which "
+                   "sentences of a text an encoder shall choose for its summary)")
       ->required();
   command
       ->add_option(
@@ -117,8 +127,8 @@ void AddFinetune(CLI::App& jobs, Cli& cli) {
   command
       ->add_option(
           "--train", flags->train,
-          "A file (.jsonl, .csv, .tsv) of text, perhaps text_pair, and label, or of the templates' fields; or a data "
-          "set's id")
+          "A file (.jsonl, .csv, .tsv) of text, perhaps text_pair, and label, of words and tags, of question, context "
+          "and answers, or of the templates' fields; or a data set's id")
       ->required();
   command->add_option("--validation", flags->validation, "Rows that choose the best checkpoint: file or data set");
   const std::string group = "With --task seq2seq or extractive";

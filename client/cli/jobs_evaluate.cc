@@ -5,6 +5,7 @@
 #include "client/cli/job_submit.h"
 #include "client/cli/jobs_create.h"
 #include "client/cli/output.h"
+#include "client/cli/set_option.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
 
@@ -20,6 +21,9 @@ struct EvaluateFlags {
   int max_target_tokens = 0;
   int64_t max_rows = 0;
   bool no_stemmer = false;
+  // Of answers.
+  std::string threshold;
+  int max_answer_tokens = 0, doc_stride = 0;
   bool wait = false;
 };
 
@@ -49,18 +53,30 @@ absl::Status FillRetrieval(Cli& cli, const EvaluateFlags& flags, v1::RetrievalEv
   return absl::OkStatus();
 }
 
-absl::Status FillClassification(Cli& cli, const EvaluateFlags& flags, v1::ClassificationEval& eval) {
+absl::Status FillAnswers(const EvaluateFlags& flags, v1::AnswerOptions& options) {
+  options.set_max_answer_tokens(flags.max_answer_tokens);
+  options.set_doc_stride(flags.doc_stride);
+  return flags.threshold.empty() ? absl::OkStatus() : SetOption("no_answer_threshold=" + flags.threshold, {&options});
+}
+
+absl::Status FillClassification(Cli& cli, const EvaluateFlags& flags, v1::Task task, v1::ClassificationEval& eval) {
   if (flags.adapters.empty() || flags.data.empty()) {
     return TenonError(Reason::kFieldRequired, "Classification is measured with --adapter and --data.",
                       flags.data.empty() ? "--data" : "--adapter");
+  }
+  if (task == v1::TASK_QUESTION_ANSWERING) {
+    RETURN_IF_ERROR(FillAnswers(flags, *eval.mutable_answers()));
+  } else if (!flags.threshold.empty() || flags.max_answer_tokens != 0 || flags.doc_stride != 0) {
+    return TenonError(Reason::kFieldInvalid,
+                      "--no-answer-threshold and options like it are for --task question_answering.",
+                      "--no-answer-threshold");
   }
   for (const std::string& adapter : flags.adapters) {
     if (!flags.base.empty()) RETURN_IF_ERROR(CheckBase(cli, adapter, flags.base));
     eval.add_adapters(adapter);
   }
   eval.set_max_input_tokens(flags.generation.max_input_tokens);
-  ASSIGN_OR_RETURN(*eval.mutable_dataset(), DatasetName(cli, flags.data, "--data",
-                                                        RowsOf(v1::TASK_SEQUENCE_CLASSIFICATION, flags.problem_type)));
+  ASSIGN_OR_RETURN(*eval.mutable_dataset(), DatasetName(cli, flags.data, "--data", RowsOf(task, flags.problem_type)));
   return absl::OkStatus();
 }
 
@@ -117,7 +133,7 @@ absl::Status Evaluate(Cli& cli, const EvaluateFlags& flags) {
     RETURN_IF_ERROR(CheckTask(flags));
     RETURN_IF_ERROR(task == v1::TASK_FEATURE_EXTRACTION
                         ? FillRetrieval(cli, flags, *job.mutable_retrieval())
-                        : FillClassification(cli, flags, *job.mutable_classification()));
+                        : FillClassification(cli, flags, task, *job.mutable_classification()));
   }
   AnyJob created;
   created.is_eval = true;
@@ -141,7 +157,9 @@ void AddEvaluate(CLI::App& jobs, Cli& cli) {
       "  (loss, ROUGE and exact matches on the adapter's own template)\n"
       "  tenon jobs evaluate --task seq2seq --base flan --adapter moods --data test.jsonl --labels good,bad \\\n"
       "    --input-template 'Is this good or bad? {text}' --target-template '{label}' --max-new-tokens 4 --wait\n"
-      "  (accuracy, with the base alone for comparison)",
+      "  (accuracy, with the base alone for comparison)\n"
+      "  tenon jobs evaluate --task token_classification --adapter names --data names-test.jsonl --wait\n"
+      "  (precision, recall and F1 of entities)",
       [&cli, flags] { return Evaluate(cli, *flags); });
   command->add_option("--base", flags->base,
                       "The adapters must belong to this base; with --task seq2seq it is measured, too");
@@ -150,7 +168,8 @@ void AddEvaluate(CLI::App& jobs, Cli& cli) {
       ->delimiter(',');
   command
       ->add_option("--task", flags->task,
-                   "sequence_classification, seq2seq for written texts, or feature_extraction for retrieval")
+                   "sequence_classification, token_classification, question_answering, seq2seq for written texts, or "
+                   "feature_extraction for retrieval")
       ->capture_default_str();
   command->add_option("--data", flags->data, "Labelled rows, or rows of the templates' fields: file or data set");
   command
@@ -174,6 +193,17 @@ void AddEvaluate(CLI::App& jobs, Cli& cli) {
   command->add_option("--max-rows", flags->max_rows, "Only the first so many rows")->group(group);
   command->add_flag("--no-stemmer", flags->no_stemmer, "ROUGE on words as they are, not on their stems")->group(group);
   AddGenerationFlags(command, flags->generation, Outputs::kOne);
+  const std::string answers = "With --task question_answering";
+  command
+      ->add_option("--no-answer-threshold", flags->threshold,
+                   "There is no answer where its score is above the best answer's by more than this; 0 where rows "
+                   "without answers are among the data")
+      ->type_name("NUMBER")
+      ->group(answers);
+  command->add_option("--max-answer-tokens", flags->max_answer_tokens, "Tokens of the longest answer; 30 by default")
+      ->group(answers);
+  command->add_option("--doc-stride", flags->doc_stride, "Tokens that the windows of a long context share; 128")
+      ->group(answers);
   command->add_option("--id", flags->id, "Id of the job; drawn when not given");
   command->add_option("--request-id", flags->request_id, "The same call twice with one request id makes one job");
   command->add_flag("--wait", flags->wait, "Follow the job to its end; exit code 0 only when it succeeded");

@@ -41,7 +41,9 @@ absl::StatusOr<std::string> PairOf(const nlohmann::ordered_json& row, int64_t nu
 
 }  // namespace
 
-absl::StatusOr<std::vector<InputRow>> ParseTextRows(const std::string& bytes, bool pairs) {
+absl::StatusOr<std::vector<InputRow>> ParseRows(
+    const std::string& bytes,
+    const std::function<absl::Status(const nlohmann::ordered_json& value, InputRow* row)>& take) {
   std::vector<InputRow> rows;
   std::istringstream lines(bytes);
   std::string line;
@@ -54,19 +56,28 @@ absl::StatusOr<std::vector<InputRow>> ParseTextRows(const std::string& bytes, bo
       return TenonError(Reason::kFieldInvalid, absl::StrCat("Row ", number, " is not a JSON object on one line."),
                         field);
     }
-    const auto text = value.find("text");
-    if (text == value.end() || !text->is_string()) {
-      return TenonError(Reason::kFieldRequired, absl::StrCat("Row ", number, " has no `text`, a string."), field);
-    }
-    InputRow row{.number = number, .text = text->get<std::string>()};
-    if (pairs) {
-      ASSIGN_OR_RETURN(row.text_pair, PairOf(value, number));
-    }
+    InputRow row{.number = number};
+    RETURN_IF_ERROR(take(value, &row));
     if (const auto id = value.find("id"); id != value.end()) row.id = *id;
     rows.push_back(std::move(row));
   }
   if (rows.empty()) return TenonError(Reason::kFieldRequired, "The input has no rows.", "--input");
   return rows;
+}
+
+absl::StatusOr<std::vector<InputRow>> ParseTextRows(const std::string& bytes, bool pairs) {
+  return ParseRows(bytes, [pairs](const nlohmann::ordered_json& value, InputRow* row) -> absl::Status {
+    const auto text = value.find("text");
+    if (text == value.end() || !text->is_string()) {
+      return TenonError(Reason::kFieldRequired, absl::StrCat("Row ", row->number, " has no `text`, a string."),
+                        absl::StrCat("row ", row->number));
+    }
+    row->text = text->get<std::string>();
+    if (pairs) {
+      ASSIGN_OR_RETURN(row->text_pair, PairOf(value, row->number));
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<std::vector<InputRow>> TextRows(const std::vector<std::string>& texts, const std::string& file,
@@ -89,9 +100,9 @@ absl::Status NameRow(const absl::Status& status, absl::Span<const InputRow> batc
   const size_t close = field.find(']');
   size_t index = 0;
   const std::string list = field.substr(0, open);
-  if ((list != "texts" && list != "text_pairs" && list != "queries") || open == std::string::npos ||
-      close == std::string::npos || !absl::SimpleAtoi(field.substr(open + 1, close - open - 1), &index) ||
-      index >= batch.size()) {
+  if ((list != "texts" && list != "text_pairs" && list != "queries" && list != "words" && list != "questions") ||
+      open == std::string::npos || close == std::string::npos ||
+      !absl::SimpleAtoi(field.substr(open + 1, close - open - 1), &index) || index >= batch.size()) {
     return status;
   }
   return TenonError(GetReason(status), std::string(status.message()), absl::StrCat("row ", batch[index].number));

@@ -19,11 +19,17 @@ struct InputRow {
   int64_t number = 0;         // from 1, blank lines not counted
   nlohmann::ordered_json id;  // as it was written; null when there is none
   std::string text;
-  std::string text_pair;  // the second text of a pair; empty: there is none
+  std::string text_pair;           // the second text of a pair, or a question's context; empty: there is none
+  std::vector<std::string> words;  // of a text that is cut into words already
 };
 
 // Whole file, `-` for standard input.
 absl::StatusOr<std::string> ReadInput(const std::string& file);
+// JSON lines with perhaps `id`, of whose other fields `take` makes a row. Errors name the row; blank lines are passed
+// over.
+absl::StatusOr<std::vector<InputRow>> ParseRows(
+    const std::string& bytes,
+    const std::function<absl::Status(const nlohmann::ordered_json& value, InputRow* row)>& take);
 // JSON lines with `text` and perhaps `id` and, with `pairs`, `text_pair`. Errors name the row; blank lines are passed
 // over.
 absl::StatusOr<std::vector<InputRow>> ParseTextRows(const std::string& bytes, bool pairs = false);
@@ -31,7 +37,8 @@ absl::StatusOr<std::vector<InputRow>> ParseTextRows(const std::string& bytes, bo
 absl::StatusOr<std::vector<InputRow>> TextRows(const std::vector<std::string>& texts, const std::string& file,
                                                bool pairs = false);
 
-// An error in `texts[3]`, `text_pairs[3]` or `queries[3]` of a batch, told by the input's own row.
+// An error in `texts[3]`, `text_pairs[3]`, `queries[3]`, `words[3]` or `questions[3]` of a batch, told by the input's
+// own row.
 absl::Status NameRow(const absl::Status& status, absl::Span<const InputRow> batch);
 
 // Cuts rows into batches of at most `max_rows` rows and about `max_bytes` bytes of text.

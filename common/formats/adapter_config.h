@@ -33,7 +33,7 @@ struct LoraConfig {
   bool use_rslora = false;
   bool fan_in_fan_out = false;  // the layers' own weights are [in, out]; a LoRA's never are
   std::vector<std::string> modules_to_save;
-  // `SEQ_CLS`, `FEATURE_EXTRACTION`, `SEQ_2_SEQ_LM`, `CAUSAL_LM` or empty.
+  // `SEQ_CLS`, `TOKEN_CLS`, `QUESTION_ANS`, `FEATURE_EXTRACTION`, `SEQ_2_SEQ_LM`, `CAUSAL_LM` or empty.
   std::string task_type;
   std::string base_model_name_or_path;
 };
@@ -72,10 +72,14 @@ struct SentenceScorer {
 
 // tenon.json: what PEFT's file cannot say.
 struct TenonConfig {
-  std::string task;                 // `sequence_classification`, `feature_extraction`, `seq2seq` or `causal_lm`
+  // `sequence_classification`, `token_classification`, `question_answering`, `feature_extraction`, `seq2seq` or
+  // `causal_lm`.
+  std::string task;
   std::string method;               // `lora`, `prompt_tuning`, `bottleneck` or `head`
-  std::vector<std::string> labels;  // in index order
+  std::vector<std::string> labels;  // in index order; of question_answering AnswerLabels()
   bool multi_label = false;
+  // Of token_classification: the tags of a text are chosen together, by a linear chain (crf.h of the engine).
+  bool crf = false;
   // The head gives numbers (transformers' problem_type `regression`), and `labels` are the names of its outputs.
   bool regression = false;
   std::string base_digest;

@@ -3,15 +3,19 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/formats/encoder_family.h"
 
 namespace tenon::formats {
 
 std::string ClassifierConfig(nlohmann::json config, const std::string& model_class, const TenonConfig& head,
                              const std::string& dtype) {
   config["architectures"] = {model_class};
-  config["problem_type"] = head.regression    ? "regression"
-                           : head.multi_label ? "multi_label_classification"
-                                              : "single_label_classification";
+  config.erase("problem_type");  // of another head
+  if (HeadOfTask(head.task) == HeadKind::kSequence) {
+    config["problem_type"] = head.regression    ? "regression"
+                             : head.multi_label ? "multi_label_classification"
+                                                : "single_label_classification";
+  }
   nlohmann::json names = nlohmann::json::object(), indices = nlohmann::json::object();
   for (size_t i = 0; i < head.labels.size(); ++i) {
     names[absl::StrCat(i)] = head.labels[i];

@@ -140,12 +140,13 @@ absl::StatusOr<std::vector<std::vector<int64_t>>> LabelIndices(const Dataset& da
                                                                const std::vector<std::string>& labels) {
   absl::flat_hash_map<std::string, int64_t> index;
   for (size_t i = 0; i < labels.size(); ++i) index.emplace(labels[i], static_cast<int64_t>(i));
-  std::vector<std::vector<int64_t>> indices(dataset.classification.size());
+  const bool tags = dataset.kind == DatasetKind::kTags;
+  std::vector<std::vector<int64_t>> indices(tags ? dataset.tags.size() : dataset.classification.size());
   for (size_t row = 0; row < indices.size(); ++row) {
-    for (const std::string& label : dataset.classification[row].labels) {
+    for (const std::string& label : tags ? dataset.tags[row].tags : dataset.classification[row].labels) {
       const auto it = index.find(label);
       if (it == index.end()) {
-        const std::string column = dataset.multi_label ? "labels" : "label";
+        const std::string column = tags ? "tags" : dataset.multi_label ? "labels" : "label";
         return TenonError(
             Reason::kLabelUnknown,
             absl::StrCat("row ", row + 1, ", column ", column, ": \"", label, "\" is not in the label set"),

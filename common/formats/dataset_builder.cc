@@ -15,21 +15,6 @@ namespace {
 
 constexpr size_t kMaxIdBytes = 512;
 
-// The number that `text` writes in decimal the one usual way ("7", "-3"; not "+7", "07").
-std::optional<int64_t> CanonicalInteger(const std::string& text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || absl::StrCat(value) != text) return std::nullopt;
-  return value;
-}
-
-bool IsText(const Value& value) { return value.kind == Value::Kind::kString || value.kind == Value::Kind::kText; }
-
-RowError WrongType(Column column, const Value& value, const char* wanted) {
-  if (value.kind == Value::Kind::kMissing) return {ColumnName(column), "is missing"};
-  return {ColumnName(column), absl::StrCat("must be ", wanted, ", not ", KindName(value.kind))};
-}
-
 bool IsReal(const Value& value) { return value.kind == Value::Kind::kReal; }
 
 // A label with a fraction, or a list that has one.
@@ -40,15 +25,33 @@ bool HasReal(const RawRow& row) {
 
 }  // namespace
 
+std::optional<int64_t> CanonicalInteger(const std::string& text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || absl::StrCat(value) != text) return std::nullopt;
+  return value;
+}
+
+RowError WrongType(Column column, const Value& value, const char* wanted) {
+  if (value.kind == Value::Kind::kMissing) return {ColumnName(column), "is missing"};
+  return {ColumnName(column), absl::StrCat("must be ", wanted, ", not ", KindName(value.kind))};
+}
+
 RowError DatasetBuilder::SetKind(const RawRow& first, std::optional<DatasetKind> kind) {
   const bool label = first.Has(Column::kLabel), labels = first.Has(Column::kLabels);
   id_column_ = first.Has(Column::kUnderscoreId) ? Column::kUnderscoreId : Column::kId;
+  words_column_ = first.Has(Column::kWords) ? Column::kWords : Column::kTokens;
   if (kind.has_value()) {
     dataset_.kind = *kind;
   } else if (first.Has(Column::kQueryId) && first.Has(Column::kCorpusId)) {
     dataset_.kind = DatasetKind::kQrels;
   } else if (label || labels) {
     dataset_.kind = HasReal(first) ? DatasetKind::kRegression : DatasetKind::kClassification;
+  } else if (first.Has(Column::kTags) && (first.Has(Column::kWords) || first.Has(Column::kTokens))) {
+    dataset_.kind = DatasetKind::kTags;
+  } else if (first.Has(Column::kQuestion) && first.Has(Column::kContext) &&
+             (first.Has(Column::kAnswers) || first.Has(Column::kAnswerStart))) {
+    dataset_.kind = DatasetKind::kAnswers;
   } else if (first.Has(Column::kText) && first.Has(id_column_)) {
     dataset_.kind = DatasetKind::kQueries;
   } else {
@@ -80,6 +83,10 @@ RowError DatasetBuilder::Add(RawRow* row) {
       return records_.Add(row);
     case DatasetKind::kRegression:
       return AddRegression(row);
+    case DatasetKind::kTags:
+      return AddTags(row);
+    case DatasetKind::kAnswers:
+      return AddAnswers(row);
   }
   return {};
 }

@@ -32,6 +32,10 @@ class DatasetBuilder {
   RowError AddRegression(RawRow* row);
   RowError AddQuery(RawRow* row);
   RowError AddQrel(RawRow* row);
+  // dataset_spans.cc
+  RowError AddTags(RawRow* row);
+  RowError AddAnswers(RawRow* row);
+  RowError TakeAnswer(const Value& text, const Value& start, AnswersRow* taken) const;
   RowError TakeText(RawRow* row, Column column, std::string* text) const;
   RowError TakePair(RawRow* row, std::string* text) const;
   RowError TakeLabel(const Value& value, const std::string& column, std::vector<std::string>* labels);
@@ -43,10 +47,19 @@ class DatasetBuilder {
   RecordsBuilder records_;
   Column id_column_ = Column::kId;
   Column number_column_ = Column::kLabel;  // of kRegression
+  Column words_column_ = Column::kWords;   // of kTags
   absl::flat_hash_set<std::string> labels_;
   absl::flat_hash_set<std::string> query_ids_;
   absl::flat_hash_set<std::pair<std::string, std::string>> qrel_ids_;
 };
+
+// The number that `text` writes in decimal the one usual way ("7", "-3"; not "+7", "07").
+std::optional<int64_t> CanonicalInteger(const std::string& text);
+// What is wrong with a column that holds another kind of value, or none.
+RowError WrongType(Column column, const Value& value, const char* wanted);
+inline bool IsText(const Value& value) {
+  return value.kind == Value::Kind::kString || value.kind == Value::Kind::kText;
+}
 
 // Numeric order when all are integers, else bytewise.
 void SortLabels(std::vector<std::string>* labels);

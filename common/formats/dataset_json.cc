@@ -43,7 +43,9 @@ class RowSax : public nlohmann::json_sax<nlohmann::json> {
   bool end_array() override { return Close(); }
 
   bool key(string_t& key) override {
+    if (depth_ == 2 && TakesMembers()) member_ = &current_->members[key];
     if (depth_ != 1) return true;
+    member_ = nullptr;
     if (std::find(keys_.begin(), keys_.end(), key) != keys_.end())
       return Fail(absl::StrCat("has the key \"", key, "\" twice"));
     keys_.push_back(key);
@@ -82,10 +84,19 @@ class RowSax : public nlohmann::json_sax<nlohmann::json> {
     } else if (depth_ == 2 && current_->kind == Value::Kind::kList) {
       if (current_->items.size() >= kMaxItems)
         return Fail(absl::StrCat("has a list of more than ", kMaxItems, " items"));
-      current_->items.push_back({kind, std::move(text), {}});
+      current_->items.push_back({kind, std::move(text), {}, {}});
+    } else if (depth_ == 2 && TakesMembers() && member_ != nullptr) {
+      member_->kind = kind;
+      member_->text = std::move(text);
+    } else if (depth_ == 3 && TakesMembers() && member_ != nullptr && member_->kind == Value::Kind::kList) {
+      if (member_->items.size() >= kMaxItems)
+        return Fail(absl::StrCat("has a list of more than ", kMaxItems, " items"));
+      member_->items.push_back({kind, std::move(text), {}, {}});
     }
     return true;
   }
+  // Whether the value at hand is the object of answers, whose lists are kept.
+  bool TakesMembers() const { return current_ == &row_[Column::kAnswers] && current_->kind == Value::Kind::kObject; }
   bool Open(Value::Kind kind) {
     if (!Put(kind, "")) return false;
     return ++depth_ <= kMaxDepth || Fail(absl::StrCat("has more than ", kMaxDepth, " levels"));
@@ -98,6 +109,7 @@ class RowSax : public nlohmann::json_sax<nlohmann::json> {
   RawRow& row_;
   const bool keep_others_;
   Value* current_ = nullptr;
+  Value* member_ = nullptr;  // of current_
   std::vector<std::string> keys_;
   std::string error_;
   int depth_ = 0;

@@ -5,8 +5,9 @@
 namespace tenon::formats {
 namespace {
 
-constexpr const char* kNames[kColumnCount] = {"text", "text_pair", "label",     "labels", "id",
-                                              "_id",  "query-id",  "corpus-id", "score"};
+constexpr const char* kNames[kColumnCount] = {"text",     "text_pair", "label",   "labels", "id",          "_id",
+                                              "query-id", "corpus-id", "score",   "words",  "tokens",      "tags",
+                                              "question", "context",   "answers", "answer", "answer_start"};
 constexpr size_t kMaxOthers = 10;
 constexpr size_t kMaxNameBytes = 40;
 
@@ -49,6 +50,7 @@ void RawRow::Clear() {
     value.kind = Value::Kind::kMissing;
     value.text.clear();
     value.items.clear();
+    value.members.clear();
   }
   others.clear();
   fault_column.clear();

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -16,8 +17,26 @@
 namespace tenon::formats {
 
 // The columns that mean something in one kind of set or another.
-enum class Column { kText, kTextPair, kLabel, kLabels, kId, kUnderscoreId, kQueryId, kCorpusId, kScore };
-inline constexpr int kColumnCount = 9;
+enum class Column {
+  kText,
+  kTextPair,
+  kLabel,
+  kLabels,
+  kId,
+  kUnderscoreId,
+  kQueryId,
+  kCorpusId,
+  kScore,
+  kWords,
+  kTokens,
+  kTags,
+  kQuestion,
+  kContext,
+  kAnswers,
+  kAnswer,
+  kAnswerStart
+};
+inline constexpr int kColumnCount = 17;
 const char* ColumnName(Column column);
 // Column with this name; -1 when it is none of ours.
 int FindColumn(const std::string& name);
@@ -30,6 +49,8 @@ struct Value {
   Kind kind = Kind::kMissing;
   std::string text;          // of strings and cells, and numbers as they were written
   std::vector<Value> items;  // of lists
+  // Of an object in kAnswers alone: its lists, by name.
+  std::map<std::string, Value> members;
 };
 const char* KindName(Value::Kind kind);
 

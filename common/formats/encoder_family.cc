@@ -39,9 +39,47 @@ std::string EncoderFamily::PrefixOf(const std::string& full_name) const {
   return "";
 }
 
-std::vector<HeadModule> HeadModules(const EncoderFamily& family) {
+std::string EncoderFamily::ModelClass(HeadKind kind) const {
+  if (kind == HeadKind::kSequence || head.model_class.empty()) return head.model_class;
+  return absl::StrCat(absl::StripSuffix(head.model_class, "ForSequenceClassification"),
+                      kind == HeadKind::kTokens ? "ForTokenClassification" : "ForQuestionAnswering");
+}
+
+HeadKind HeadOfTask(const std::string& task) {
+  return task == "token_classification" ? HeadKind::kTokens
+         : task == "question_answering" ? HeadKind::kAnswers
+                                        : HeadKind::kSequence;
+}
+
+HeadKind HeadOfPeftTask(const std::string& task_type) {
+  return task_type == "TOKEN_CLS"      ? HeadKind::kTokens
+         : task_type == "QUESTION_ANS" ? HeadKind::kAnswers
+                                       : HeadKind::kSequence;
+}
+
+const char* TaskOfHead(HeadKind kind) {
+  return kind == HeadKind::kTokens    ? "token_classification"
+         : kind == HeadKind::kAnswers ? "question_answering"
+                                      : "sequence_classification";
+}
+
+const char* PeftTaskOfHead(HeadKind kind) {
+  return kind == HeadKind::kTokens ? "TOKEN_CLS" : kind == HeadKind::kAnswers ? "QUESTION_ANS" : "SEQ_CLS";
+}
+
+bool IsPeftHeadTask(const std::string& task_type) { return task_type == PeftTaskOfHead(HeadOfPeftTask(task_type)); }
+
+std::vector<std::string> PeftHeadNames(HeadKind kind) {
+  if (kind == HeadKind::kAnswers) return {"qa_outputs"};
+  return {kClassifier, "score"};
+}
+
+std::vector<std::string> AnswerLabels() { return {"start", "end"}; }
+
+std::vector<HeadModule> HeadModules(const EncoderFamily& family, HeadKind kind) {
   const EncoderHead& head = family.head;
   if (head.model_class.empty()) return {};
+  if (kind != HeadKind::kSequence) return {{kClassifier, kind == HeadKind::kTokens ? kClassifier : "qa_outputs"}};
   std::vector<HeadModule> modules = {{kClassifier, head.output}};
   if (!head.dense_in_encoder) modules.push_back({head.dense, head.dense});
   return modules;

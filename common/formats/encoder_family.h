@@ -81,8 +81,12 @@ struct EncoderFamily {
 
   // Full names of layer `index`'s modules, from 0.
   LayerNames Layer(int64_t index) const;
-  // Of modules in the encoder: whether the model with a head has them too.
-  bool InTaskModel(const std::string& module) const { return module != pooler || head.dense_in_encoder; }
+  // Of modules in the encoder: whether the model with such a head has them too.
+  bool InTaskModel(const std::string& module, HeadKind kind = HeadKind::kSequence) const {
+    return module != pooler || (kind == HeadKind::kSequence && head.dense_in_encoder);
+  }
+  // Of transformers, with such a head; empty where the family has none.
+  std::string ModelClass(HeadKind kind) const;
   // Whether a tensor's name (without prefix) is one of the encoder's, whatever its config says.
   bool OwnsTensor(const std::string& name) const;
   // Of such a tensor: whether it stands before the layers.
@@ -100,7 +104,21 @@ struct HeadModule {
   std::string name;  // in a model's or an adapter's file
 };
 // The output layer first. Empty without a classifier.
-std::vector<HeadModule> HeadModules(const EncoderFamily& family);
+std::vector<HeadModule> HeadModules(const EncoderFamily& family, HeadKind kind = HeadKind::kSequence);
+
+// By tenon.json's name of a task, and by PEFT's. Tasks without a head on an encoder are kSequence.
+HeadKind HeadOfTask(const std::string& task);
+HeadKind HeadOfPeftTask(const std::string& task_type);
+// The other way round: `sequence_classification`, `token_classification`, `question_answering`; `SEQ_CLS`, `TOKEN_CLS`,
+// `QUESTION_ANS`.
+const char* TaskOfHead(HeadKind kind);
+const char* PeftTaskOfHead(HeadKind kind);
+// Whether PEFT's task has a head on an encoder.
+bool IsPeftHeadTask(const std::string& task_type);
+// Names that PEFT adds to `modules_to_save` of every adapter for such a task.
+std::vector<std::string> PeftHeadNames(HeadKind kind);
+// What the two outputs of a head that finds answers are: where one begins and where it ends.
+std::vector<std::string> AnswerLabels();
 
 // What stands before the encoder's tensors in a checkpoint: the task model's prefix or the plain model's, whichever
 // `has` (a tensor of this full name) finds the embeddings behind.

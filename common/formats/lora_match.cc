@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/adapter_config.h"
+#include "common/formats/encoder_family.h"
 #include "common/formats/module_pattern.h"
 #include "common/formats/status.h"
 
@@ -34,9 +35,11 @@ bool FullMatch(const std::string& pattern, const std::string& module) {
 }
 
 bool IsSaved(const LoraConfig& config, const std::string& module) {
-  if (config.task_type == "SEQ_CLS" && (OnPath(module, "classifier") || OnPath(module, "score"))) return true;
-  return std::any_of(config.modules_to_save.begin(), config.modules_to_save.end(),
-                     [&](const std::string& name) { return OnPath(module, name); });
+  const auto has = [&](const std::vector<std::string>& names) {
+    return std::any_of(names.begin(), names.end(), [&](const std::string& name) { return OnPath(module, name); });
+  };
+  if (IsPeftHeadTask(config.task_type) && has(PeftHeadNames(HeadOfPeftTask(config.task_type)))) return true;
+  return has(config.modules_to_save);
 }
 
 // A key of rank_pattern or alpha_pattern: a full match of the module, or of what stands behind a dot.

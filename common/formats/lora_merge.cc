@@ -35,7 +35,7 @@ absl::Status CheckShape(const std::string& key, const TensorView& view, const st
 class Planner {
  public:
   Planner(const EncoderFamily* family, const LoraConfig& lora, bool classifies)
-      : family_(family), lora_(lora), classifies_(classifies) {}
+      : family_(family), lora_(lora), head_(HeadOfPeftTask(lora.task_type)), classifies_(classifies) {}
 
   absl::Status ReadAdapter(const Safetensors& weights);
   absl::StatusOr<MergedFile> Plan(const WeightsFile& file);
@@ -58,7 +58,7 @@ class Planner {
   // One name for a tensor, whatever its file calls it: without what stands before the network's names in a larger
   // model, without LayerNorm's old names.
   std::string Canonical(const std::string& name) const;
-  // What the sequence classifier has of the tensor's kind.
+  // What the model with a head has of the tensor's kind.
   bool IsOfClassifier(const std::string& canonical) const;
   // Whether a LoRA may stand at the weight, by its name.
   bool IsLinear(const std::string& canonical, const std::vector<int64_t>& shape) const;
@@ -69,6 +69,7 @@ class Planner {
 
   const EncoderFamily* family_;
   const LoraConfig& lora_;
+  const HeadKind head_;
   const bool classifies_;
   std::string prefix_;                  // before the network's names in the adapter's file
   std::map<std::string, Pair> pairs_;   // by canonical module
@@ -86,7 +87,7 @@ std::string Planner::Canonical(const std::string& name) const {
 
 bool Planner::IsOfClassifier(const std::string& canonical) const {
   const std::string module = canonical.substr(0, canonical.rfind('.'));
-  return family_ != nullptr && family_->OwnsTensor(canonical) && family_->InTaskModel(module);
+  return family_ != nullptr && family_->OwnsTensor(canonical) && family_->InTaskModel(module, head_);
 }
 
 bool Planner::IsLinear(const std::string& canonical, const std::vector<int64_t>& shape) const {
@@ -197,7 +198,7 @@ absl::StatusOr<MergedFile> Planner::Plan(const WeightsFile& file) {
 absl::Status Planner::AddClassifier(MergedFile* file) {
   std::vector<MergeStep> steps;
   std::vector<std::string> names;
-  for (const HeadModule& module : HeadModules(*family_)) {
+  for (const HeadModule& module : HeadModules(*family_, head_)) {
     for (const char* part : {".bias", ".weight"}) names.push_back(module.name + part);
   }
   for (const std::string& name : names) {

@@ -99,19 +99,22 @@ absl::StatusOr<BaseText> ReadBaseText(const MergeInput& input) {
 
 std::string ConfigText(const MergeInput& input, const BaseText& base, const std::vector<MergedFile>& files) {
   if (input.tenon.labels.empty()) return base.text;
-  const EncoderHead& head = base.family->head;
+  const HeadKind kind = HeadOfTask(input.tenon.task);
+  const std::string output = HeadModules(*base.family, kind).front().name + ".weight";
   DType dtype = DType::kF32;
   for (const MergedFile& file : files) {
     for (const MergeStep& step : file.steps) {
-      if (step.name == head.output + ".weight") dtype = step.dtype;
+      if (step.name == output) dtype = step.dtype;
     }
   }
-  return ClassifierConfig(base.config, head.model_class, input.tenon, TorchName(dtype));
+  return ClassifierConfig(base.config, base.family->ModelClass(kind), input.tenon, TorchName(dtype));
 }
 
 absl::Status CheckLabels(const MergeInput& input, const EncoderFamily* family) {
   if (input.tenon.labels.empty() || family == nullptr) return absl::OkStatus();
-  const std::string key = absl::StrCat("base_model.model.", family->head.output, ".weight");
+  const std::vector<HeadModule> modules = HeadModules(*family, HeadOfTask(input.tenon.task));
+  if (modules.empty()) return absl::OkStatus();  // PlanMerge says so
+  const std::string key = absl::StrCat("base_model.model.", modules.front().name, ".weight");
   const TensorView* head = input.weights->Find(key);
   const auto labels = static_cast<int64_t>(input.tenon.labels.size());
   if (head == nullptr || (head->shape.size() == 2 && head->shape[0] == labels)) return absl::OkStatus();

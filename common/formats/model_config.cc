@@ -1,6 +1,7 @@
 #include "common/formats/model_config.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/config_json.h"
@@ -57,14 +58,24 @@ void ReadNumbers(JsonFields& fields, EncoderConfig& config) {
   }
 }
 
+// Which head the architectures say that it has.
+std::optional<HeadKind> OwnHead(const EncoderConfig& config) {
+  const auto& names = config.architectures;
+  for (const HeadKind kind : {HeadKind::kSequence, HeadKind::kTokens, HeadKind::kAnswers}) {
+    const std::string model = config.family->ModelClass(kind);
+    if (!model.empty() && std::find(names.begin(), names.end(), model) != names.end()) return kind;
+  }
+  return std::nullopt;
+}
+
 // Labels of the base's own head. One output is a regression's where nothing else is said, as transformers has it; one
 // label of several that may all be off is a head, and one that is always on is none.
 void ReadLabels(JsonFields& fields, EncoderConfig& config) {
   config.architectures = fields.Strings("architectures");
-  const auto& names = config.architectures;
-  const std::string& classifier = config.family->head.model_class;
-  if (classifier.empty() || std::find(names.begin(), names.end(), classifier) == names.end()) return;
-  const std::string problem = fields.String("problem_type", "");
+  const std::optional<HeadKind> kind = OwnHead(config);
+  if (!kind.has_value()) return;
+  config.head_kind = *kind;
+  const std::string problem = *kind == HeadKind::kSequence ? fields.String("problem_type", "") : "";
   config.multi_label = problem == "multi_label_classification";
   const nlohmann::json* labels = fields.Get("id2label");
   std::vector<std::string> in_order;
@@ -87,7 +98,15 @@ void ReadLabels(JsonFields& fields, EncoderConfig& config) {
   std::sort(sorted.begin(), sorted.end());
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
   if (twice != sorted.end()) fields.Fail("id2label", absl::StrCat("has the label \"", *twice, "\" twice"));
-  config.regression = problem == "regression" || (problem.empty() && in_order.size() == 1);
+  if (config.head_kind == HeadKind::kAnswers) {
+    if (in_order.size() != AnswerLabels().size()) {
+      fields.Fail("id2label", absl::StrCat("has ", in_order.size(), " entries; answers have a start and an end"));
+    }
+    config.labels = AnswerLabels();
+    return;
+  }
+  const bool one_number = config.head_kind == HeadKind::kSequence && in_order.size() == 1;
+  config.regression = problem == "regression" || (problem.empty() && one_number);
   if (config.regression || config.multi_label || in_order.size() > 1) config.labels = std::move(in_order);
 }
 

@@ -23,6 +23,11 @@ struct SentenceConfig {
 
 struct EncoderFamily;  // common/formats/encoder_family.h
 
+// Which of transformers' heads stands on an encoder: a classifier of whole rows, which reads the first token's state
+// through a dense layer; or one layer on every token's state, that gives each token classes (TokenClassification), or
+// tells how likely an answer begins and ends there (QuestionAnswering).
+enum class HeadKind { kSequence, kTokens, kAnswers };
+
 // An encoder's config.json, by BERT's names; what a family calls otherwise is its description's affair. Values here are
 // those of transformers' BertConfig.
 struct EncoderConfig {
@@ -39,14 +44,18 @@ struct EncoderConfig {
   double hidden_dropout_prob = 0.1;
   double attention_probs_dropout_prob = 0.1;
   double classifier_dropout = -1;   // -1: hidden_dropout_prob
+  double token_dropout = -1;        // before a head on every token; -1: as classifier_dropout
+  double answer_dropout = 0;        // likewise, before one that finds answers
   double initializer_range = 0.02;  // standard deviation of new weights
   bool scales_words = false;        // word embeddings times hidden_size^0.5
   std::string hidden_act = "gelu";  // (erf), `gelu_new`, `relu`
   int64_t pad_token_id = 0;
   std::vector<std::string> architectures;
-  // Labels of the base's own head in index order (`id2label`); empty when it has none (architectures decide).
+  // Labels of the base's own head in index order (`id2label`); empty when it has none (architectures decide). Of one
+  // that finds answers AnswerLabels().
   std::vector<std::string> labels;
-  bool multi_label = false;  // problem_type
+  HeadKind head_kind = HeadKind::kSequence;  // of that head
+  bool multi_label = false;                  // problem_type
   // The same: that head gives numbers, of which `labels` are the names.
   bool regression = false;
   SentenceConfig sentence;

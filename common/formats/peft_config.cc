@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "common/formats/encoder_family.h"
 #include "common/formats/json.h"
 #include "common/formats/json_fields.h"
 #include "common/formats/status.h"
@@ -53,15 +54,18 @@ void RefuseOtherKeys(const nlohmann::json& object, const std::set<std::string>& 
 
 void ReadPeftTask(JsonFields& fields, std::string* task_type, std::vector<std::string>* modules_to_save) {
   *task_type = fields.String("task_type", "");
-  if (!task_type->empty() && *task_type != "SEQ_CLS" && *task_type != "FEATURE_EXTRACTION" &&
+  if (!task_type->empty() && !IsPeftHeadTask(*task_type) && *task_type != "FEATURE_EXTRACTION" &&
       *task_type != "SEQ_2_SEQ_LM" && *task_type != "CAUSAL_LM") {
-    fields.Unsupported(
-        "task_type", absl::StrCat("\"", *task_type,
-                                  "\" is not supported; SEQ_CLS, FEATURE_EXTRACTION, SEQ_2_SEQ_LM and CAUSAL_LM are"));
+    fields.Unsupported("task_type",
+                       absl::StrCat("\"", *task_type,
+                                    "\" is not supported; SEQ_CLS, TOKEN_CLS, QUESTION_ANS, FEATURE_EXTRACTION, "
+                                    "SEQ_2_SEQ_LM and CAUSAL_LM are"));
   }
   std::vector<std::string> names = fields.Strings("modules_to_save");
-  // PEFT adds these whenever it opens a SEQ_CLS adapter, also to a list that has them: the list is a set.
-  if (*task_type == "SEQ_CLS") names.insert(names.end(), {"classifier", "score"});
+  // PEFT adds these whenever it opens an adapter with a head, also to a list that has them: the list is a set.
+  if (IsPeftHeadTask(*task_type)) {
+    for (std::string& name : PeftHeadNames(HeadOfPeftTask(*task_type))) names.push_back(std::move(name));
+  }
   std::set<std::string> seen;
   modules_to_save->clear();
   for (const std::string& name : names) {

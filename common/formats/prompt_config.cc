@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/formats/encoder_family.h"
 #include "common/formats/json_fields.h"
 #include "common/formats/peft_config.h"
 #include "common/formats/status.h"
@@ -47,6 +48,11 @@ int64_t ReadSubmodules(JsonFields& fields, const std::string& task_type) {
   return parts;
 }
 
+bool IsHeadName(const std::string& task_type, const std::string& name) {
+  const std::vector<std::string> names = PeftHeadNames(HeadOfPeftTask(task_type));
+  return IsPeftHeadTask(task_type) && std::find(names.begin(), names.end(), name) != names.end();
+}
+
 }  // namespace
 
 absl::StatusOr<PromptConfig> ParsePromptConfig(const std::string& text) {
@@ -77,8 +83,8 @@ absl::StatusOr<PromptConfig> ParsePromptConfig(const std::string& text) {
   // Without one PEFT's own model leaves the prompt out.
   if (config.task_type.empty()) fields.Fail("task_type", "is missing; PEFT puts a prompt into no model without one");
   for (const std::string& name : saved) {
-    const bool head = config.task_type == "SEQ_CLS" && (name == "classifier" || name == "score");
-    if (!head) fields.Unsupported("modules_to_save", absl::StrCat("has \"", name, "\"; a prompt has a head beside it"));
+    if (!IsHeadName(config.task_type, name))
+      fields.Unsupported("modules_to_save", absl::StrCat("has \"", name, "\"; a prompt has a head beside it"));
   }
   RETURN_IF_ERROR(fields.status());
   return config;
@@ -92,7 +98,6 @@ std::string WritePromptConfig(const PromptConfig& config) {
   const auto name =
       std::find_if(std::begin(kInits), std::end(kInits), [&](const auto& one) { return one.init == init; });
   const auto size = [](int64_t value) { return value == 0 ? nlohmann::json(nullptr) : nlohmann::json(value); };
-  const bool classifies = config.task_type == "SEQ_CLS";
   return PeftText({
       {"peft_type", "PROMPT_TUNING"},
       {"task_type", config.task_type},
@@ -103,7 +108,9 @@ std::string WritePromptConfig(const PromptConfig& config) {
       {"num_layers", size(config.num_layers)},
       {"num_attention_heads", size(config.num_attention_heads)},
       {"num_transformer_submodules", config.num_transformer_submodules},
-      {"modules_to_save", classifies ? nlohmann::json({"classifier", "score"}) : nlohmann::json(nullptr)},
+      {"modules_to_save", IsPeftHeadTask(config.task_type)
+                              ? nlohmann::json(PeftHeadNames(HeadOfPeftTask(config.task_type)))
+                              : nlohmann::json(nullptr)},
       {"prompt_tuning_init", name->peft},
       {"prompt_tuning_init_text", as_random ? nlohmann::json(nullptr) : StringOrNull(config.init_text)},
       {"tokenizer_name_or_path", StringOrNull(config.tokenizer_name_or_path)},

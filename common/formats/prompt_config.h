@@ -22,7 +22,7 @@ struct PromptConfig {
   std::string tokenizer_name_or_path;  // of kText: where PEFT finds the tokenizer
   // The base's shape; 0 where the file leaves it open.
   int64_t token_dim = 0, num_layers = 0, num_attention_heads = 0;
-  std::string task_type;  // `SEQ_CLS`, `FEATURE_EXTRACTION`, `SEQ_2_SEQ_LM` or `CAUSAL_LM`
+  std::string task_type;  // `SEQ_CLS`, `TOKEN_CLS`, `QUESTION_ANS`, `FEATURE_EXTRACTION`, `SEQ_2_SEQ_LM` or `CAUSAL_LM`
   // 2 when the file has as many rows again, for a decoder: PEFT writes them for SEQ_2_SEQ_LM unless it is told 1, and
   // with a prompt never reads them. What stands before the encoder's input are the first rows, in any case.
   int64_t num_transformer_submodules = 1;

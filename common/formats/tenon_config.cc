@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/formats/adapter_config.h"
+#include "common/formats/encoder_family.h"
 #include "common/formats/json.h"
 #include "common/formats/json_fields.h"
 #include "common/formats/status.h"
@@ -36,14 +37,23 @@ Pooling ReadPooling(JsonFields& fields) {
   return Pooling::kMean;
 }
 
+// Whether adapters for the task bring a head of their own.
+bool HasHead(const std::string& task) { return task == TaskOfHead(HeadOfTask(task)); }
+
 void CheckLabels(const TenonConfig& config, JsonFields& fields) {
   if (config.labels.size() > kMaxLabels) fields.Fail("labels", absl::StrCat("has more than ", kMaxLabels, " entries"));
   std::set<std::string> seen;
   for (const std::string& label : config.labels) {
     if (!seen.insert(label).second) fields.Fail("labels", absl::StrCat("has \"", label, "\" twice"));
   }
-  if (config.task == "sequence_classification" && config.labels.empty()) {
-    fields.Fail("labels", "is missing; sequence_classification needs it");
+  if (HasHead(config.task) && config.labels.empty()) {
+    fields.Fail("labels", absl::StrCat("is missing; ", config.task, " needs it"));
+  }
+  if (config.task == "question_answering" && config.labels != AnswerLabels()) {
+    fields.Fail("labels", "must be start and end; question_answering has no others");
+  }
+  if (config.multi_label && HasHead(config.task) && HeadOfTask(config.task) != HeadKind::kSequence) {
+    fields.Fail("multi_label", "is for task sequence_classification");
   }
 }
 
@@ -109,19 +119,20 @@ bool IsSha256(const std::string& text) {
 absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
   ASSIGN_OR_RETURN(const nlohmann::json json, ParseJsonObject(text, kFile, Reason::kAdapterInvalid));
   JsonFields fields(json, kFile, Reason::kAdapterInvalid);
-  static const auto* known = new std::set<std::string>{
-      "base_digest", "job",     "labels",       "max_input_tokens", "method", "multi_label",
-      "normalize",   "pooling", "problem_type", "sentence_scorer",  "task",   "text_template"};
+  static const auto* known =
+      new std::set<std::string>{"base_digest",     "crf",         "job",          "labels",  "max_input_tokens",
+                                "method",          "multi_label", "normalize",    "pooling", "problem_type",
+                                "sentence_scorer", "task",        "text_template"};
   for (const auto& [key, value] : json.items()) {
     if (!known->contains(key)) fields.Unsupported(key, "is not a key of this file");
   }
   TenonConfig config;
   config.task = fields.String("task", "");
-  if (config.task != "sequence_classification" && config.task != "feature_extraction" && config.task != "seq2seq" &&
+  if (!HasHead(config.task) && config.task != "feature_extraction" && config.task != "seq2seq" &&
       config.task != "causal_lm") {
     fields.Unsupported("task", absl::StrCat("\"", config.task,
-                                            "\" is not supported; sequence_classification, "
-                                            "feature_extraction, seq2seq and causal_lm are"));
+                                            "\" is not supported; sequence_classification, token_classification, "
+                                            "question_answering, feature_extraction, seq2seq and causal_lm are"));
   }
   config.method = fields.String("method", "");
   static const auto* methods = new std::set<std::string>{"bottleneck", "head", "lora", "prompt_tuning"};
@@ -132,6 +143,8 @@ absl::StatusOr<TenonConfig> ParseTenonConfig(const std::string& text) {
   config.labels = fields.Strings("labels");
   config.multi_label = fields.Bool("multi_label", false);
   config.regression = ReadRegression(config, fields);
+  config.crf = fields.Bool("crf", false);
+  if (config.crf && config.task != "token_classification") fields.Fail("crf", "is for task token_classification");
   CheckLabels(config, fields);
   config.base_digest = fields.String("base_digest", "");
   if (!config.base_digest.empty() && !IsSha256(config.base_digest)) {
@@ -163,6 +176,7 @@ std::string WriteTenonConfig(const TenonConfig& config, bool with_job) {
   if (config.text_template.has_value()) {
     json["text_template"] = {{"input", config.text_template->input}, {"target", config.text_template->target}};
   }
+  if (config.crf) json["crf"] = true;
   if (config.regression) json["problem_type"] = "regression";
   if (config.sentence_scorer.has_value())
     json["sentence_scorer"] = {{"neighbours", config.sentence_scorer->neighbours}};

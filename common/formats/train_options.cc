@@ -74,13 +74,14 @@ absl::Status CheckTrainOptions(const TrainOptions& o) {
   RETURN_IF_ERROR(CheckInt("early_stopping_patience", o.early_stopping_patience, 0, kMaxSteps));
   // Whether it fits the task is ResolveMetric's to say, which knows it.
   bool known = false;
-  for (const auto learns : {Learns::kClasses, Learns::kNumbers, Learns::kTexts}) {
+  for (const auto learns : {Learns::kClasses, Learns::kNumbers, Learns::kTexts, Learns::kTags, Learns::kAnswers}) {
     known = known || ResolveMetric(o.metric_for_best, learns).ok();
   }
   if (!known) {
     return Invalid("metric_for_best", absl::StrCat("\"", o.metric_for_best, "\""),
-                   "accuracy, macro_f1, loss, pearson, spearman or token_accuracy");
+                   "accuracy, macro_f1, loss, pearson, spearman, token_accuracy, f1 or exact_match");
   }
+  if (o.doc_stride != 0) RETURN_IF_ERROR(CheckInt("doc_stride", o.doc_stride, 1, 1 << 20));
   RETURN_IF_ERROR(CheckReal("base_dropout", o.base_dropout, o.base_dropout < 1, "from 0 to below 1"));
   switch (o.method) {
     case Method::kHead:
@@ -97,7 +98,8 @@ absl::Status CheckTrainOptions(const TrainOptions& o) {
 }
 
 absl::StatusOr<std::string> ResolveMetric(const std::string& metric, Learns learns) {
-  if (metric.empty()) return std::string(learns == Learns::kClasses ? "accuracy" : "loss");
+  const bool places = learns == Learns::kTags || learns == Learns::kAnswers;
+  if (metric.empty()) return std::string(learns == Learns::kClasses ? "accuracy" : places ? "f1" : "loss");
   const auto refuse = [&](const char* allowed) {
     return Invalid("metric_for_best", absl::StrCat("\"", metric, "\""), allowed);
   };
@@ -109,6 +111,12 @@ absl::StatusOr<std::string> ResolveMetric(const std::string& metric, Learns lear
     case Learns::kNumbers:
       if (metric == "pearson" || metric == "spearman") return metric;
       return refuse("loss, pearson or spearman");
+    case Learns::kTags:
+      if (metric == "f1" || metric == "accuracy") return metric;
+      return refuse("f1, accuracy or loss");
+    case Learns::kAnswers:
+      if (metric == "f1" || metric == "exact_match") return metric;
+      return refuse("f1, exact_match or loss");
     case Learns::kTexts:
       break;
   }

@@ -41,7 +41,9 @@ struct TrainOptions {
   std::string metric_for_best;          // as ResolveMetric takes it
   double base_dropout = -1;             // < 0: the base's config
   bool group_by_length = true;
-  bool shuffle = true;  // false: rows in the order given, every epoch (for comparisons); turns group_by_length off
+  bool shuffle = true;     // false: rows in the order given, every epoch (for comparisons); turns group_by_length off
+  int64_t doc_stride = 0;  // of answers: see engine::AnswerWindows; 0: its default
+  bool crf = false;        // of tags: chosen together, by a linear chain
   bool head_baseline = true;  // a linear probe on the frozen features, for comparison; needs validation rows
 };
 
@@ -50,11 +52,11 @@ struct TrainOptions {
 absl::Status CheckTrainOptions(const TrainOptions& options);
 
 // What a model learns to give.
-enum class Learns { kClasses, kNumbers, kTexts };
+enum class Learns { kClasses, kNumbers, kTexts, kTags, kAnswers };
 
 // What chooses the best checkpoint, for an empty `metric` the first of these: of classes `accuracy`, `macro_f1` or
-// `loss`; of numbers `loss`, `pearson` or `spearman`; of a base that writes `loss` or `token_accuracy`. OPTION_INVALID
-// for another.
+// `loss`; of numbers `loss`, `pearson` or `spearman`; of a base that writes `loss` or `token_accuracy`; of tags `f1`,
+// `accuracy` or `loss`; of answers `f1`, `exact_match` or `loss`. OPTION_INVALID for another.
 absl::StatusOr<std::string> ResolveMetric(const std::string& metric, Learns learns);
 
 // `linear`, `cosine`, `constant`; OPTION_INVALID otherwise.

@@ -1,11 +1,14 @@
 #include "common/formats/utf8.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
 
 namespace tenon::formats {
 namespace {
 
+bool BeginsCharacter(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }
 bool IsIn(unsigned char byte, unsigned char low, unsigned char high) { return byte >= low && byte <= high; }
 
 }  // namespace
@@ -39,6 +42,19 @@ bool IsValidUtf8(const std::string& text) {
   bool good = true;
   for (const char* p = text.data(); good && p != end;) p += CharacterBytes(p, end, &good);
   return good;
+}
+
+std::optional<size_t> ByteOfCharacter(const std::string& text, int64_t index) {
+  if (index < 0) return std::nullopt;
+  for (size_t byte = 0; byte < text.size(); ++byte) {
+    if (BeginsCharacter(text[byte]) && index-- == 0) return byte;
+  }
+  return index == 0 ? std::optional<size_t>(text.size()) : std::nullopt;
+}
+
+int64_t CharacterOfByte(const std::string& text, size_t byte) {
+  return std::count_if(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(std::min(byte, text.size())),
+                       BeginsCharacter);
 }
 
 absl::Status CheckText(const std::string& text, int64_t max_bytes, const std::string& field) {

@@ -1,10 +1,13 @@
 // What every method of InferenceService does before it asks the router.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "server/api/call_runner.h"
+#include "server/api/generation_requests.h"
 #include "server/catalog/catalog.h"
 #include "server/dispatch/inference.h"
 
@@ -36,6 +39,21 @@ inline InferenceCall NewCall(const CallContext& context, const ResolvedModel& mo
   call.kind = kind;
   call.deadline = context.deadline;
   return call;
+}
+
+// Submits the call and answers with what `reply` makes of its result.
+template <typename Response, typename Reply>
+void Answer(InferenceRouter* router, InferenceCall inference, const char* model_field, Response* response, Reply reply,
+            std::function<void(absl::Status)> done, std::function<void()>* on_cancel) {
+  const uint64_t id =
+      router->Submit(std::move(inference), [reply = std::move(reply), model_field, response, done = std::move(done)](
+                                               absl::StatusOr<internal::v1::InferenceResult> result) {
+        if (!result.ok()) return done(NameRequestField(result.status(), model_field));
+        auto built = reply(*std::move(result));
+        if (built.ok()) *response = *std::move(built);
+        done(built.status());
+      });
+  *on_cancel = [router, id] { router->Cancel(id); };
 }
 
 }  // namespace tenon::server

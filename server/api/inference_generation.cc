@@ -47,21 +47,6 @@ absl::Status OfOneText(const absl::Status& status) {
   return TenonError(GetReason(status), std::string(status.message()), "text");
 }
 
-// Submits the call and answers with what `reply` makes of its result.
-template <typename Response, typename Reply>
-void Answer(InferenceRouter* router, InferenceCall inference, const char* model_field, Response* response, Reply reply,
-            std::function<void(absl::Status)> done, std::function<void()>* on_cancel) {
-  const uint64_t id =
-      router->Submit(std::move(inference), [reply = std::move(reply), model_field, response,
-                                            done = std::move(done)](absl::StatusOr<InferenceResult> result) {
-        if (!result.ok()) return done(NameRequestField(result.status(), model_field));
-        auto built = reply(*std::move(result));
-        if (built.ok()) *response = *std::move(built);
-        done(built.status());
-      });
-  *on_cancel = [router, id] { router->Cancel(id); };
-}
-
 }  // namespace
 
 grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext* context,

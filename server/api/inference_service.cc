@@ -2,8 +2,10 @@
 
 #include <utility>
 
+#include "common/tuning_options.h"
 #include "server/api/inference_calls.h"
 #include "server/api/inference_replies.h"
+#include "server/api/span_requests.h"
 
 namespace tenon::server {
 
@@ -19,6 +21,9 @@ grpc::ServerUnaryReactor* InferenceService::Classify(grpc::CallbackServerContext
         if (absl::Status valid = CheckClassify(request); !valid.ok()) return done(valid);
         auto model = ResolveModel(*models_, call.tenant, request);
         if (!model.ok()) return done(model.status());
+        if (FindsSpans(model->task)) {
+          return done(CheckTask(*model, v1::TASK_SEQUENCE_CLASSIFICATION, ModelField(request)));
+        }
         if (model->labels.empty()) {
           return done(TenonError(Reason::kNoClassifier,
                                  "the model has no classification head; name an adapter that has one",

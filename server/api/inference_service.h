@@ -26,6 +26,13 @@ class InferenceService final : public v1::InferenceService::CallbackService {
   grpc::ServerUnaryReactor* Summarize(grpc::CallbackServerContext* context, const v1::SummarizeRequest* request,
                                       v1::SummarizeResponse* response) override;
 
+  // inference_spans.cc
+  grpc::ServerUnaryReactor* TagTokens(grpc::CallbackServerContext* context, const v1::TagTokensRequest* request,
+                                      v1::TagTokensResponse* response) override;
+  grpc::ServerUnaryReactor* AnswerQuestion(grpc::CallbackServerContext* context,
+                                           const v1::AnswerQuestionRequest* request,
+                                           v1::AnswerQuestionResponse* response) override;
+
  private:
   CallRunner* runner_;
   const ModelIndex* models_;

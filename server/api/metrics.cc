@@ -45,6 +45,10 @@ const char* KindName(internal::v1::InferenceKind kind) {
       return "generate";
     case internal::v1::INFERENCE_KIND_SUMMARIZE:
       return "summarize";
+    case internal::v1::INFERENCE_KIND_TAG:
+      return "tag";
+    case internal::v1::INFERENCE_KIND_ANSWER:
+      return "answer";
     default:
       return "other";
   }
@@ -128,7 +132,7 @@ ServerMetrics::ServerMetrics(const std::string& version)
                    .Name("tenon_queue_wait_seconds")
                    .Help("Time from admission to being sent to a worker.")
                    .Register(registry);
-  for (const char* kind : {"classify", "embed", "generate", "summarize", "check_adapter", "other"}) {
+  for (const char* kind : {"classify", "embed", "generate", "summarize", "tag", "answer", "check_adapter", "other"}) {
     Series::Kind& series = series_->kinds[kind];
     for (int code = 0; code < kCodes; ++code) {
       series.by_code[code] = &requests.Add({{"kind", kind}, {"code", CodeName(static_cast<absl::StatusCode>(code))}});

@@ -74,11 +74,12 @@ absl::Status CheckLabels(const std::vector<std::string>& labels) {
 // What the files say without tenon.json.
 struct Contents {
   std::string method;
-  bool wants_head = false;           // the config says that it classifies
-  bool writes = false;               // the config says that its model writes texts from texts
-  bool goes_on = false;              // the config says that its model goes on from a prompt
-  std::optional<int64_t> head_rows;  // of the classification head; nothing without one
-  std::vector<std::string> labels;   // the head's own, where its format has them
+  bool wants_head = false;                                // the config says that it has one
+  formats::HeadKind head = formats::HeadKind::kSequence;  // as far as the files say it
+  bool writes = false;                                    // the config says that its model writes texts from texts
+  bool goes_on = false;                                   // the config says that its model goes on from a prompt
+  std::optional<int64_t> head_rows;                       // of the classification head; nothing without one
+  std::vector<std::string> labels;                        // the head's own, where its format has them
 };
 
 absl::StatusOr<std::shared_ptr<const formats::Safetensors>> OpenWeights(const StagedFolder& folder,
@@ -86,17 +87,22 @@ absl::StatusOr<std::shared_ptr<const formats::Safetensors>> OpenWeights(const St
   return formats::Safetensors::Open(folder.path() / name, formats::Safetensors::Limits());
 }
 
-// A classification head's last layer, as files of the base's family call it.
-std::string HeadName(const AdapterBase& base) {
+// A head's last layer, as files of the base's family call it.
+std::string HeadName(const AdapterBase& base, formats::HeadKind kind) {
   const formats::EncoderFamily* family = formats::FindFamily(base.model_type);
-  return family == nullptr ? formats::kClassifier : family->head.output;
+  const auto modules = family == nullptr ? std::vector<formats::HeadModule>() : formats::HeadModules(*family, kind);
+  return modules.empty() ? formats::kClassifier : modules.front().name;
 }
 
-absl::StatusOr<Contents> ReadHub(const StagedFolder& folder, const AdapterBase& base) {
-  Contents contents{.method = "bottleneck"};
+absl::StatusOr<Contents> ReadHub(const StagedFolder& folder, const AdapterBase& base, formats::HeadKind told) {
+  Contents contents{.method = "bottleneck", .head = told};
   ASSIGN_OR_RETURN(const std::string text, ReadJson(folder, kPeftConfig));
   ASSIGN_OR_RETURN(const formats::BottleneckConfig config, formats::ParseBottleneckConfig(text));
   contents.writes = config.model_type == "t5";
+  const formats::EncoderFamily* family = formats::FindFamily(base.model_type);
+  for (const auto kind : {formats::HeadKind::kTokens, formats::HeadKind::kAnswers}) {
+    if (family != nullptr && config.model_class == family->ModelClass(kind)) contents.head = kind;
+  }
   RETURN_IF_ERROR(OpenWeights(folder, kHubWeights).status());
   if (!Has(folder, kHubHead)) return contents;
   ASSIGN_OR_RETURN(const auto tensors, OpenWeights(folder, kHubHead));
@@ -105,7 +111,7 @@ absl::StatusOr<Contents> ReadHub(const StagedFolder& folder, const AdapterBase& 
   ASSIGN_OR_RETURN(std::vector<std::string> labels, formats::ParseHeadConfig(head));
   if (contents.writes) return contents;  // an output layer, whose labels mean nothing
   contents.labels = std::move(labels);
-  ASSIGN_OR_RETURN(contents.head_rows, HeadRows(*tensors, HeadName(base) + ".weight"));
+  ASSIGN_OR_RETURN(contents.head_rows, HeadRows(*tensors, HeadName(base, contents.head) + ".weight"));
   return contents;
 }
 
@@ -127,22 +133,26 @@ absl::Status CheckCausal(const formats::PeftConfig& peft, const AdapterBase& bas
   return absl::OkStatus();
 }
 
-absl::StatusOr<Contents> ReadPeft(const StagedFolder& folder, const AdapterBase& base) {
+absl::StatusOr<Contents> ReadPeft(const StagedFolder& folder, const AdapterBase& base, formats::HeadKind told) {
   ASSIGN_OR_RETURN(const std::string text, ReadJson(folder, kPeftConfig));
   ASSIGN_OR_RETURN(const formats::PeftConfig peft, formats::ParsePeftConfig(text));
   RETURN_IF_ERROR(CheckCausal(peft, base));
   Contents contents{.method = formats::PeftMethod(peft),
-                    .wants_head = formats::PeftTaskType(peft) == "SEQ_CLS",
+                    .wants_head = formats::IsPeftHeadTask(formats::PeftTaskType(peft)),
+                    .head = told,
                     .writes = formats::PeftTaskType(peft) == "SEQ_2_SEQ_LM",
                     .goes_on = formats::PeftTaskType(peft) == "CAUSAL_LM"};
+  if (contents.wants_head) contents.head = formats::HeadOfPeftTask(formats::PeftTaskType(peft));
   ASSIGN_OR_RETURN(const auto tensors, OpenWeights(folder, kPeftWeights));
+  const std::string output = HeadName(base, contents.head);
   ASSIGN_OR_RETURN(contents.head_rows,
-                   HeadRows(*tensors, absl::StrCat(formats::PeftHeadRoot(peft), HeadName(base), ".weight")));
+                   HeadRows(*tensors, absl::StrCat(formats::PeftHeadRoot(peft), output, ".weight")));
   return contents;
 }
 
-// The weights decide which of the three formats the files are of.
-absl::StatusOr<Contents> ReadContents(const StagedFolder& folder, const AdapterBase& base) {
+// The weights decide which of the three formats the files are of. `told`: what tenon.json says of the head, for formats
+// that do not say it themselves.
+absl::StatusOr<Contents> ReadContents(const StagedFolder& folder, const AdapterBase& base, formats::HeadKind told) {
   const bool head = Has(folder, kHeadWeights), peft = Has(folder, kPeftWeights), hub = Has(folder, kHubWeights);
   if (head + peft + hub != 1) {
     return Invalid(head + peft + hub == 0 ? absl::StrCat("no ", kPeftWeights, ", ", kHubWeights, " or ", kHeadWeights)
@@ -153,13 +163,13 @@ absl::StatusOr<Contents> ReadContents(const StagedFolder& folder, const AdapterB
     if (!hub && Has(folder, name)) return Invalid(absl::StrCat(name, " belongs beside ", kHubWeights), name);
   }
   if (head) {
-    Contents contents{.method = "head"};
+    Contents contents{.method = "head", .head = told};
     ASSIGN_OR_RETURN(const auto tensors, OpenWeights(folder, kHeadWeights));
     ASSIGN_OR_RETURN(contents.head_rows, HeadRows(*tensors, "classifier.weight"));
     return contents;
   }
   if (!Has(folder, kPeftConfig)) return Invalid("no adapter_config.json", kPeftConfig);
-  return hub ? ReadHub(folder, base) : ReadPeft(folder, base);
+  return hub ? ReadHub(folder, base, told) : ReadPeft(folder, base, told);
 }
 
 // tenon.json for an adapter that came from elsewhere.
@@ -175,7 +185,9 @@ absl::StatusOr<formats::TenonConfig> Defaults(const Contents& contents, const Ad
   config.normalize = base.normalize;
   if (!contents.head_rows.has_value()) {
     if (contents.wants_head) {
-      return Invalid("task_type is SEQ_CLS, but the weights have no classifier", kPeftWeights);
+      return Invalid(absl::StrCat("task_type is ", formats::PeftTaskOfHead(contents.head), ", but the weights have no ",
+                                  HeadName(base, contents.head)),
+                     kPeftWeights);
     }
     if (!labels.empty()) {
       return TenonError(Reason::kFieldInvalid, "the adapter has no classification head, so it takes no labels",
@@ -188,12 +200,17 @@ absl::StatusOr<formats::TenonConfig> Defaults(const Contents& contents, const Ad
     }
     return config;
   }
-  config.task = "sequence_classification";
+  config.task = formats::TaskOfHead(contents.head);
+  if (contents.head == formats::HeadKind::kAnswers) {
+    config.labels = formats::AnswerLabels();
+    if (labels.empty() || labels == config.labels) return config;
+    return TenonError(Reason::kFieldInvalid, "the adapter finds answers, so it takes no labels", "header.labels");
+  }
   config.labels = labels.empty() ? contents.labels : labels;
   if (config.labels.empty()) {
     for (int64_t i = 0; i < *contents.head_rows; ++i) config.labels.push_back(absl::StrCat("LABEL_", i));
   }
-  config.regression = contents.head_rows == 1;
+  config.regression = contents.head == formats::HeadKind::kSequence && contents.head_rows == 1;
   return config;
 }
 
@@ -266,11 +283,18 @@ absl::StatusOr<int64_t> AdapterFileLimit(const std::string& name) {
 absl::StatusOr<AdapterFacts> CheckStagedAdapter(StagedFolder* folder, const AdapterBase& base,
                                                 const AdapterHints& hints) {
   RETURN_IF_ERROR(CheckLabels(hints.labels));
-  ASSIGN_OR_RETURN(const Contents contents, ReadContents(*folder, base));
   formats::TenonConfig config;
   if (Has(*folder, kTenonConfig)) {
     ASSIGN_OR_RETURN(const std::string text, ReadJson(*folder, kTenonConfig));
     ASSIGN_OR_RETURN(config, formats::ParseTenonConfig(text));
+  }
+  ASSIGN_OR_RETURN(const Contents contents, ReadContents(*folder, base, formats::HeadOfTask(config.task)));
+  if (Has(*folder, kTenonConfig)) {
+    if (contents.head_rows.has_value() && config.task != formats::TaskOfHead(contents.head)) {
+      return Invalid(absl::StrCat("tenon.json says task '", config.task, "', but the files are of ",
+                                  formats::TaskOfHead(contents.head)),
+                     kTenonConfig);
+    }
     if (config.method != contents.method) {
       return Invalid(
           absl::StrCat("tenon.json says method '", config.method, "', but the files are of ", contents.method),

@@ -70,12 +70,14 @@ void CheckHead(const EncoderConfig& config, TensorCheck& check) {
     check.Expect(name + ".weight", {out, hidden});
     check.Expect(name + ".bias", {out});
   };
+  expect(formats::HeadModules(*config.family, config.head_kind).front().name,
+         static_cast<int64_t>(config.labels.size()));
+  if (config.head_kind != formats::HeadKind::kSequence) return;
   if (head.dense_in_encoder) {
     check.Linear(head.dense, hidden, hidden);
   } else {
     expect(head.dense, hidden);
   }
-  expect(head.output, static_cast<int64_t>(config.labels.size()));
 }
 
 void CheckLayer(const formats::LayerNames& layer, int64_t hidden, int64_t wide, TensorCheck& check) {
@@ -243,7 +245,11 @@ internal::v1::BaseRecord RecordOf(const EncoderConfig& config) {
   base.set_model_type(config.family->model_type);
   base.set_hidden_size(static_cast<int32_t>(config.vector_size()));
   base.add_tasks(v1::TASK_FEATURE_EXTRACTION);
-  if (!config.labels.empty()) base.add_tasks(v1::TASK_SEQUENCE_CLASSIFICATION);
+  if (!config.labels.empty()) {
+    base.add_tasks(config.head_kind == formats::HeadKind::kTokens    ? v1::TASK_TOKEN_CLASSIFICATION
+                   : config.head_kind == formats::HeadKind::kAnswers ? v1::TASK_QUESTION_ANSWERING
+                                                                     : v1::TASK_SEQUENCE_CLASSIFICATION);
+  }
   record.mutable_labels()->Assign(config.labels.begin(), config.labels.end());
   record.set_multi_label(config.multi_label);
   record.set_regression(config.regression);

@@ -48,6 +48,10 @@ absl::Status CheckSayable(const formats::TenonConfig& config, const internal::v1
                       "the adapter scores the sentences of a text, which a merged copy could not say of itself",
                       "merged");
   }
+  if (config.crf) {
+    return TenonError(Reason::kUnsupported,
+                      "the adapter chooses a text's tags together (crf), which a merged copy could not do", "merged");
+  }
   if (config.task != "feature_extraction") return absl::OkStatus();
   const formats::Pooling pooling = base.pooling() == v1::POOLING_CLS   ? formats::Pooling::kCls
                                    : base.pooling() == v1::POOLING_MAX ? formats::Pooling::kMax

@@ -207,6 +207,8 @@ void LoopInferenceRouter::SendTo(const Dispatcher::Assignment& assignment) {
     request->set_combine_chunks(call.combine_chunks);
     if (call.frame.has_value()) *request->mutable_frame() = *call.frame;
   }
+  for (const internal::v1::WordPlaces& words : call.words) *request->add_words() = words;
+  if (call.kind == internal::v1::INFERENCE_KIND_ANSWER) *request->mutable_answers() = call.answers;
   if (parts_.observer != nullptr) parts_.observer->OnDispatched(call.kind, assignment.waited, assignment.attempt);
   workers_.at(assignment.session)(std::move(message));
 }

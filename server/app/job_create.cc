@@ -11,6 +11,7 @@
 #include "common/formats/families/families.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
+#include "common/tuning_options.h"
 #include "server/app/catalog_requests.h"
 #include "server/app/job_seq2seq.h"
 #include "server/app/stored_dataset.h"
@@ -22,6 +23,21 @@ namespace {
 
 constexpr int64_t kMaxDatasetBytes = int64_t{4} << 30;
 
+// What rows of this kind measure; UNSPECIFIED for a kind that is for other evaluations.
+v1::Task TaskOfRows(v1::DatasetKind kind) {
+  switch (kind) {
+    case v1::DATASET_KIND_CLASSIFICATION:
+    case v1::DATASET_KIND_REGRESSION:
+      return v1::TASK_SEQUENCE_CLASSIFICATION;
+    case v1::DATASET_KIND_TAGS:
+      return v1::TASK_TOKEN_CLASSIFICATION;
+    case v1::DATASET_KIND_ANSWERS:
+      return v1::TASK_QUESTION_ANSWERING;
+    default:
+      return v1::TASK_UNSPECIFIED;
+  }
+}
+
 absl::StatusOr<ResolvedModel> ResolveForEval(const ModelIndex& models, const std::string& tenant,
                                              const std::string& name, const v1::Dataset& dataset) {
   const std::string field = "eval_job.classification.adapters";
@@ -32,6 +48,13 @@ absl::StatusOr<ResolvedModel> ResolveForEval(const ModelIndex& models, const std
   if (model.task == v1::TASK_EXTRACTIVE_SUMMARIZATION) {
     return TenonError(Reason::kUnsupported,
                       name + " scores the sentences of a text, of which bare rows of text and label say nothing",
+                      field);
+  }
+  const v1::Task wanted = TaskOfRows(dataset.kind());
+  if (model.task != wanted) {
+    return TenonError(Reason::kTaskMismatch,
+                      absl::StrCat("rows of ", dataset.name(), " are for ", v1::Task_Name(wanted), "; ", name,
+                                   " is for ", v1::Task_Name(model.task)),
                       field);
   }
   const bool numbers = dataset.kind() == v1::DATASET_KIND_REGRESSION;
@@ -64,6 +87,12 @@ absl::Status CheckBaseFor(const v1::FinetuneJob& job, const v1::Base& base) {
         "finetune_job.base");
   }
   const formats::EncoderFamily* family = formats::FindFamily(base.model_type());
+  if (family != nullptr && family->head.model_class.empty() && FindsSpans(job.task())) {
+    return TenonError(Reason::kUnsupported,
+                      absl::StrCat(base.name(), " is of type ", base.model_type(),
+                                   ", of which transformers has no model with a head on every token"),
+                      "finetune_job.task");
+  }
   if (family != nullptr && family->head.model_class.empty() && job.method() != v1::METHOD_HEAD) {
     return TenonError(Reason::kUnsupported,
                       absl::StrCat(base.name(), " is of type ", base.model_type(),
@@ -122,10 +151,16 @@ absl::StatusOr<JobRecord> PrepareFinetune(Snapshot& snapshot, const std::string&
     validation = std::move(found.dataset);
   }
   FillTargets(base->model_type(), spec);
-  bool unknown_labels = false;
+  UnknownIn unknown_labels = UnknownIn::kNone;
   RETURN_IF_ERROR(CompleteFinetune(spec, train.dataset, validation, &unknown_labels));
-  if (!unknown_labels) return record;
-  *unknown = {record.validation(), {spec.labels().begin(), spec.labels().end()}, "finetune_job.validation_dataset"};
+  if (unknown_labels == UnknownIn::kNone) return record;
+  const std::vector<std::string> labels(spec.labels().begin(), spec.labels().end());
+  if (unknown_labels == UnknownIn::kTrain) {
+    *unknown = {record.dataset(), labels, "finetune_job.train_dataset"};
+    return TenonError(Reason::kLabelUnknown, job.train_dataset() + " has labels that the job's own set lacks",
+                      unknown->field);
+  }
+  *unknown = {record.validation(), labels, "finetune_job.validation_dataset"};
   return TenonError(Reason::kLabelUnknown, job.validation_dataset() + " has labels that the training rows lack",
                     unknown->field);
 }
@@ -144,8 +179,12 @@ absl::StatusOr<JobRecord> PrepareEval(Snapshot& snapshot, const ModelIndex& mode
   v1::ClassificationEval& spec = *record.mutable_eval()->mutable_classification();
   const std::string dataset_field = "eval_job.classification.dataset";
   ASSIGN_OR_RETURN(const StoredDataset rows, FindDataset(snapshot, tenant, spec.dataset(), dataset_field));
-  if (rows.dataset.kind() != v1::DATASET_KIND_CLASSIFICATION && rows.dataset.kind() != v1::DATASET_KIND_REGRESSION) {
-    return TenonError(Reason::kFieldInvalid, spec.dataset() + " holds no rows of text and label", dataset_field);
+  if (TaskOfRows(rows.dataset.kind()) == v1::TASK_UNSPECIFIED) {
+    return TenonError(Reason::kFieldInvalid, spec.dataset() + " holds no rows of text and label, tags or answers",
+                      dataset_field);
+  }
+  if (spec.has_answers() && rows.dataset.kind() != v1::DATASET_KIND_ANSWERS) {
+    return TenonError(Reason::kFieldInvalid, "answers is for rows of kind ANSWERS", "eval_job.classification.answers");
   }
   *record.mutable_dataset() = rows.ref;
   for (std::string& name : *spec.mutable_adapters()) {

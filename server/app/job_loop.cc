@@ -243,6 +243,9 @@ void JobSchedulerImpl::SendAssignment(const std::string& session, const JobRecor
       work.set_max_input_tokens(record.eval().seq2seq().max_input_tokens());
     } else {
       work.set_max_input_tokens(record.eval().classification().max_input_tokens());
+      if (record.eval().classification().has_answers()) {
+        *work.mutable_answers() = record.eval().classification().answers();
+      }
     }
   }
   parts_.send(session, std::move(message));

@@ -34,6 +34,7 @@ absl::Status KeepBase(Transaction& transaction, JobRecord& record, const interna
   NewBase base;
   base.id = MadeId(record);
   base.made_of = job.base().substr(job.base().find('/') + 1);
+  base.task = job.task();
   base.labels = LabelsOf(record, outcome);
   base.multi_label = job.training().multi_label();
   base.regression = job.training().problem_type() == "regression";

@@ -25,7 +25,7 @@ struct ResolvedModel {
   std::vector<v1::FileEntry> adapter_files;  // empty for a base
   v1::Task task = v1::TASK_UNSPECIFIED;      // of the adapter
   v1::Method method = v1::METHOD_UNSPECIFIED;
-  std::vector<std::string> labels;  // in index order; empty without a classification head
+  std::vector<std::string> labels;  // in index order; empty without a head
   bool multi_label = false;
   bool regression = false;                        // the head gives numbers, of which `labels` are the names
   std::optional<v1::TextTemplate> text_template;  // of an adapter for TASK_SEQ2SEQ that has one
@@ -67,7 +67,8 @@ absl::Status DeleteAdapterRecords(Transaction& transaction, const std::string& t
 // A base that a job made of another: the same network with other weights, and a head of its own.
 struct NewBase {
   std::string id;
-  std::string made_of;  // id of the base
+  std::string made_of;                               // id of the base
+  v1::Task task = v1::TASK_SEQUENCE_CLASSIFICATION;  // of its head
   std::vector<std::string> labels;
   bool multi_label = false;
   bool regression = false;

@@ -139,10 +139,12 @@ absl::StatusOr<ResolvedModel> ModelIndex::ResolveBase(const std::string& tenant,
   model.version.set_base_digest(entry.base.digest());
   const auto& tasks = entry.base.tasks();
   const auto does = [&](v1::Task task) { return std::find(tasks.begin(), tasks.end(), task) != tasks.end(); };
-  model.task = does(v1::TASK_SEQ2SEQ)     ? v1::TASK_SEQ2SEQ
-               : does(v1::TASK_CAUSAL_LM) ? v1::TASK_CAUSAL_LM
-               : entry.labels.empty()     ? v1::TASK_FEATURE_EXTRACTION
-                                          : v1::TASK_SEQUENCE_CLASSIFICATION;
+  model.task = does(v1::TASK_SEQ2SEQ)                ? v1::TASK_SEQ2SEQ
+               : does(v1::TASK_CAUSAL_LM)            ? v1::TASK_CAUSAL_LM
+               : does(v1::TASK_TOKEN_CLASSIFICATION) ? v1::TASK_TOKEN_CLASSIFICATION
+               : does(v1::TASK_QUESTION_ANSWERING)   ? v1::TASK_QUESTION_ANSWERING
+               : entry.labels.empty()                ? v1::TASK_FEATURE_EXTRACTION
+                                                     : v1::TASK_SEQUENCE_CLASSIFICATION;
   model.labels = entry.labels;
   model.multi_label = entry.multi_label;
   model.regression = entry.regression;

@@ -32,9 +32,15 @@ absl::StatusOr<std::string> PutBase(Transaction& transaction, const std::string&
   record.mutable_labels()->Assign(from.labels.begin(), from.labels.end());
   record.set_multi_label(from.multi_label);
   record.set_regression(from.regression);
-  if (!from.labels.empty() &&
-      std::find(base.tasks().begin(), base.tasks().end(), v1::TASK_SEQUENCE_CLASSIFICATION) == base.tasks().end()) {
-    base.add_tasks(v1::TASK_SEQUENCE_CLASSIFICATION);
+  if (!from.labels.empty()) {
+    // Its head stands in place of one that the parent may have.
+    const auto is_head = [](int task) {
+      return task == v1::TASK_SEQUENCE_CLASSIFICATION || task == v1::TASK_TOKEN_CLASSIFICATION ||
+             task == v1::TASK_QUESTION_ANSWERING;
+    };
+    auto& tasks = *base.mutable_tasks();
+    tasks.erase(std::remove_if(tasks.begin(), tasks.end(), is_head), tasks.end());
+    base.add_tasks(from.task);
   }
   RETURN_IF_ERROR(transaction.Insert(MakeRecord(tenant, kBaseKind, from.id, "", now, record)));
   return base.name();

@@ -21,7 +21,8 @@ struct InferenceCall {
   internal::v1::AdapterRef adapter;
   internal::v1::InferenceKind kind = internal::v1::INFERENCE_KIND_EMBED;
   std::vector<std::string> texts;
-  // For CLASSIFY. None, or the second text of each pair: an empty one leaves its text alone.
+  // For CLASSIFY. None, or the second text of each pair: an empty one leaves its text alone. For ANSWER the contexts of
+  // the questions in `texts`.
   std::vector<std::string> text_pairs;
   absl::Time deadline = absl::InfiniteFuture();
 
@@ -39,6 +40,10 @@ struct InferenceCall {
   // For GENERATE of one text: what is written is shown while it is written. On the event loop, must be quick; never
   // after `done` or Cancel. Empty: not streamed.
   std::function<void(std::string text)> on_text;
+  // For TAG: none, or the places of each text's words.
+  std::vector<internal::v1::WordPlaces> words;
+  // For ANSWER.
+  v1::AnswerOptions answers;
 };
 
 // Queues calls fairly and sends them to workers against their credits. Thread-safe.

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "common/answer_options.h"
 #include "common/formats/status.h"
 #include "common/ids.h"
 #include "server/jobs/seq2seq_request.h"
@@ -34,6 +35,12 @@ absl::Status CheckClassification(v1::ClassificationEval& eval) {
   if (eval.max_input_tokens() != 0 && eval.max_input_tokens() < 3) {
     return TenonError(Reason::kFieldInvalid, "max_input_tokens must be 3 or above, or absent",
                       prefix + "max_input_tokens");
+  }
+  if (eval.has_answers()) {
+    RETURN_IF_ERROR(CheckAnswerOptions(eval.answers(), prefix + "answers"));
+    if (eval.answers().top_k() > 1) {
+      return TenonError(Reason::kFieldInvalid, "the best answer alone is measured", prefix + "answers.top_k");
+    }
   }
   return SetName("datasets", prefix + "dataset", eval.mutable_dataset());
 }

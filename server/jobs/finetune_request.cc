@@ -11,6 +11,7 @@
 #include "server/jobs/extractive_request.h"
 #include "server/jobs/method_options.h"
 #include "server/jobs/seq2seq_request.h"
+#include "server/jobs/span_request.h"
 #include "server/jobs/template_request.h"
 
 namespace tenon::server {
@@ -42,6 +43,8 @@ absl::Status CheckKind(const v1::FinetuneJob& job) {
     case v1::TASK_SEQUENCE_CLASSIFICATION:
     case v1::TASK_SEQ2SEQ:
     case v1::TASK_EXTRACTIVE_SUMMARIZATION:
+    case v1::TASK_TOKEN_CLASSIFICATION:
+    case v1::TASK_QUESTION_ANSWERING:
       break;
     case v1::TASK_UNSPECIFIED:
       return TenonError(Reason::kFieldRequired, "task is required", "finetune_job.task");
@@ -49,7 +52,8 @@ absl::Status CheckKind(const v1::FinetuneJob& job) {
     case v1::TASK_CAUSAL_LM:
       return TenonError(
           Reason::kUnsupported,
-          "fine-tuning serves TASK_SEQUENCE_CLASSIFICATION, TASK_SEQ2SEQ and TASK_EXTRACTIVE_SUMMARIZATION",
+          "fine-tuning serves TASK_SEQUENCE_CLASSIFICATION, TASK_TOKEN_CLASSIFICATION, TASK_QUESTION_ANSWERING, "
+          "TASK_SEQ2SEQ and TASK_EXTRACTIVE_SUMMARIZATION",
           "finetune_job.task");
     default:
       return TenonError(Reason::kFieldInvalid, "task " + std::to_string(job.task()) + " is not known",
@@ -215,10 +219,11 @@ absl::Status CompleteLabels(v1::FinetuneJob& job, const v1::Dataset& train,
   return absl::OkStatus();
 }
 
-// Rows that a scorer of sentences learns from are the sentences, which only the worker that splits the texts counts:
-// what depends on the number of steps is left open, unless that is given.
+// Rows that a scorer of sentences learns from are the sentences, and those for answers are windows of contexts, which
+// only the worker that cuts the texts counts: what depends on the number of steps is left open, unless that is given.
 bool StepsAreKnown(const v1::FinetuneJob& job) {
-  return job.task() != v1::TASK_EXTRACTIVE_SUMMARIZATION || job.training().has_max_steps();
+  const bool cut = job.task() == v1::TASK_EXTRACTIVE_SUMMARIZATION || job.task() == v1::TASK_QUESTION_ANSWERING;
+  return !cut || job.training().has_max_steps();
 }
 
 // What depends on the number of rows.
@@ -247,8 +252,11 @@ absl::Status NormalizeMetric(v1::FinetuneJob& job) {
     if (formats::ResolveMetric(metric, Learns::kNumbers).ok()) return absl::OkStatus();
     return formats::ResolveMetric(metric, Learns::kClasses).status();
   }
-  ASSIGN_OR_RETURN(metric,
-                   formats::ResolveMetric(metric, job.task() == v1::TASK_SEQ2SEQ ? Learns::kTexts : Learns::kClasses));
+  const Learns learns = job.task() == v1::TASK_SEQ2SEQ                ? Learns::kTexts
+                        : job.task() == v1::TASK_TOKEN_CLASSIFICATION ? Learns::kTags
+                        : job.task() == v1::TASK_QUESTION_ANSWERING   ? Learns::kAnswers
+                                                                      : Learns::kClasses;
+  ASSIGN_OR_RETURN(metric, formats::ResolveMetric(metric, learns));
   return absl::OkStatus();
 }
 
@@ -282,6 +290,7 @@ absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& request
   RETURN_IF_ERROR(NormalizeTemplate(requested, job));
   RETURN_IF_ERROR(NormalizeSeq2Seq(job));
   RETURN_IF_ERROR(NormalizeExtractive(requested, job));
+  RETURN_IF_ERROR(NormalizeSpans(requested, job));
   FillTraining(*job.mutable_training(), job.method(), drawn_seed);
   FillMethodOptions(requested, job);
   RETURN_IF_ERROR(WithPath(NormalizeMetric(job), job));
@@ -290,14 +299,17 @@ absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& request
 }
 
 absl::Status CompleteFinetune(v1::FinetuneJob& job, const v1::Dataset& train,
-                              const std::optional<v1::Dataset>& validation, bool* unknown_labels) {
-  *unknown_labels = false;
-  if (TakesTemplate(job.task())) {
+                              const std::optional<v1::Dataset>& validation, UnknownIn* unknown_labels) {
+  bool unknown = false, in_train = false;
+  if (FindsSpans(job.task())) {
+    RETURN_IF_ERROR(CompleteSpans(job, train, validation, &unknown, &in_train));
+  } else if (TakesTemplate(job.task())) {
     RETURN_IF_ERROR(CheckTemplate(job, train, "train_dataset"));
     if (validation.has_value()) RETURN_IF_ERROR(CheckTemplate(job, *validation, "validation_dataset"));
   } else {
-    RETURN_IF_ERROR(CompleteLabels(job, train, validation, unknown_labels));
+    RETURN_IF_ERROR(CompleteLabels(job, train, validation, &unknown));
   }
+  *unknown_labels = in_train ? UnknownIn::kTrain : unknown ? UnknownIn::kValidation : UnknownIn::kNone;
   return CompleteSchedule(job, train.row_count(), validation.has_value());
 }
 

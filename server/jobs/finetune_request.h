@@ -21,9 +21,10 @@ absl::StatusOr<v1::FinetuneJob> NormalizeFinetune(const v1::FinetuneJob& request
 // Checks the job against its data sets and fills in what depends on them: labels, problem_type, multi_label,
 // metric_for_best, warm-up, eval_steps.
 // FIELD_INVALID names the data set, or the side of the template that uses a field which a data set lacks. Rows are not
-// read here: `unknown_labels` tells whether validation rows have labels that training rows lack, and the caller, who
-// can read the rows, names the row.
+// read here: `unknown_labels` tells which rows have labels that are not among the job's (those of the training rows,
+// unless the job gives them), and the caller, who can read the rows, names the row.
+enum class UnknownIn { kNone, kTrain, kValidation };
 absl::Status CompleteFinetune(v1::FinetuneJob& job, const v1::Dataset& train,
-                              const std::optional<v1::Dataset>& validation, bool* unknown_labels);
+                              const std::optional<v1::Dataset>& validation, UnknownIn* unknown_labels);
 
 }  // namespace tenon::server

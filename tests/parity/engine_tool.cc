@@ -8,6 +8,14 @@
 //   {"cmd": "infer", "rows": [{"text" ("text_pair") | "ids", "adapter", "output", "pooling", "normalize",
 //   "max_tokens"}]} -> {"rows":
 //   [[...]]}
+//   output "tokens" gives every token's logits, flat; a row may have "words", and "question" with "context" (its first
+//   window): see worker/engine/spans
+//   {"cmd": "tags", "adapter", "words": [[...]], "max_tokens"}          -> {"rows": [[tag, score]], "windows": [n]}
+//   {"cmd": "answers", "adapter", "rows": [{"question", "context"}], "max_tokens", "doc_stride", "max_answer_tokens",
+//   "top_k", "threshold"}                                               -> {"rows": [{"best": [[begin, end, score]],
+//   "none", "no_answer", "windows": [[ids]]}]}
+//   {"cmd": "places", "texts": [...]}                                   -> {"rows": [{"ids", "places"}]}
+//   {"cmd": "word_ids", "words": [...]}                                 -> {"rows": [[id]]}
 //   {"cmd": "plain", "texts": [...]}                                    -> {"rows": [[...]]}, mean vectors by the
 //   training path
 // An error gives {"error": message, "reason": REASON, "field": FIELD}.
@@ -26,6 +34,9 @@
 #include "worker/engine/adapter/write.h"
 #include "worker/engine/infer.h"
 #include "worker/engine/model/encoder.h"
+#include "worker/engine/spans/answers.h"
+#include "worker/engine/spans/tag_windows.h"
+#include "worker/engine/spans/tags.h"
 
 namespace tenon::engine {
 namespace {
@@ -34,6 +45,7 @@ using Json = nlohmann::json;
 
 Output ParseOutput(const std::string& name) {
   if (name == "logits") return Output::kLogits;
+  if (name == "tokens") return Output::kTokenLogits;
   return name == "probabilities" ? Output::kProbabilities : Output::kEmbedding;
 }
 
@@ -50,6 +62,10 @@ class Tool {
     if (name == "adapter") return LoadAdapter(command);
     if (name == "write") return Write(command);
     if (name == "infer") return RunInfer(command);
+    if (name == "tags") return RunTags(command);
+    if (name == "answers") return RunAnswers(command);
+    if (name == "places") return Places(command);
+    if (name == "word_ids") return WordIds(command);
     if (name == "plain") return RunPlain(command);
     return absl::InvalidArgumentError(absl::StrCat("no command ", name));
   }
@@ -87,6 +103,7 @@ class Tool {
 
   Encoding Encoded(const Json& row) const {
     if (row.contains("ids")) return {.ids = row.at("ids")};
+    if (row.contains("words")) return CutWords(*base_->tokenizer().places(), row.at("words"), 1 << 20).front().encoding;
     return base_->tokenizer().EncodeRow(row.at("text"), row.value("text_pair", ""),
                                         row.value("max_tokens", base_->default_max_tokens()));
   }
@@ -106,6 +123,88 @@ class Tool {
     }
     ASSIGN_OR_RETURN(auto results, Infer(*base_, rows));
     return Json{{"rows", results}};
+  }
+
+  // Logits of every token of each row.
+  absl::StatusOr<std::vector<std::vector<float>>> TokenLogits(const std::string& adapter,
+                                                              const std::vector<const Encoding*>& encodings) const {
+    std::vector<InferRow> rows;
+    for (const Encoding* one : encodings) {
+      rows.push_back({.ids = &one->ids,
+                      .second_type = one->second_type,
+                      .adapter = adapter.empty() ? nullptr : adapters_.at(adapter).get(),
+                      .output = Output::kTokenLogits});
+    }
+    return Infer(*base_, rows);
+  }
+
+  static std::vector<const std::vector<float>*> Pointers(const std::vector<std::vector<float>>& rows) {
+    std::vector<const std::vector<float>*> pointers;
+    for (const auto& row : rows) pointers.push_back(&row);
+    return pointers;
+  }
+
+  absl::StatusOr<Json> RunTags(const Json& command) {
+    const std::string adapter = command.value("adapter", "");
+    const std::vector<std::string>& labels =
+        adapter.empty() ? base_->labels() : adapters_.at(adapter)->host().config().labels;
+    const std::optional<Crf> crf = adapter.empty() ? std::nullopt : adapters_.at(adapter)->host().crf();
+    Json out = Json::array(), counts = Json::array();
+    for (const Json& words : command.at("words")) {
+      const std::vector<TagWindow> windows =
+          CutWords(*base_->tokenizer().places(), words, command.value("max_tokens", base_->default_max_tokens()));
+      std::vector<const Encoding*> encodings;
+      for (const TagWindow& window : windows) encodings.push_back(&window.encoding);
+      ASSIGN_OR_RETURN(const auto rows, TokenLogits(adapter, encodings));
+      const auto logits = WordLogits(windows, words.size(), Pointers(rows), labels.size());
+      Json& tags = out.emplace_back(Json::array());
+      for (const TagChoice& one : ChooseTags(logits, crf.has_value() ? &*crf : nullptr)) {
+        tags.push_back({labels[static_cast<size_t>(one.tag)], one.score});
+      }
+      counts.push_back(windows.size());
+    }
+    return Json{{"rows", out}, {"windows", counts}};
+  }
+
+  absl::StatusOr<Json> RunAnswers(const Json& command) {
+    AnswerOptions options;
+    options.max_answer_tokens = command.value("max_answer_tokens", options.max_answer_tokens);
+    options.doc_stride = command.value("doc_stride", options.doc_stride);
+    options.top_k = command.value("top_k", options.top_k);
+    if (command.contains("threshold")) options.no_answer_threshold = command.at("threshold").get<double>();
+    Json out = Json::array();
+    for (const Json& row : command.at("rows")) {
+      ASSIGN_OR_RETURN(const AnswerWindows made,
+                       CutContext(*base_->tokenizer().places(), row.at("question"), row.at("context"),
+                                  command.value("max_tokens", base_->default_max_tokens()), options.doc_stride, "row"));
+      std::vector<const Encoding*> encodings;
+      for (const AnswerWindow& window : made.windows) encodings.push_back(&window.encoding);
+      ASSIGN_OR_RETURN(const auto rows, TokenLogits(command.value("adapter", ""), encodings));
+      const FoundAnswers found = FindAnswers(made, Pointers(rows), options);
+      Json best = Json::array(), windows = Json::array();
+      for (const FoundAnswer& one : found.best) best.push_back({one.place.begin, one.place.end, one.score});
+      for (const Encoding* one : encodings) windows.push_back(one->ids);
+      out.push_back(
+          {{"best", best}, {"none", found.no_answer_score}, {"no_answer", found.no_answer}, {"windows", windows}});
+    }
+    return Json{{"rows", out}};
+  }
+
+  absl::StatusOr<Json> Places(const Json& command) {
+    Json out = Json::array();
+    for (const Json& text : command.at("texts")) {
+      const PlacedTokens tokens = base_->tokenizer().places()->EncodePlaces(text);
+      Json places = Json::array();
+      for (const TextPlace& place : tokens.places) places.push_back({place.begin, place.end});
+      out.push_back({{"ids", tokens.ids}, {"places", places}});
+    }
+    return Json{{"rows", out}};
+  }
+
+  absl::StatusOr<Json> WordIds(const Json& command) {
+    Json out = Json::array();
+    for (const Json& word : command.at("words")) out.push_back(base_->tokenizer().places()->EncodeWord(word));
+    return Json{{"rows", out}};
   }
 
   absl::StatusOr<Json> RunPlain(const Json& command) {

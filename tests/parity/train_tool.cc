@@ -7,7 +7,9 @@
 // "logits"?: bool,
 //            "options": {...}}
 // FILE: {"labels": [...], "multi_label": bool, "train": [{"text", "text_pair"?, "labels": [i]}], "validation": [...]};
-// with "regression": true "values": [x] stand in place of a row's labels; or, for a base that writes, {"train":
+// {"tags": [...], "train": [{"words", "tags": [i]}], "validation": likewise}; {"questions": true, "train":
+// [{"question", "context", "answers": [{"text", "begin"}]}], "validation": likewise}; with "regression": true "values":
+// [x] stand in place of a row's labels; or, for a base that writes, {"train":
 // [{"input", "target"}], "validation": [...]}; or, for a scorer of sentences,
 // {"scorer": {"neighbours": n}, "train": [{"text", "reference"}], "validation"?: likewise, "score"?: [text]}: with
 // "out", the logit of extracting each sentence of `score` is printed. Options have the names of the proto's fields,
@@ -22,8 +24,10 @@
 #include "common/formats/status.h"
 #include "nlohmann/json.hpp"
 #include "worker/engine/adapter/adapter.h"
+#include "worker/engine/evaluate/answers.h"
 #include "worker/engine/evaluate/classification.h"
 #include "worker/engine/evaluate/regression.h"
+#include "worker/engine/evaluate/tags.h"
 #include "worker/engine/infer.h"
 #include "worker/engine/summarize/scorer.h"
 #include "worker/engine/train/trainer.h"
@@ -78,6 +82,8 @@ absl::StatusOr<TrainOptions> ReadOptions(const Json& json) {
   options.save_steps = json.value("save_steps", options.save_steps);
   options.early_stopping_patience = json.value("early_stopping_patience", options.early_stopping_patience);
   options.metric_for_best = json.value("metric_for_best", options.metric_for_best);
+  options.doc_stride = json.value("doc_stride", options.doc_stride);
+  options.crf = json.value("crf", options.crf);
   options.base_dropout = json.value("base_dropout", options.base_dropout);
   options.group_by_length = json.value("group_by_length", options.group_by_length);
   options.shuffle = json.value("shuffle", options.shuffle);
@@ -92,7 +98,30 @@ LabelledText ReadRow(const Json& row) {
           .values = row.value("values", std::vector<float>())};
 }
 
+AnsweredQuestion ReadQuestion(const Json& row) {
+  AnsweredQuestion question{row.at("question"), row.at("context"), {}};
+  for (const Json& answer : row.at("answers")) question.answers.push_back({answer.at("text"), answer.at("begin")});
+  return question;
+}
+
+// Rows for a head on every token.
+TrainData ReadSpans(const Json& json) {
+  TrainData data;
+  data.labels = json.contains("tags") ? json.at("tags").get<std::vector<std::string>>() : formats::AnswerLabels();
+  for (const bool validation : {false, true}) {
+    for (const Json& row : json.value(validation ? "validation" : "train", Json::array())) {
+      if (json.contains("tags")) {
+        (validation ? data.validation_words : data.train_words).push_back({row.at("words"), row.at("tags")});
+      } else {
+        (validation ? data.validation_questions : data.train_questions).push_back(ReadQuestion(row));
+      }
+    }
+  }
+  return data;
+}
+
 TrainData ReadData(const Json& json) {
+  if (json.contains("tags") || json.contains("questions")) return ReadSpans(json);
   TrainData data;
   if (!json.contains("labels")) {
     for (const Json& row : json.at("train")) data.train_pairs.push_back({row.at("input"), row.at("target")});
@@ -217,7 +246,41 @@ Json Correlations(const Json& json) {
   return out;
 }
 
+// {"tag_scores": {"truth": [[tag]], "predicted": [[tag]]}}: entities.
+Json CountTags(const Json& json) {
+  TagEvaluator evaluator;
+  for (size_t i = 0; i < json.at("truth").size(); ++i) evaluator.Add(json.at("truth")[i], json.at("predicted")[i]);
+  const TagScores scores = evaluator.Finish();
+  Json types = Json::object();
+  for (const auto& [type, one] : scores.types) types[type] = {one.precision, one.recall, one.f1, one.support};
+  return {{"precision", scores.precision},
+          {"recall", scores.recall},
+          {"f1", scores.f1},
+          {"accuracy", scores.accuracy},
+          {"types", types}};
+}
+
+// {"answer_scores": {"truth": [[text]], "predicted": [text]}}.
+Json CountAnswers(const Json& json) {
+  AnswerEvaluator evaluator;
+  for (size_t i = 0; i < json.at("truth").size(); ++i) evaluator.Add(json.at("truth")[i], json.at("predicted")[i]);
+  const AnswerScores scores = evaluator.Finish();
+  return {
+      {"exact_match", scores.all.exact_match},
+      {"f1", scores.all.f1},
+      {"with_answer", {scores.with_answer.exact_match, scores.with_answer.f1, scores.with_answer.rows}},
+      {"without_answer", {scores.without_answer.exact_match, scores.without_answer.f1, scores.without_answer.rows}}};
+}
+
 absl::Status Run(const Json& job) {
+  if (job.contains("tag_scores")) {
+    Print("tag_scores", CountTags(job.at("tag_scores")));
+    return absl::OkStatus();
+  }
+  if (job.contains("answer_scores")) {
+    Print("answer_scores", CountAnswers(job.at("answer_scores")));
+    return absl::OkStatus();
+  }
   if (job.contains("correlations")) {
     Print("correlations", Correlations(job.at("correlations")));
     return absl::OkStatus();

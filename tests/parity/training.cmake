@@ -56,3 +56,12 @@ add_test(NAME dpr_parity
 set_tests_properties(dpr_parity PROPERTIES LABELS parity TIMEOUT 600
   SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
   ENVIRONMENT "TENON_TRAIN_TOOL=$<TARGET_FILE:tenon-train-tool>;TENON_ENGINE_TOOL=$<TARGET_FILE:tenon-engine-tool>")
+# Heads on every token, by the tools of both.
+foreach(kind tokens answers)
+  add_test(NAME ${kind}_parity
+    COMMAND ${TENON_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/${kind}_test.py
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${kind}_parity PROPERTIES LABELS parity TIMEOUT 600
+    SKIP_REGULAR_EXPRESSION "[0-9]+ skipped"
+    ENVIRONMENT "TENON_TRAIN_TOOL=$<TARGET_FILE:tenon-train-tool>;TENON_ENGINE_TOOL=$<TARGET_FILE:tenon-engine-tool>")
+endforeach()

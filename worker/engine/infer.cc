@@ -25,7 +25,9 @@
 namespace tenon::engine {
 namespace {
 
-bool WantsLabels(const InferRow& row) { return row.output != Output::kEmbedding; }
+bool WantsTokens(const InferRow& row) { return row.output == Output::kTokenLogits; }
+bool WantsLabels(const InferRow& row) { return row.output == Output::kLogits || row.output == Output::kProbabilities; }
+bool WantsVector(const InferRow& row) { return row.output == Output::kEmbedding; }
 
 // A linear probe reads sentence vectors, everything else what Encoder::Pool gives.
 bool IsHead(const AdapterTensors& adapter) { return adapter.config.method == "head"; }
@@ -41,12 +43,16 @@ int64_t Tokens(const InferRow& row) {
   return static_cast<int64_t>(row.ids->size()) + virtual_tokens;
 }
 
+// Whether the row's model has a head, on every token or on rows as it asks for.
 bool HasHead(const InferRow& row, const Encoder& encoder) {
-  if (row.adapter == nullptr) return encoder.has_classifier();
+  const auto fits = [&](formats::HeadKind kind) { return (kind == formats::HeadKind::kSequence) == WantsLabels(row); };
+  const bool base = encoder.has_classifier() && fits(encoder.config().head_kind);
+  if (row.adapter == nullptr) return base;
   const AdapterTensors& adapter = row.adapter->tensors();
-  if (adapter.modules.count(formats::kClassifier) > 0) return true;
+  const formats::HeadKind kind = formats::HeadOfTask(adapter.config.task);
+  if (adapter.modules.count(formats::kClassifier) > 0) return fits(kind);
   // An adapter made for labels without a head of its own uses the base's.
-  return adapter.config.task == "sequence_classification" && encoder.has_classifier();
+  return adapter.config.task == formats::TaskOfHead(kind) && fits(kind) && base;
 }
 
 absl::Status CheckRow(const InferRow& row, const Encoder& encoder, size_t index) {
@@ -64,11 +70,11 @@ absl::Status CheckRow(const InferRow& row, const Encoder& encoder, size_t index)
       return TenonError(Reason::kFieldInvalid, absl::StrCat("token id ", id, " is not in the vocabulary"), field);
     }
   }
-  if (WantsLabels(row) && !HasHead(row, encoder)) {
-    return TenonError(
-        Reason::kNoClassifier,
-        row.adapter == nullptr ? "the base has no classification head" : "the adapter has no classification head",
-        field);
+  if (!WantsVector(row) && !HasHead(row, encoder)) {
+    return TenonError(Reason::kNoClassifier,
+                      absl::StrCat(row.adapter == nullptr ? "the base" : "the adapter",
+                                   WantsTokens(row) ? " has no head on every token" : " has no classification head"),
+                      field);
   }
   return absl::OkStatus();
 }
@@ -88,8 +94,11 @@ class Batch {
   void Order();
   void Forward();
   void StoreLabels(const AdapterSegment& segment);
+  void StoreTokens(const AdapterSegment& segment);
   void StoreVectors();
   at::Tensor SegmentLogits(const AdapterSegment& segment);
+  // What the head's output layer makes of lines of a segment.
+  at::Tensor HeadOf(const AdapterSegment& segment, const at::Tensor& lines) const;
   // Vectors of all rows, [R, size] fp32; computed once for each way of pooling.
   const at::Tensor& Vectors(formats::Pooling pooling, bool normalize);
 
@@ -158,7 +167,10 @@ void Batch::Forward() {
 
 std::vector<std::vector<float>> Batch::Run() {
   Forward();
-  for (const AdapterSegment& segment : segments_) StoreLabels(segment);
+  for (const AdapterSegment& segment : segments_) {
+    StoreLabels(segment);
+    StoreTokens(segment);
+  }
   StoreVectors();
   return std::move(results_);
 }
@@ -167,12 +179,30 @@ at::Tensor Batch::SegmentLogits(const AdapterSegment& segment) {
   const AdapterTensors* adapter = segment.adapter;
   const at::Tensor& features =
       adapter != nullptr && IsHead(*adapter) ? Vectors(adapter->config.pooling, adapter->config.normalize) : pooled_;
-  const at::Tensor lines = features.narrow(0, segment.first_row, segment.rows);
-  if (adapter != nullptr) {
-    const auto head = adapter->modules.find(formats::kClassifier);
-    if (head != adapter->modules.end()) return at::linear(lines, head->second.weight, head->second.bias);
+  return HeadOf(segment, features.narrow(0, segment.first_row, segment.rows));
+}
+
+at::Tensor Batch::HeadOf(const AdapterSegment& segment, const at::Tensor& lines) const {
+  if (segment.adapter != nullptr) {
+    const auto head = segment.adapter->modules.find(formats::kClassifier);
+    if (head != segment.adapter->modules.end()) return at::linear(lines, head->second.weight, head->second.bias);
   }
   return encoder_.Classify(lines);
+}
+
+void Batch::StoreTokens(const AdapterSegment& segment) {
+  const int64_t end = segment.first_row + segment.rows;
+  const int64_t virtual_tokens = segment.adapter == nullptr ? 0 : segment.adapter->virtual_tokens();
+  at::Tensor logits;
+  for (int64_t place = segment.first_row; place < end; ++place) {
+    if (!WantsTokens(At(place))) continue;
+    if (!logits.defined()) {
+      const at::Tensor states = states_.narrow(0, segment.first_token, segment.tokens).to(at::kFloat);
+      logits = HeadOf(segment, states).to(at::kCPU);
+    }
+    const int64_t first = packed_.offsets[place] - segment.first_token + virtual_tokens;
+    Store(place, logits.narrow(0, first, static_cast<int64_t>(At(place).ids->size())));
+  }
 }
 
 void Batch::StoreLabels(const AdapterSegment& segment) {
@@ -198,7 +228,7 @@ void Batch::StoreVectors() {
   std::map<std::pair<formats::Pooling, bool>, at::Tensor> on_host;  // one copy from the device, not one a row
   for (int64_t place = 0; place < packed_.rows(); ++place) {
     const InferRow& row = At(place);
-    if (WantsLabels(row)) continue;
+    if (!WantsVector(row)) continue;
     at::Tensor& vectors = on_host[{row.pooling, row.normalize}];
     if (!vectors.defined()) vectors = Vectors(row.pooling, row.normalize).to(at::kCPU);
     Store(place, vectors.select(0, place));

@@ -16,6 +16,8 @@ enum class Output {
   kLogits,         // [labels]
   kProbabilities,  // [labels], softmax, or sigmoid for a multi-label head; of a regression the logits
   kEmbedding,      // [hidden]
+  kTokenLogits,  // [tokens, labels], one row behind the other: of a head on every token, an adapter's virtual ones not
+                 // counted
 };
 
 struct InferRow {
@@ -30,7 +32,7 @@ struct InferRow {
 
 // Result of each row, in order. A row's numbers do not depend on its neighbours beyond 1e-5 (fp32). Where the model
 // overflows they are not finite, of probabilities and logits alike: look before you believe them.
-// NO_CLASSIFIER when a row asks for labels of a model without a head.
+// NO_CLASSIFIER when a row asks for what a head gives, and the model has none of that kind.
 absl::StatusOr<std::vector<std::vector<float>>> Infer(const Base& base, absl::Span<const InferRow> rows);
 
 // Runs a few batches so that kernels are chosen and caches are warm before the first request.

@@ -40,6 +40,8 @@ class AssignedJob : public std::enable_shared_from_this<AssignedJob> {
   absl::Status FillData(const formats::Dataset& train, runtime::TrainJob& job);
   absl::Status FillLabelled(const formats::Dataset& train, const std::optional<formats::Dataset>& validation,
                             engine::TrainData& data);
+  absl::Status FillSpans(const formats::Dataset& train, const std::optional<formats::Dataset>& validation,
+                         runtime::TrainJob& job);
   absl::Status FillPairs(const formats::Dataset& train, const std::optional<formats::Dataset>& validation,
                          runtime::TrainJob& job);
   // assigned_job_eval.cc

@@ -8,6 +8,7 @@
 #include "common/tuning_options.h"
 #include "worker/link/assigned_job.h"
 #include "worker/link/convert.h"
+#include "worker/link/convert_spans.h"
 #include "worker/link/retry.h"
 #include "worker/link/text_pairs.h"
 
@@ -30,8 +31,34 @@ absl::Status AssignedJob::FillData(const formats::Dataset& train, runtime::Train
   if (work.has_validation()) {
     ASSIGN_OR_RETURN(validation, ReadData(work.validation()));
   }
-  return TakesTemplate(work.spec().task()) ? FillPairs(train, validation, job)
-                                           : FillLabelled(train, validation, job.data);
+  const v1::Task task = work.spec().task();
+  return TakesTemplate(task) ? FillPairs(train, validation, job)
+         : FindsSpans(task)  ? FillSpans(train, validation, job)
+                             : FillLabelled(train, validation, job.data);
+}
+
+absl::Status AssignedJob::FillSpans(const formats::Dataset& train, const std::optional<formats::Dataset>& validation,
+                                    runtime::TrainJob& job) {
+  const v1::FinetuneJob& spec = assignment_.finetune().spec();
+  labels_.assign(spec.labels().begin(), spec.labels().end());
+  if (labels_.empty()) labels_ = train.labels;  // too many for an assignment
+  job.data.labels = labels_;
+  const bool tags = spec.task() == v1::TASK_TOKEN_CLASSIFICATION;
+  const formats::DatasetKind kind = tags ? formats::DatasetKind::kTags : formats::DatasetKind::kAnswers;
+  if (train.kind != kind || (validation.has_value() && validation->kind != kind)) {
+    return TenonError(Reason::kDatasetInvalid, tags ? "the data set has no rows of words and tags"
+                                                    : "the data set has no rows of questions and answers");
+  }
+  if (tags) {
+    ASSIGN_OR_RETURN(job.data.train_words, ToTaggedWords(train, labels_));
+    if (!validation.has_value()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(job.data.validation_words, ToTaggedWords(*validation, labels_));
+    return absl::OkStatus();
+  }
+  job.data.train_questions = ToQuestions(train);
+  if (validation.has_value()) job.data.validation_questions = ToQuestions(*validation);
+  job.options_for = [spec](int64_t rows) { return ToTrainOptions(spec, rows); };
+  return absl::OkStatus();
 }
 
 absl::Status AssignedJob::FillLabelled(const formats::Dataset& train, const std::optional<formats::Dataset>& validation,

@@ -5,6 +5,7 @@
 #include "worker/link/assigned_job.h"
 #include "worker/link/convert.h"
 #include "worker/link/convert_seq2seq.h"
+#include "worker/link/convert_spans.h"
 
 namespace tenon::link {
 
@@ -29,8 +30,10 @@ std::function<void(int64_t done, int64_t total)> AssignedJob::RowProgress() {
 
 absl::Status AssignedJob::StartClassification(const formats::Dataset& dataset) {
   const internal::v1::EvalWork& work = assignment_.eval();
-  if (dataset.kind != formats::DatasetKind::kClassification && dataset.kind != formats::DatasetKind::kRegression) {
-    return TenonError(Reason::kDatasetInvalid, "the data set has no rows of text and label");
+  const bool spans = dataset.kind == formats::DatasetKind::kTags || dataset.kind == formats::DatasetKind::kAnswers;
+  if (!spans && dataset.kind != formats::DatasetKind::kClassification &&
+      dataset.kind != formats::DatasetKind::kRegression) {
+    return TenonError(Reason::kDatasetInvalid, "the data set has no rows of text and label, tags or answers");
   }
   runtime::EvalJob job{.id = runtime_id(), .base_digest = assignment_.base_digest()};
   job.max_input_tokens = work.max_input_tokens();
@@ -39,6 +42,9 @@ absl::Status AssignedJob::StartClassification(const formats::Dataset& dataset) {
     job.rows.push_back({.text = row.text, .text_pair = row.text_pair, .values = row.values});
     job.row_labels.push_back(row.labels);
   }
+  job.words = dataset.tags;
+  job.questions = ToQuestions(dataset);
+  job.answers = ToAnswerOptions(work.answers());
   runtime::EvalCallbacks callbacks;
   callbacks.progress = RowProgress();
   callbacks.done = [self = shared_from_this()](const auto& scores) { self->OnEvaluated(scores); };

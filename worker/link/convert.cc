@@ -36,9 +36,11 @@ absl::StatusOr<formats::LoraConfig> ToLora(const v1::FinetuneJob& spec) {
   for (const auto& [key, rank] : options.rank_pattern()) lora.rank_pattern[key] = rank;
   for (const auto& [key, alpha] : options.alpha_pattern()) lora.alpha_pattern[key] = alpha;
   lora.modules_to_save.assign(options.modules_to_save().begin(), options.modules_to_save().end());
-  lora.task_type = spec.task() == v1::TASK_FEATURE_EXTRACTION ? "FEATURE_EXTRACTION"
-                   : spec.task() == v1::TASK_SEQ2SEQ          ? "SEQ_2_SEQ_LM"
-                                                              : "SEQ_CLS";
+  lora.task_type = spec.task() == v1::TASK_FEATURE_EXTRACTION     ? "FEATURE_EXTRACTION"
+                   : spec.task() == v1::TASK_SEQ2SEQ              ? "SEQ_2_SEQ_LM"
+                   : spec.task() == v1::TASK_TOKEN_CLASSIFICATION ? "TOKEN_CLS"
+                   : spec.task() == v1::TASK_QUESTION_ANSWERING   ? "QUESTION_ANS"
+                                                                  : "SEQ_CLS";
   lora.base_model_name_or_path = spec.base();
   return lora;
 }
@@ -110,6 +112,36 @@ void AddScores(const engine::RegressionScores& scores, v1::EvalResult& result) {
   if (scores.pearson.has_value()) AddMetric(result.mutable_metrics(), "pearson", *scores.pearson);
   if (scores.spearman.has_value()) AddMetric(result.mutable_metrics(), "spearman", *scores.spearman);
   result.set_examples(scores.rows);
+}
+
+// Types of entities stand in place of labels.
+void AddScores(const engine::TagScores& scores, v1::EvalResult& result) {
+  AddMetric(result.mutable_metrics(), "precision", scores.precision);
+  AddMetric(result.mutable_metrics(), "recall", scores.recall);
+  AddMetric(result.mutable_metrics(), "f1", scores.f1);
+  AddMetric(result.mutable_metrics(), "accuracy", scores.accuracy);
+  for (const auto& [type, score] : scores.types) {
+    v1::EvalResult::ClassScore* out = result.add_classes();
+    out->set_label(type);
+    out->set_precision(score.precision);
+    out->set_recall(score.recall);
+    out->set_f1(score.f1);
+    out->set_support(score.support);
+  }
+  result.set_examples(scores.rows);
+}
+
+void AddScores(const engine::AnswerScores& scores, v1::EvalResult& result) {
+  const auto add = [&](const std::string& of, const engine::AnswerScores::Means& means) {
+    AddMetric(result.mutable_metrics(), of + "exact_match", means.exact_match);
+    AddMetric(result.mutable_metrics(), of + "f1", means.f1);
+  };
+  add("", scores.all);
+  result.set_examples(scores.all.rows);
+  if (scores.without_answer.rows == 0) return;
+  if (scores.with_answer.rows > 0) add("with_answer_", scores.with_answer);
+  // The same number twice.
+  AddMetric(result.mutable_metrics(), "without_answer_exact_match", scores.without_answer.exact_match);
 }
 
 }  // namespace
@@ -224,6 +256,8 @@ absl::StatusOr<engine::TrainOptions> ToTrainOptions(const v1::FinetuneJob& spec,
   if (from.has_save_steps()) to.save_steps = from.save_steps();
   if (from.has_early_stopping_patience()) to.early_stopping_patience = from.early_stopping_patience();
   if (from.has_metric_for_best()) to.metric_for_best = from.metric_for_best();
+  to.crf = spec.token_classification().crf();
+  to.doc_stride = spec.question_answering().doc_stride();
   if (from.has_base_dropout()) to.base_dropout = from.base_dropout();
   if (from.has_group_by_length()) to.group_by_length = from.group_by_length();
   RETURN_IF_ERROR(formats::CheckTrainOptions(to));  // what the step counts below divide by
@@ -270,10 +304,14 @@ v1::EvalResult ToEvalResult(const std::string& base_digest, const std::string& a
   v1::EvalResult result;
   result.mutable_model()->set_base_digest(base_digest);
   result.mutable_model()->set_revision(adapter_digest);
-  if (const auto* numbers = std::get_if<engine::RegressionScores>(&scores)) {
+  if (const auto* classes = std::get_if<engine::ClassificationScores>(&scores)) {
+    AddScores(adapter, *classes, result);
+  } else if (const auto* numbers = std::get_if<engine::RegressionScores>(&scores)) {
     AddScores(*numbers, result);
+  } else if (const auto* tags = std::get_if<engine::TagScores>(&scores)) {
+    AddScores(*tags, result);
   } else {
-    AddScores(adapter, std::get<engine::ClassificationScores>(scores), result);
+    AddScores(std::get<engine::AnswerScores>(scores), result);
   }
   return result;
 }

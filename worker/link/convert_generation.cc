@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/formats/status.h"
-#include "common/status_proto.h"
+#include "worker/link/convert_call.h"
 
 namespace tenon::link {
 namespace {
@@ -70,24 +70,6 @@ absl::StatusOr<runtime::ExtractiveChoice> ToChoice(const v1::ExtractiveOptions& 
   return choice;
 }
 
-absl::Time Deadline(const internal::v1::InferenceRequest& request, absl::Time now) {
-  return request.timeout_ms() > 0 ? now + absl::Milliseconds(request.timeout_ms()) : absl::InfiniteFuture();
-}
-
-template <typename Reply>
-internal::v1::InferenceResult Begin(uint64_t call_id, const absl::StatusOr<Reply>& reply) {
-  internal::v1::InferenceResult result;
-  result.set_call_id(call_id);
-  if (!reply.ok()) {
-    *result.mutable_error() = ToErrorProto(reply.status());
-    return result;
-  }
-  result.set_queue_seconds(absl::ToDoubleSeconds(reply->queue_time));
-  result.set_compute_seconds(absl::ToDoubleSeconds(reply->compute_time));
-  result.mutable_ignored_options()->Add(reply->ignored_options.begin(), reply->ignored_options.end());
-  return result;
-}
-
 // A row's counts, into the row and the sums.
 template <typename Row>
 internal::v1::RowResult& AddRow(const Row& row, internal::v1::InferenceResult& result) {
@@ -136,7 +118,7 @@ absl::StatusOr<runtime::GenerationCall> ToGenerationCall(const internal::v1::Inf
   call.bad_words.assign(words.begin(), words.end());
   call.max_input_tokens = request.max_input_tokens();
   call.stream = request.stream();
-  call.deadline = Deadline(request, now);
+  call.deadline = DeadlineOf(request, now);
   return call;
 }
 
@@ -156,13 +138,14 @@ absl::StatusOr<runtime::SummaryCall> ToSummaryCall(const internal::v1::Inference
   call.max_input_tokens = request.max_input_tokens();
   call.combine_chunks = request.combine_chunks();
   if (request.has_frame()) call.frame = {request.frame().before(), request.frame().after()};
-  call.deadline = Deadline(request, now);
+  call.deadline = DeadlineOf(request, now);
   return call;
 }
 
 internal::v1::InferenceResult ToResult(uint64_t call_id, const absl::StatusOr<runtime::GenerationReply>& reply) {
-  internal::v1::InferenceResult result = Begin(call_id, reply);
+  internal::v1::InferenceResult result = BeginResult(call_id, reply);
   if (!reply.ok()) return result;
+  result.mutable_ignored_options()->Add(reply->ignored_options.begin(), reply->ignored_options.end());
   for (const runtime::GenerationRow& row : reply->rows) {
     v1::Generation& generation = *AddRow(row, result).mutable_generation();
     generation.set_input_tokens(row.input_tokens);
@@ -182,8 +165,9 @@ internal::v1::InferenceResult ToResult(uint64_t call_id, const absl::StatusOr<ru
 }
 
 internal::v1::InferenceResult ToResult(uint64_t call_id, const absl::StatusOr<runtime::SummaryReply>& reply) {
-  internal::v1::InferenceResult result = Begin(call_id, reply);
+  internal::v1::InferenceResult result = BeginResult(call_id, reply);
   if (!reply.ok()) return result;
+  result.mutable_ignored_options()->Add(reply->ignored_options.begin(), reply->ignored_options.end());
   for (const runtime::SummaryRow& row : reply->rows) {
     v1::Summary& summary = *AddRow(row, result).mutable_summary();
     summary.set_summary(row.summary);

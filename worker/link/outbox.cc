@@ -1,23 +1,28 @@
 #include "worker/link/outbox.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "worker/link/convert.h"
 #include "worker/link/convert_generation.h"
+#include "worker/link/convert_spans.h"
 
 namespace tenon::link {
 namespace {
 
 internal::v1::InferenceResult Convert(const Outbox::Result& result) {
-  if (const auto* reply = std::get_if<absl::StatusOr<runtime::GenerationReply>>(&result.reply)) {
-    return ToResult(result.call_id, *reply);
-  }
-  if (const auto* reply = std::get_if<absl::StatusOr<runtime::SummaryReply>>(&result.reply)) {
-    return ToResult(result.call_id, *reply);
-  }
-  return ToResult(result.call_id, result.asked.kind, result.asked.has_adapter,
-                  std::get<absl::StatusOr<runtime::InferenceReply>>(result.reply));
+  return std::visit(
+      [&](const auto& reply) {
+        using Reply = typename std::decay_t<decltype(reply)>::value_type;
+        if constexpr (std::is_same_v<Reply, runtime::InferenceReply>) {
+          return ToResult(result.call_id, result.asked.kind, result.asked.has_adapter, reply);
+        } else {
+          return ToResult(result.call_id, reply);
+        }
+      },
+      result.reply);
 }
 
 }  // namespace

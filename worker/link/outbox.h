@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "tenon/internal/v1/worker_link_service.pb.h"
 #include "worker/runtime/runtime.h"
+#include "worker/runtime/span_calls.h"
 
 namespace tenon::link {
 
@@ -24,7 +25,8 @@ class Outbox {
     bool has_adapter = false;
   };
   using Reply = std::variant<absl::StatusOr<runtime::InferenceReply>, absl::StatusOr<runtime::GenerationReply>,
-                             absl::StatusOr<runtime::SummaryReply>>;
+                             absl::StatusOr<runtime::SummaryReply>, absl::StatusOr<runtime::TagReply>,
+                             absl::StatusOr<runtime::AnswerReply>>;
   struct Result {
     uint64_t call_id = 0;
     Asked asked;

@@ -10,6 +10,7 @@
 #include "common/formats/status.h"
 #include "worker/link/convert.h"
 #include "worker/link/convert_generation.h"
+#include "worker/link/convert_spans.h"
 
 namespace tenon::link {
 
@@ -90,6 +91,17 @@ absl::StatusOr<uint64_t> WorkStream::Submit(const internal::v1::InferenceRequest
     ASSIGN_OR_RETURN(runtime::SummaryCall call, ToSummaryCall(request, now));
     return parts_.runtime->SubmitSummary(std::move(call), done);
   }
+  // What a head on every token says of a text is made of an encoder's rows.
+  const auto submit = [&](auto rows) {
+    return parts_.runtime->Submit(
+        std::move(rows.call), [done, finish = std::move(rows.finish)](auto reply) { done(finish(std::move(reply))); });
+  };
+  if (request.kind() == internal::v1::INFERENCE_KIND_TAG) {
+    ASSIGN_OR_RETURN(runtime::TagCall call, ToTagCall(request, now));
+    return submit(runtime::Prepare(std::move(call)));
+  }
+  if (request.kind() == internal::v1::INFERENCE_KIND_ANSWER)
+    return submit(runtime::Prepare(ToAnswerCall(request, now)));
   ASSIGN_OR_RETURN(runtime::InferenceCall call, ToCall(request, now));
   return parts_.runtime->Submit(std::move(call), done);
 }

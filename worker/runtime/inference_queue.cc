@@ -13,7 +13,7 @@ namespace tenon::runtime {
 struct InferenceQueue::EncoderCall : Call {
   InferenceCall in;
   Done done;
-  std::vector<engine::Encoding> encodings;
+  EncodedRows encoded;
   std::vector<InferenceRow> rows;
   size_t remaining = 0;
   absl::Duration compute;
@@ -48,25 +48,43 @@ absl::Status InferenceQueue::CheckAdapter(const Call& call) const {
   return absl::OkStatus();
 }
 
+std::optional<EncodedRows> InferenceQueue::EncodeTexts(const EncoderCall& call, int64_t max_tokens) {
+  EncodedRows rows;
+  const std::vector<std::string>& pairs = call.in.text_pairs;
+  for (size_t i = 0; i < call.in.texts.size(); ++i) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!Alive(call.id)) return std::nullopt;
+    }
+    rows.encodings.push_back(
+        call.base->tokenizer().EncodeRow(call.in.texts[i], i < pairs.size() ? pairs[i] : std::string(), max_tokens));
+    rows.texts.push_back(i);
+  }
+  return rows;
+}
+
 void InferenceQueue::Tokenize(const CallPtr& entered) {
   const auto call = std::static_pointer_cast<EncoderCall>(entered);
   const int64_t limit = engine::MaxInputTokens(*call->base, call->host.get());
   const int64_t virtual_tokens = call->host == nullptr ? 0 : call->host->virtual_tokens();
-  std::vector<engine::Encoding> encodings;
+  EncodedRows encoded;
+  if (call->in.encode) {
+    auto made = call->in.encode(*call->base, limit);
+    if (!made.ok()) return End(call, made.status());
+    encoded = *std::move(made);
+  } else {
+    auto made = EncodeTexts(*call, limit);
+    if (!made.has_value()) return;
+    encoded = *std::move(made);
+  }
+  if (encoded.encodings.empty()) return End(call, absl::OkStatus());  // texts without a word
   std::vector<int32_t> tokens;
-  const std::vector<std::string>& pairs = call->in.text_pairs;
-  for (size_t i = 0; i < call->in.texts.size(); ++i) {
-    {
-      absl::MutexLock lock(&mutex_);
-      if (!Alive(call->id)) return;
-    }
-    encodings.push_back(
-        call->base->tokenizer().EncodeRow(call->in.texts[i], i < pairs.size() ? pairs[i] : std::string(), limit));
-    tokens.push_back(static_cast<int32_t>(static_cast<int64_t>(encodings.back().ids.size()) + virtual_tokens));
+  for (const engine::Encoding& one : encoded.encodings) {
+    tokens.push_back(static_cast<int32_t>(static_cast<int64_t>(one.ids.size()) + virtual_tokens));
   }
   absl::MutexLock lock(&mutex_);
   if (!Alive(call->id)) return;
-  call->encodings = std::move(encodings);
+  call->encoded = std::move(encoded);
   call->rows.resize(tokens.size());
   call->remaining = tokens.size();
   Settle(*call);
@@ -88,6 +106,7 @@ void InferenceQueue::Respond(Call& answered, const absl::Status& status) {
   if (call.host != nullptr) {
     reply.adapter = call.host->config();
     reply.virtual_tokens = call.host->virtual_tokens();
+    reply.crf = call.host->crf();
   } else {
     reply.adapter.labels = call.base->labels();
     reply.adapter.regression = !call.base->generates() && call.base->config().regression;
@@ -137,7 +156,7 @@ void InferenceQueue::Compute(const std::vector<WorkRow>& rows) {
   int64_t tokens = 0, adapters = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     const EncoderCall& call = *rows[i].call;
-    const engine::Encoding& encoding = call.encodings[rows[i].index];
+    const engine::Encoding& encoding = call.encoded.encodings[rows[i].index];
     const formats::SentenceConfig& sentence = call.base->sentence();
     const bool own = call.host != nullptr && call.host->config().task == "feature_extraction";
     inputs.push_back(
@@ -180,13 +199,14 @@ void InferenceQueue::Deliver(const std::vector<WorkRow>& rows, absl::StatusOr<st
       const EncoderCallPtr& call = rows[i].call;
       if (!Alive(call->id)) continue;  // cancelled, late or failed meanwhile
       const absl::Status status =
-          values.ok() ? CheckFinite((*values)[i], absl::StrCat("texts[", rows[i].index, "]")) : values.status();
+          values.ok() ? CheckFinite((*values)[i], absl::StrCat("texts[", call->encoded.texts[rows[i].index], "]"))
+                      : values.status();
       if (!status.ok()) {
         Remove(call);
         finished.emplace_back(call, status);
         continue;
       }
-      const engine::Encoding& encoding = call->encodings[rows[i].index];
+      const engine::Encoding& encoding = call->encoded.encodings[rows[i].index];
       call->rows[rows[i].index] = {std::move((*values)[i]), static_cast<int32_t>(encoding.ids.size()),
                                    encoding.truncated};
       if (counted.insert(call->id).second) call->compute += took;

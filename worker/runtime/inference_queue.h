@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -36,6 +37,8 @@ class InferenceQueue final : public CallQueue {
   absl::Status Check(const Call& call) const override;
   absl::Status CheckAdapter(const Call& call) const override;
   void Tokenize(const CallPtr& call) override;
+  // One row for each text; nothing once the call is gone.
+  std::optional<EncodedRows> EncodeTexts(const EncoderCall& call, int64_t max_tokens);
   void Forget(const Call& call) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasReady(absl::Time now) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int64_t WaitingRows() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return batcher_.rows(); }

@@ -19,6 +19,7 @@
 #include "worker/runtime/generation_queue.h"
 #include "worker/runtime/inference_queue.h"
 #include "worker/runtime/seq2seq_evaluation.h"
+#include "worker/runtime/span_evaluation.h"
 #include "worker/runtime/summaries.h"
 #include "worker/runtime/task_pool.h"
 #include "worker/runtime/training_run.h"
@@ -151,7 +152,10 @@ class RuntimeImpl final : public Runtime {
   }
 
   absl::Status StartEvaluation(EvalJob job, EvalCallbacks callbacks) override {
-    return Evaluate(job.id, job.base_digest, [&](EvaluationJob::Parts parts) {
+    return Evaluate(job.id, job.base_digest, [&](EvaluationJob::Parts parts) -> std::shared_ptr<EvaluationJob> {
+      if (!job.words.empty() || !job.questions.empty()) {
+        return std::make_shared<SpanEvaluation>(std::move(job), std::move(callbacks), slice_tokens(), std::move(parts));
+      }
       return std::make_shared<EvaluationRun>(std::move(job), std::move(callbacks), slice_tokens(), std::move(parts));
     });
   }

@@ -15,14 +15,19 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/formats/dataset.h"
 #include "common/formats/text_template.h"
 #include "worker/engine/device.h"
+#include "worker/engine/evaluate/answers.h"
 #include "worker/engine/evaluate/classification.h"
 #include "worker/engine/evaluate/regression.h"
 #include "worker/engine/evaluate/seq2seq.h"
+#include "worker/engine/evaluate/tags.h"
 #include "worker/engine/generate/options.h"
 #include "worker/engine/generate/sequence.h"
 #include "worker/engine/infer.h"
+#include "worker/engine/spans/answers.h"
+#include "worker/engine/spans/crf.h"
 #include "worker/engine/summarize/scorer.h"
 #include "worker/engine/train/trainer.h"
 #include "worker/runtime/summary.h"
@@ -38,6 +43,12 @@ class AdapterSource {
   virtual absl::StatusOr<std::filesystem::path> Fetch(const std::string& digest) = 0;
 };
 
+// Rows that somebody else made of a call's texts, and which text each is of.
+struct EncodedRows {
+  std::vector<engine::Encoding> encodings;
+  std::vector<size_t> texts;
+};
+
 struct InferenceCall {
   std::string base_digest;
   std::string adapter_digest;  // empty: the base alone
@@ -45,6 +56,8 @@ struct InferenceCall {
   std::vector<std::string> texts;  // empty: only load and check the adapter
   // None, or the second text of each pair: an empty one leaves its text alone.
   std::vector<std::string> text_pairs;
+  // Makes the rows, of at most `max_tokens` tokens each, in place of one for each text. On a tokenizer thread, once.
+  std::function<absl::StatusOr<EncodedRows>(const engine::Base& base, int64_t max_tokens)> encode;
   // Unset: the base's own.
   std::optional<formats::Pooling> pooling;
   std::optional<bool> normalize;
@@ -59,8 +72,9 @@ struct InferenceRow {
 
 struct InferenceReply {
   std::vector<InferenceRow> rows;
-  formats::TenonConfig adapter;  // of the adapter, when one was named; else only the labels of the base's own head
-  int64_t virtual_tokens = 0;    // that the adapter puts in front of every row
+  formats::TenonConfig adapter;    // of the adapter, when one was named; else only the labels of the base's own head
+  int64_t virtual_tokens = 0;      // that the adapter puts in front of every row
+  std::optional<engine::Crf> crf;  // of an adapter whose tags are chosen together
   absl::Duration queue_time, compute_time;
 };
 
@@ -118,7 +132,8 @@ struct TrainJob {
   engine::TrainData data;
   // In place of `data`: texts with summaries, for a scorer of sentences.
   std::optional<engine::ScorerData> scorer;
-  // With `scorer`: the options, once it is known how many rows its texts make, in place of those above.
+  // With `scorer`, or questions in `data`: the options, once it is known how many rows its texts make, or windows their
+  // contexts, in place of those above.
   std::function<absl::StatusOr<engine::TrainOptions>(int64_t rows)> options_for;
   std::optional<std::filesystem::path> checkpoint;
 
@@ -126,16 +141,21 @@ struct TrainJob {
   bool validates() const { return scorer.has_value() ? !scorer->validation.empty() : data.validates(); }
 };
 
-// Of classes, or of a regression.
-using HeadScores = std::variant<engine::ClassificationScores, engine::RegressionScores>;
+// Of classes, of a regression, of tags or of answers.
+using HeadScores =
+    std::variant<engine::ClassificationScores, engine::RegressionScores, engine::TagScores, engine::AnswerScores>;
 
-// Rows with labels, or with the numbers of a regression; the adapters are of that kind all.
+// Rows with labels, or with the numbers of a regression, or of words with tags, or questions; the adapters are of that
+// kind all.
 struct EvalJob {
   std::string id;  // unique among running jobs, for CancelJob
   std::string base_digest;
   std::vector<std::string> adapter_digests;
   std::vector<engine::LabelledText> rows;
   std::vector<std::vector<std::string>> row_labels;  // as written in the data; mapped to each adapter's own label set
+  std::vector<formats::TagsRow> words;               // in place of rows
+  std::vector<engine::AnsweredQuestion> questions;   // likewise
+  engine::AnswerOptions answers;                     // of questions
   int64_t max_input_tokens = 0;
 };
 struct EvalCallbacks {

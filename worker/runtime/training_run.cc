@@ -45,11 +45,16 @@ absl::Status TrainingRun::MakeTrainer() {
 }
 
 absl::Status TrainingRun::MakeRows() {
+  const auto cancelled = [this] { return cancelled_.load(); };
+  if (!job_.data.train_questions.empty() && job_.options_for != nullptr) {
+    ASSIGN_OR_RETURN(const int64_t rows,
+                     engine::Trainer::CountWindows(*parts_.base, job_.options, job_.data.train_questions, cancelled));
+    ASSIGN_OR_RETURN(job_.options, job_.options_for(rows));
+  }
   if (!job_.scorer.has_value()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const engine::SentenceSplitter splitter, engine::SentenceSplitter::Make());
   ASSIGN_OR_RETURN(engine::ScorerTraining made,
-                   engine::MakeScorerTraining(*job_.scorer, splitter, parts_.base->tokenizer().separator(),
-                                              [this] { return cancelled_.load(); }));
+                   engine::MakeScorerTraining(*job_.scorer, splitter, parts_.base->tokenizer().separator(), cancelled));
   job_.data = std::move(made.data);
   if (!made.notice.empty() && callbacks_.notice) callbacks_.notice(made.notice);
   job_.scorer.reset();

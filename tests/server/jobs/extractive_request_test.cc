@@ -37,7 +37,7 @@ v1::Dataset Records(int64_t rows) {
 
 absl::Status Complete(v1::FinetuneJob& job, const v1::Dataset& train,
                       const std::optional<v1::Dataset>& validation = std::nullopt) {
-  bool unknown = false;
+  UnknownIn unknown = UnknownIn::kNone;
   return CompleteFinetune(job, train, validation, &unknown);
 }
 

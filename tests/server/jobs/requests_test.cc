@@ -77,7 +77,7 @@ TEST(FinetuneRequestTest, WhatIsSetStays) {
   EXPECT_EQ(job->training().seed(), 0);
   EXPECT_FALSE(job->training().has_epochs());
   EXPECT_EQ(job->lora().target_modules_size(), 1);
-  bool unknown = false;
+  UnknownIn unknown = UnknownIn::kNone;
   ASSERT_TRUE(CompleteFinetune(*job, Rows({"a", "b"}), Rows({"a"}), &unknown).ok());
   EXPECT_EQ(job->training().eval_steps(), 0);
 }
@@ -265,9 +265,9 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(FinetuneDataTest, FillsInWhatDependsOnTheRows) {
   auto job = *NormalizeFinetune(Lora(), 1);
-  bool unknown = true;
+  UnknownIn unknown = UnknownIn::kValidation;
   ASSERT_TRUE(CompleteFinetune(job, Rows({"a", "b"}, 800), Rows({"b"}), &unknown).ok());
-  EXPECT_FALSE(unknown);
+  EXPECT_EQ(unknown, UnknownIn::kNone);
   EXPECT_EQ(job.labels_size(), 2);
   EXPECT_EQ(job.training().warmup_steps(), 0);
   EXPECT_EQ(job.training().eval_steps(), 30) << "ten times in 3 x 100 steps";
@@ -278,22 +278,22 @@ TEST(FinetuneDataTest, FillsInWhatDependsOnTheRows) {
 
 TEST(FinetuneDataTest, WithoutValidationRowsNothingIsEvaluated) {
   auto job = *NormalizeFinetune(Lora(), 1);
-  bool unknown = true;
+  UnknownIn unknown = UnknownIn::kValidation;
   ASSERT_TRUE(CompleteFinetune(job, Rows({"a", "b"}), std::nullopt, &unknown).ok());
   EXPECT_EQ(job.training().eval_steps(), 0);
 }
 
 TEST(FinetuneDataTest, TellsOfUnknownLabels) {
   auto job = *NormalizeFinetune(Lora(), 1);
-  bool unknown = false;
+  UnknownIn unknown = UnknownIn::kNone;
   ASSERT_TRUE(CompleteFinetune(job, Rows({"a", "b"}), Rows({"a", "c"}), &unknown).ok());
-  EXPECT_TRUE(unknown);
+  EXPECT_EQ(unknown, UnknownIn::kValidation);
 }
 
 TEST(FinetuneDataTest, RefusesDataThatCannotTrain) {
   const auto refused = [](const v1::Dataset& train, const std::optional<v1::Dataset>& validation = std::nullopt) {
     auto job = *NormalizeFinetune(Lora(), 1);
-    bool unknown;
+    UnknownIn unknown = UnknownIn::kNone;
     const absl::Status status = CompleteFinetune(job, train, validation, &unknown);
     return GetReason(status) == Reason::kFieldInvalid ? GetField(status) : std::string(status.message());
   };
@@ -312,7 +312,7 @@ TEST(FinetuneDataTest, MultiLabelFollowsTheData) {
   v1::Dataset lists = Rows({"a"});
   lists.set_multi_label(true);
   auto job = *NormalizeFinetune(Lora(), 1);
-  bool unknown;
+  UnknownIn unknown = UnknownIn::kNone;
   ASSERT_TRUE(CompleteFinetune(job, lists, std::nullopt, &unknown).ok());
   EXPECT_TRUE(job.training().multi_label());
   v1::FinetuneJob request = Lora();
@@ -330,9 +330,9 @@ v1::Dataset Numbers(int count = 1) {
 
 TEST(FinetuneDataTest, NumbersMakeARegression) {
   auto job = *NormalizeFinetune(Lora(), 1);
-  bool unknown = true;
+  UnknownIn unknown = UnknownIn::kValidation;
   ASSERT_TRUE(CompleteFinetune(job, Numbers(2), Numbers(2), &unknown).ok());
-  EXPECT_FALSE(unknown);
+  EXPECT_EQ(unknown, UnknownIn::kNone);
   EXPECT_EQ(job.training().problem_type(), "regression");
   EXPECT_EQ(job.training().metric_for_best(), "loss");
   EXPECT_FALSE(job.training().multi_label());
@@ -354,7 +354,7 @@ TEST(FinetuneDataTest, TheProblemMustBeTheDatas) {
     set(*request.mutable_training());
     auto job = NormalizeFinetune(request, 1);
     if (!job.ok()) return GetField(job.status());
-    bool unknown;
+    UnknownIn unknown = UnknownIn::kNone;
     return GetField(CompleteFinetune(*job, train, validation, &unknown));
   };
   const auto problem = [](const std::string& type) {

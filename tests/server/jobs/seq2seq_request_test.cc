@@ -39,9 +39,9 @@ v1::Dataset Records(const std::vector<std::string>& fields, int64_t rows = 100) 
 
 absl::Status Complete(v1::FinetuneJob& job, const v1::Dataset& train,
                       const std::optional<v1::Dataset>& validation = std::nullopt) {
-  bool unknown = false;
+  UnknownIn unknown = UnknownIn::kNone;
   const absl::Status status = CompleteFinetune(job, train, validation, &unknown);
-  EXPECT_FALSE(unknown);
+  EXPECT_EQ(unknown, UnknownIn::kNone);
   return status;
 }
 

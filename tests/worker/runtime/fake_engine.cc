@@ -148,6 +148,11 @@ int64_t Base::ResidentBytes() const { return 1000; }
 int64_t Trainer::MemoryBytes(const Base&, const TrainOptions& options, bool validates) {
   return options.method == Method::kFull ? (validates ? 5000 : 4000) : 0;
 }
+absl::StatusOr<int64_t> Trainer::CountWindows(const Base&, const TrainOptions&,
+                                              const std::vector<AnsweredQuestion>& questions,
+                                              const std::function<bool()>&) {
+  return static_cast<int64_t>(questions.size());
+}
 absl::StatusOr<std::shared_ptr<const Encoder>> Base::encoder(Precision) const {
   return std::make_shared<const Encoder>();
 }
@@ -187,6 +192,7 @@ const formats::TenonConfig& HostAdapter::config() const { return tensors_->confi
 int64_t HostAdapter::bytes() const { return tensors_->bytes; }
 int64_t HostAdapter::num_labels() const { return tensors_->labels; }
 int64_t HostAdapter::virtual_tokens() const { return 0; }
+std::optional<Crf> HostAdapter::crf() const { return std::nullopt; }
 const AdapterTensors& HostAdapter::tensors() const { return *tensors_; }
 
 absl::StatusOr<std::shared_ptr<const DeviceAdapter>> DeviceAdapter::Place(std::shared_ptr<const HostAdapter> host,

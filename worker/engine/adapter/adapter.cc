@@ -87,6 +87,15 @@ int64_t HostAdapter::bytes() const { return tensors_->Bytes(); }
 const AdapterTensors& HostAdapter::tensors() const { return *tensors_; }
 int64_t HostAdapter::virtual_tokens() const { return tensors_->virtual_tokens(); }
 
+std::optional<Crf> HostAdapter::crf() const {
+  if (!tensors_->config.crf) return std::nullopt;
+  const auto numbers = [&](const char* module) {
+    const at::Tensor values = tensors_->modules.at(module).weight.contiguous();
+    return std::vector<float>(values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel());
+  };
+  return Crf{numbers(kChainStart), numbers(kChainEnd), numbers(kChainTransitions)};
+}
+
 int64_t HostAdapter::num_labels() const {
   const auto head = tensors_->modules.find(formats::kClassifier);
   return head == tensors_->modules.end() ? 0 : head->second.weight.size(0);

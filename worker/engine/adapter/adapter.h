@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/formats/adapter_config.h"
 #include "worker/engine/base.h"
+#include "worker/engine/spans/crf.h"
 
 namespace tenon::engine {
 
@@ -30,6 +32,7 @@ class HostAdapter {
   int64_t bytes() const;
   int64_t num_labels() const;             // 0 without a head
   int64_t virtual_tokens() const;         // that it puts in front of every row
+  std::optional<Crf> crf() const;         // of one whose tags are chosen together
   const AdapterTensors& tensors() const;  // engine-internal
 
   explicit HostAdapter(std::unique_ptr<AdapterTensors> tensors);

@@ -55,7 +55,10 @@ absl::StatusOr<AdapterTensors> ReadHead(const std::filesystem::path& folder, con
   AdapterTensors adapter;
   adapter.config = std::move(config);
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kHeadWeightsFile));
-  ASSIGN_OR_RETURN(adapter.modules[kClassifier], file.TakeModule(kClassifier, -1, site.vector_size()));
+  const bool of_rows = formats::HeadOfTask(adapter.config.task) == formats::HeadKind::kSequence;
+  ASSIGN_OR_RETURN(adapter.modules[kClassifier],
+                   file.TakeModule(kClassifier, -1, of_rows ? site.vector_size() : site.hidden_size));
+  if (adapter.config.crf) RETURN_IF_ERROR(TakeChain(file, "", adapter));
   RETURN_IF_ERROR(file.CheckAllTaken());
   RETURN_IF_ERROR(CheckLabels(adapter));
   return adapter;
@@ -77,7 +80,7 @@ std::string ModulePrefix(const formats::LoraConfig& lora, const AdapterFile& fil
   const std::string task = site.bart != nullptr ? formats::kBartTaskPrefix : site.family()->task_prefix;
   const std::string plain = site.bart != nullptr ? "" : site.encoder->plain_prefix;
   if (site.bart != nullptr && lora.task_type == "SEQ_2_SEQ_LM") return task;
-  if (!lora.task_type.empty()) return lora.task_type == "SEQ_CLS" ? task : plain;
+  if (!lora.task_type.empty()) return formats::IsPeftHeadTask(lora.task_type) ? task : plain;
   for (const auto& [module, shape] : site.linear_layers) {
     const std::string key = kPeftRoot + task + module;
     if (file.Has(key + ".lora_A.weight") || file.Has(key + ".weight")) return task;
@@ -95,9 +98,9 @@ absl::Status TakeCopy(AdapterFile& file, const std::string& key, const std::stri
 }
 
 absl::Status TakePairs(AdapterFile& file, const AdapterSite& site, AdapterTensors& adapter) {
-  const bool of_task = adapter.lora.task_type == "SEQ_CLS" && site.family() != nullptr;
+  const bool of_task = formats::IsPeftHeadTask(adapter.lora.task_type) && site.family() != nullptr;
   for (const auto& [module, shape] : site.linear_layers) {
-    if (of_task && !site.family()->InTaskModel(module)) continue;
+    if (of_task && !site.family()->InTaskModel(module, site.head)) continue;
     const std::string hf_name = adapter.PeftName(module), key = kPeftRoot + hf_name;
     const bool whole = site.causal == nullptr && file.Has(key + ".weight");
     if (whole || formats::SavesModule(adapter.lora, hf_name)) {
@@ -122,14 +125,16 @@ formats::TenonConfig DefaultConfig(const std::string& method, const AdapterTenso
   formats::TenonConfig config;
   const auto head = adapter.modules.find(kClassifier);
   const bool classifies = head != adapter.modules.end();
-  config.task = classifies ? "sequence_classification" : site.plain_task();
+  config.task = classifies ? formats::TaskOfHead(site.head) : site.plain_task();
   config.method = method;
   config.base_digest = site.base_digest;
   config.pooling = site.sentence.pooling;
   config.normalize = site.sentence.normalize;
   config.max_input_tokens = site.sentence.max_seq_length;
   if (classifies) config.labels = DefaultLabels(head->second.weight.size(0));
-  config.regression = config.labels.size() == 1;  // as transformers takes one output
+  if (classifies && site.head == formats::HeadKind::kAnswers) config.labels = formats::AnswerLabels();
+  // As transformers takes one output of a classifier of rows.
+  config.regression = site.head == formats::HeadKind::kSequence && config.labels.size() == 1;
   return config;
 }
 
@@ -162,7 +167,7 @@ absl::StatusOr<AdapterTensors> ReadLora(AdapterFile& file, const formats::LoraCo
   if (config.default_targets && site.causal != nullptr) adapter.lora.target_modules = site.causal->family->lora_targets;
   adapter.prefix = ModulePrefix(adapter.lora, file, site);
   RETURN_IF_ERROR(TakePairs(file, site, adapter));
-  if (adapter.lora.task_type == "SEQ_CLS" || HasHead(file, kPeftRoot, site)) {
+  if (formats::IsPeftHeadTask(adapter.lora.task_type) || HasHead(file, kPeftRoot, site)) {
     RETURN_IF_ERROR(TakeHead(file, kPeftRoot, -1, site, adapter));
   }
   if (adapter.pairs.empty() && adapter.modules.empty()) {
@@ -173,8 +178,8 @@ absl::StatusOr<AdapterTensors> ReadLora(AdapterFile& file, const formats::LoraCo
 }
 
 // The adapter in the folder's own format, and the method that its config is of; `labels` where a format has them.
-absl::StatusOr<AdapterTensors> ReadForeign(const std::filesystem::path& folder, const AdapterSite& site,
-                                           std::string* method, std::vector<std::string>* labels) {
+absl::StatusOr<AdapterTensors> ReadForeign(const std::filesystem::path& folder, AdapterSite& site, std::string* method,
+                                           std::vector<std::string>* labels) {
   if (IsAdapterHub(folder)) {
     *method = "bottleneck";
     if (site.causal != nullptr) {
@@ -187,6 +192,9 @@ absl::StatusOr<AdapterTensors> ReadForeign(const std::filesystem::path& folder, 
   ASSIGN_OR_RETURN(const formats::PeftConfig peft, formats::ParsePeftConfig(text));
   *method = formats::PeftMethod(peft);
   RETURN_IF_ERROR(CheckTaskType(formats::PeftTaskType(peft), site));
+  if (formats::IsPeftHeadTask(formats::PeftTaskType(peft))) {
+    site.head = formats::HeadOfPeftTask(formats::PeftTaskType(peft));
+  }
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kPeftWeightsFile));
   const auto* prompt = std::get_if<formats::PromptConfig>(&peft);
   ASSIGN_OR_RETURN(AdapterTensors adapter, prompt != nullptr
@@ -196,8 +204,20 @@ absl::StatusOr<AdapterTensors> ReadForeign(const std::filesystem::path& folder, 
   return adapter;
 }
 
-absl::StatusOr<AdapterTensors> ReadInserted(const std::filesystem::path& folder, const AdapterSite& site,
+// What the files' own config and tenon.json say of the head must agree.
+absl::Status CheckTask(const formats::TenonConfig& config, const AdapterTensors& adapter, const AdapterSite& site) {
+  const bool has_head = adapter.modules.count(kClassifier) > 0;
+  if (!has_head || site.family() == nullptr || config.task == formats::TaskOfHead(site.head)) return absl::OkStatus();
+  return InvalidAdapter(absl::StrCat("tenon.json says task ", config.task, ", adapter_config.json is of ",
+                                     formats::TaskOfHead(site.head)),
+                        "task");
+}
+
+absl::StatusOr<AdapterTensors> ReadInserted(const std::filesystem::path& folder, AdapterSite site,
                                             std::optional<formats::TenonConfig> config) {
+  // PEFT's file says it, too, but AdapterHub's does not, nor one of PEFT without a task type.
+  if (config) site.head = formats::HeadOfTask(config->task);
+  site.crf = config && config->crf;
   std::string method;
   std::vector<std::string> labels;
   ASSIGN_OR_RETURN(AdapterTensors adapter, ReadForeign(folder, site, &method, &labels));
@@ -206,10 +226,11 @@ absl::StatusOr<AdapterTensors> ReadInserted(const std::filesystem::path& folder,
         absl::StrCat("tenon.json says method ", config->method, ", adapter_config.json is of ", method), "method");
   }
   if (config) {
+    RETURN_IF_ERROR(CheckTask(*config, adapter, site));
     adapter.config = *std::move(config);
   } else {
     adapter.config = DefaultConfig(method, adapter, site);
-    if (!labels.empty()) adapter.config.labels = std::move(labels);
+    if (!labels.empty() && site.head != formats::HeadKind::kAnswers) adapter.config.labels = std::move(labels);
   }
   RETURN_IF_ERROR(CheckLabels(adapter));
   adapter.family = site.family();

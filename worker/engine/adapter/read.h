@@ -29,6 +29,9 @@ struct AdapterSite {
   int64_t hidden_size = 0;           // of the states that adapters meet, or of the words that a prompt stands before
   formats::SentenceConfig sentence;  // defaults of adapters without a tenon.json
   bool takes_head = false;           // as Encoder
+  // Of the adapter's head, where it has one: ReadAdapter fills it in.
+  formats::HeadKind head = formats::HeadKind::kSequence;
+  bool crf = false;
   const std::string& base_digest;
   // Name without task prefix -> [out, in].
   const std::map<std::string, std::pair<int64_t, int64_t>>& linear_layers;

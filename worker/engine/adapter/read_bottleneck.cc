@@ -70,7 +70,7 @@ bool IsAdapterHub(const std::filesystem::path& folder) {
   return Exists(folder / kHubWeightsFile) || Exists(folder / kHubPickle);
 }
 
-absl::StatusOr<AdapterTensors> ReadBottleneck(const std::filesystem::path& folder, const AdapterSite& site,
+absl::StatusOr<AdapterTensors> ReadBottleneck(const std::filesystem::path& folder, AdapterSite& site,
                                               std::vector<std::string>* labels) {
   for (const char* pickle : {kHubPickle, kHubHeadPickle}) {
     if (Exists(folder / pickle)) {
@@ -84,6 +84,9 @@ absl::StatusOr<AdapterTensors> ReadBottleneck(const std::filesystem::path& folde
   ASSIGN_OR_RETURN(adapter.bottleneck, formats::ParseBottleneckConfig(text));
   const formats::BottleneckConfig& config = adapter.bottleneck;
   RETURN_IF_ERROR(CheckBase(config, site));
+  for (const formats::HeadKind kind : {formats::HeadKind::kTokens, formats::HeadKind::kAnswers}) {
+    if (site.family() != nullptr && config.model_class == site.family()->ModelClass(kind)) site.head = kind;
+  }
   const int64_t hidden = site.hidden_size;
   ASSIGN_OR_RETURN(AdapterFile file, AdapterFile::Open(folder / kHubWeightsFile));
   const std::string task = site.generates() ? kT5Task : site.family()->task_prefix;

@@ -19,7 +19,7 @@ bool IsAdapterHub(const std::filesystem::path& folder);
 // `labels` are the head's own. A T5's head is an output layer: the base's own, which the library saves beside every
 // adapter and is not kept, or another, which is the module `lm_head`. All of the adapter but its TenonConfig. Errors as
 // HostAdapter::Load; UNSUPPORTED names pytorch_adapter.bin: pickles are never read.
-absl::StatusOr<AdapterTensors> ReadBottleneck(const std::filesystem::path& folder, const AdapterSite& site,
+absl::StatusOr<AdapterTensors> ReadBottleneck(const std::filesystem::path& folder, AdapterSite& site,
                                               std::vector<std::string>* labels);
 
 }  // namespace tenon::engine

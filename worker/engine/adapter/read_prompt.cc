@@ -67,7 +67,7 @@ absl::StatusOr<AdapterTensors> ReadPrompt(AdapterFile& file, const formats::Prom
   ASSIGN_OR_RETURN(const at::Tensor read, file.Take(kPromptTensor, {rows, site.hidden_size}));
   adapter.prompt_embeddings = read.narrow(0, 0, count);
   if (rows > count) adapter.unread_prompt = read.narrow(0, count, rows - count);
-  if (config.task_type == "SEQ_CLS") {
+  if (formats::IsPeftHeadTask(config.task_type)) {
     RETURN_IF_ERROR(TakeHead(file, kPromptHeadRoot, -1, site, adapter));
   }
   return adapter;

@@ -40,6 +40,12 @@ struct Bottleneck {
   std::shared_ptr<const PanelWeight> down_panels, up_panels;
 };
 
+// Modules of a chain of tags (spans/crf.h), each a weight alone: [labels], [labels] and [from, to]. In files the
+// tensors have these names, as in pytorch-crf.
+inline constexpr char kChainStart[] = "crf.start_transitions";
+inline constexpr char kChainEnd[] = "crf.end_transitions";
+inline constexpr char kChainTransitions[] = "crf.transitions";
+
 // What an adapter may hold; a method fills its own part, and any of them may bring a head.
 struct AdapterTensors {
   formats::TenonConfig config;

@@ -46,10 +46,16 @@ absl::Status WriteText(const std::filesystem::path& file, const std::string& tex
 }
 
 std::vector<formats::HeadModule> HeadOf(const AdapterTensors& adapter) {
-  return adapter.family == nullptr ? std::vector<formats::HeadModule>() : formats::HeadModules(*adapter.family);
+  if (adapter.family == nullptr) return {};
+  return formats::HeadModules(*adapter.family, formats::HeadOfTask(adapter.config.task));
+}
+
+bool IsChain(const std::string& module) {
+  return module == kChainStart || module == kChainEnd || module == kChainTransitions;
 }
 
 bool IsOfHead(const AdapterTensors& adapter, const std::string& module) {
+  if (IsChain(module)) return true;
   for (const formats::HeadModule& of_head : HeadOf(adapter)) {
     if (of_head.key == module) return true;
   }
@@ -61,6 +67,9 @@ void AddHead(const AdapterTensors& adapter, const std::string& root, TensorList&
   for (const formats::HeadModule& module : HeadOf(adapter)) {
     const auto saved = adapter.modules.find(module.key);
     if (saved != adapter.modules.end()) tensors.AddModule(root + module.name, saved->second);
+  }
+  for (const auto& [module, saved] : adapter.modules) {
+    if (IsChain(module)) tensors.Add(root + module, saved.weight);
   }
 }
 
@@ -98,7 +107,7 @@ absl::Status WriteBottleneck(const std::filesystem::path& folder, const AdapterT
   const bool classifies = has_head && !writes;
   formats::BottleneckConfig config = adapter.bottleneck;
   config.model_class = writes       ? "T5ForConditionalGeneration"
-                       : classifies ? adapter.family->head.model_class
+                       : classifies ? adapter.family->ModelClass(formats::HeadOfTask(adapter.config.task))
                                     : adapter.family->plain_class;
   TensorList tensors;
   for (const auto& [module, block] : adapter.bottlenecks) {
@@ -122,7 +131,13 @@ absl::Status WriteBottleneck(const std::filesystem::path& folder, const AdapterT
 
 absl::Status WriteHead(const std::filesystem::path& folder, const AdapterTensors& adapter) {
   TensorList tensors;
-  for (const auto& [module, saved] : adapter.modules) tensors.AddModule(module, saved);
+  for (const auto& [module, saved] : adapter.modules) {
+    if (IsChain(module)) {
+      tensors.Add(module, saved.weight);
+    } else {
+      tensors.AddModule(module, saved);
+    }
+  }
   return tensors.Write(folder / kHeadWeightsFile);
 }
 

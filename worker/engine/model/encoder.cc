@@ -232,8 +232,11 @@ absl::Status TransformerEncoder::ReadHead(WeightReader& reader) {
   const formats::EncoderHead& head = family_.head;
   const int64_t hidden = config_.hidden_size, labels = static_cast<int64_t>(config_.labels.size());
   // Its output layer is small, and logits gain from fp32.
-  ASSIGN_OR_RETURN(at::Tensor weight, reader.TakeHead(head.output + ".weight", {labels, hidden}, at::kFloat));
-  ASSIGN_OR_RETURN(at::Tensor bias, reader.TakeHead(head.output + ".bias", {labels}, at::kFloat));
+  const std::string output = formats::HeadModules(family_, config_.head_kind).front().name;
+  ASSIGN_OR_RETURN(at::Tensor weight, reader.TakeHead(output + ".weight", {labels, hidden}, at::kFloat));
+  ASSIGN_OR_RETURN(at::Tensor bias, reader.TakeHead(output + ".bias", {labels}, at::kFloat));
+  classifier_ = Linear(std::move(weight), std::move(bias));
+  if (config_.head_kind != formats::HeadKind::kSequence) return absl::OkStatus();
   if (!head.dense_in_encoder) {
     ASSIGN_OR_RETURN(at::Tensor dense, reader.TakeHead(head.dense + ".weight", {hidden, hidden}, type_));
     ASSIGN_OR_RETURN(at::Tensor dense_bias, reader.TakeHead(head.dense + ".bias", {hidden}, type_));
@@ -242,7 +245,6 @@ absl::Status TransformerEncoder::ReadHead(WeightReader& reader) {
   if (!dense_.defined()) {
     return TenonError(Reason::kBaseInvalid, "the base has a classifier but no pooler", head.dense + ".weight");
   }
-  classifier_ = Linear(std::move(weight), std::move(bias));
   return absl::OkStatus();
 }
 

@@ -114,9 +114,11 @@ class Encoder : public EncoderLayers {
                                                              at::Tensor words, at::Device device, at::ScalarType type,
                                                              bool prepare_inference, const RunAlone& run_alone);
 
-  // Whether a classification head can stand on it: not on a BERT that has lost its pooler, nor on a family without one.
+  // Whether a classifier of whole rows can stand on it: not on a BERT that has lost its pooler, nor on a family without
+  // one.
   virtual bool takes_head() const = 0;
-  // The base's own classification head, when config says it has one: [R, hidden] -> [R, labels].
+  // The output layer of the base's own head, when config says it has one: [lines, hidden] -> [lines, labels]. Lines are
+  // what Pool gives, or, of a head on every token (formats::HeadKind), the last layer's states.
   virtual at::Tensor Classify(const at::Tensor& pooled) const = 0;
   virtual bool has_classifier() const = 0;
   // What its sentence vectors go through; not defined in most.

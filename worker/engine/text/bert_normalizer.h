@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -27,6 +28,7 @@ class BertNormalizer {
   explicit BertNormalizer(const BertNormalizerOptions& options);
 
   // Calls put(CodePoint) -> bool with each normalized character of [p, end), until it returns false. False when it did.
+  // Or put(CodePoint, const char* from, const char* to), which is told what it was made of, too.
   template <typename Put>
   bool Run(const char* p, const char* end, Put put) const;
 
@@ -38,7 +40,12 @@ class BertNormalizer {
   // A mark that goes, but that others are not sorted across (class 0).
   static constexpr int32_t kBarrier = -3;
   // A combining character that waits for its place in canonical order.
-  using Pending = std::vector<std::pair<uint8_t, CodePoint>>;
+  struct Waiting {
+    uint8_t combining;
+    CodePoint c;
+    const char *from, *to;
+  };
+  using Pending = std::vector<Waiting>;
 
   // What a character becomes when it stands alone: one character, kDropped, kBarrier, or kSlow for all else.
   int32_t Simple(CodePoint c) const;
@@ -47,6 +54,14 @@ class BertNormalizer {
   void Decomposed(CodePoint c, std::vector<CodePoint>* out) const;
   CodePoint Lower(CodePoint c) const { return options_.lowercase ? ToLower(c) : c; }
 
+  template <typename Put>
+  static bool PutOne(Put& put, CodePoint c, const char* from, const char* to) {
+    if constexpr (std::is_invocable_v<Put&, CodePoint>) {
+      return put(c);
+    } else {
+      return put(c, from, to);
+    }
+  }
   template <typename Put>
   bool Flush(Pending* pending, Put& put) const;
 
@@ -58,9 +73,10 @@ class BertNormalizer {
 
 template <typename Put>
 bool BertNormalizer::Flush(Pending* pending, Put& put) const {
-  std::stable_sort(pending->begin(), pending->end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  for (const auto& [combining, c] : *pending) {
-    if (!put(Lower(c))) return false;
+  std::stable_sort(pending->begin(), pending->end(),
+                   [](const Waiting& a, const Waiting& b) { return a.combining < b.combining; });
+  for (const auto& [combining, c, from, to] : *pending) {
+    if (!PutOne(put, Lower(c), from, to)) return false;
   }
   pending->clear();
   return true;
@@ -71,12 +87,13 @@ bool BertNormalizer::Run(const char* p, const char* end, Put put) const {
   Pending pending;
   std::vector<CodePoint> expanded;
   while (p != end) {
+    const char* const from = p;
     const CodePoint c = ReadUtf8(&p, end);
     const int32_t simple = c < kTable ? table_[static_cast<size_t>(c)] : Simple(c);
     if (simple == kDropped) continue;
     if (simple != kSlow) {
       if (!pending.empty() && !Flush(&pending, put)) return false;
-      if (simple != kBarrier && !put(simple)) return false;
+      if (simple != kBarrier && !PutOne(put, simple, from, p)) return false;
       continue;
     }
     expanded.clear();
@@ -88,17 +105,20 @@ bool BertNormalizer::Run(const char* p, const char* end, Put put) const {
       }
       const uint8_t combining = options_.strip_accents ? CombiningClass(x) : 0;
       if (combining != 0) {
-        pending.emplace_back(combining, x);
+        pending.push_back({combining, x, from, p});
         continue;
       }
       if (!Flush(&pending, put)) return false;
       // Only this letter's lower case is two characters.
-      if (options_.lowercase && x == 0x130 && !(put('i') && put(0x307))) return false;
-      if (!(options_.lowercase && x == 0x130) && !put(Lower(x))) return false;
+      if (options_.lowercase && x == 0x130 && !(PutOne(put, 'i', from, p) && PutOne(put, 0x307, from, p))) return false;
+      if (!(options_.lowercase && x == 0x130) && !PutOne(put, Lower(x), from, p)) return false;
     }
   }
   return Flush(&pending, put);
 }
+
+// What parts words.
+inline bool IsWordSpace(CodePoint c) { return c < 0x80 ? c == ' ' || (c >= '\t' && c <= '\r') : IsWhitespace(c); }
 
 // Puts characters together to words: white space separates, a punctuation character is a word of its own.
 //
@@ -110,8 +130,7 @@ class WordBuilder {
   WordBuilder(int64_t max_characters, Word word) : max_characters_(max_characters), word_(std::move(word)) {}
 
   bool Put(CodePoint c) {
-    const bool space = c < 0x80 ? c == ' ' || (c >= '\t' && c <= '\r') : IsWhitespace(c);
-    if (space) return Finish();
+    if (IsWordSpace(c)) return Finish();
     if (!IsPunctuation(c)) {
       Append(c);
       return true;

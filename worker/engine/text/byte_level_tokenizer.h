@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,7 +35,7 @@ absl::StatusOr<ByteLevelSpec> ParseByteLevelJson(const std::string& json, const 
 absl::StatusOr<ByteLevelSpec> ParseByteLevelFiles(const std::string& vocab, const std::string& merges,
                                                   const ByteLevelConfigFiles& config);
 
-class ByteLevelTokenizer : public GenerativeTokenizer {
+class ByteLevelTokenizer : public GenerativeTokenizer, public PlaceTokenizer {
  public:
   static absl::StatusOr<std::unique_ptr<const ByteLevelTokenizer>> Create(ByteLevelSpec spec);
   // Of a folder with tokenizer.json, or else vocab.json and merges.txt.
@@ -46,6 +47,13 @@ class ByteLevelTokenizer : public GenerativeTokenizer {
   std::string separator() const override;
   std::string Decode(absl::Span<const int32_t> ids) const override;
   std::vector<int32_t> EncodePiece(const std::string& text) const override;
+  const PlaceTokenizer* places() const override { return this; }
+
+  // byte_level_places.cc
+  std::vector<int32_t> EncodeWord(const std::string& word) const override;
+  PlacedTokens EncodePlaces(const std::string& text) const override;
+  Row Around(const std::vector<int32_t>& ids) const override;
+  Row AroundPair(const std::vector<int32_t>& first, const std::vector<int32_t>& second) const override;
 
  private:
   struct Token {
@@ -56,6 +64,9 @@ class ByteLevelTokenizer : public GenerativeTokenizer {
   ByteLevelTokenizer(BytePairs model, ByteLevelSpec spec);
   // Appends ids of any text until there are more than `limit`.
   void Append(const std::string& text, size_t limit, std::vector<int32_t>* ids) const;
+  // Calls stretch(begin, end) for text between added tokens, and token(id, begin, end) for each of these.
+  void Walk(const std::string& text, const std::function<void(size_t, size_t)>& stretch,
+            const std::function<void(int32_t, size_t, size_t)>& token) const;
   // The same of text without added tokens; false when there are more.
   bool AppendWords(std::string_view text, size_t limit, BytePairs::Workspace* workspace,
                    std::vector<int32_t>* ids) const;

@@ -25,6 +25,38 @@ struct Encoding {
   int64_t second_type = kNoPlace;
 };
 
+// Bytes [begin, end) of a text.
+struct TextPlace {
+  size_t begin = 0, end = 0;
+  friend bool operator==(const TextPlace&, const TextPlace&) = default;
+};
+
+// A text's tokens without special ones, and what each stands for: whole characters, as `return_offsets_mapping=True` of
+// Hugging Face has it (which counts characters).
+struct PlacedTokens {
+  std::vector<int32_t> ids;
+  std::vector<TextPlace> places;
+};
+
+// Rows whose tokens must be told apart by what they stand for. Of the tokenizers of bases that only encode.
+class PlaceTokenizer {
+ public:
+  // A row, and where in it each text's tokens begin.
+  struct Row {
+    Encoding encoding;
+    size_t first = 0, second = 0;
+  };
+
+  virtual ~PlaceTokenizer() = default;
+  // Ids of one word of a text, as `is_split_into_words=True` of Hugging Face has it (byte-level ones with
+  // `add_prefix_space=True`); none for a word that leaves nothing.
+  virtual std::vector<int32_t> EncodeWord(const std::string& word) const = 0;
+  virtual PlacedTokens EncodePlaces(const std::string& text) const = 0;
+  // Special tokens around one text's ids, and around and between two.
+  virtual Row Around(const std::vector<int32_t>& ids) const = 0;
+  virtual Row AroundPair(const std::vector<int32_t>& first, const std::vector<int32_t>& second) const = 0;
+};
+
 // Immutable; safe from any thread.
 class Tokenizer {
  public:
@@ -42,6 +74,8 @@ class Tokenizer {
   // The text of the special token behind a text, which stands between the parts of one that has several, such as
   // "[SEP]"; empty where there is none.
   virtual std::string separator() const = 0;
+  // Nothing where tokens' places are not known.
+  virtual const PlaceTokenizer* places() const { return nullptr; }
 };
 
 // Of a base that generates.

@@ -36,12 +36,17 @@ int32_t WordPiece::Find(const std::string& token) const {
   return it == first_.end() ? -1 : it->second;
 }
 
-void WordPiece::Encode(const std::string& word, int64_t characters, std::vector<int32_t>* ids) const {
-  const size_t before = ids->size();
-  if (characters > max_characters_) {
+void WordPiece::Encode(const std::string& word, int64_t characters, std::vector<int32_t>* ids,
+                       std::vector<size_t>* ends) const {
+  const size_t before = ids->size(), ends_before = ends == nullptr ? 0 : ends->size();
+  const auto unknown = [&] {
+    ids->resize(before);
     ids->push_back(unknown_);
-    return;
-  }
+    if (ends == nullptr) return;
+    ends->resize(ends_before);
+    ends->push_back(word.size());
+  };
+  if (characters > max_characters_) return unknown();
   size_t start = 0;
   while (start < word.size()) {
     const auto& pieces = start == 0 ? first_ : inside_;
@@ -55,12 +60,9 @@ void WordPiece::Encode(const std::string& word, int64_t characters, std::vector<
       found = it->second;
       break;
     }
-    if (found < 0) {
-      ids->resize(before);
-      ids->push_back(unknown_);
-      return;
-    }
+    if (found < 0) return unknown();
     ids->push_back(found);
+    if (ends != nullptr) ends->push_back(end);
     start = end;
   }
 }

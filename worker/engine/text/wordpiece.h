@@ -24,8 +24,10 @@ class WordPiece {
   // BASE_INVALID when the unknown token is not in the vocabulary.
   static absl::StatusOr<WordPiece> Create(WordPieceVocabulary vocabulary);
 
-  // Appends the ids of one word of `characters` characters; at least one.
-  void Encode(const std::string& word, int64_t characters, std::vector<int32_t>* ids) const;
+  // Appends the ids of one word of `characters` characters; at least one. `ends`, if any, gets for each the byte of the
+  // word behind its piece: the word's own end for an unknown word.
+  void Encode(const std::string& word, int64_t characters, std::vector<int32_t>* ids,
+              std::vector<size_t>* ends = nullptr) const;
   // Id of a token; -1 when there is none.
   int32_t Find(const std::string& token) const;
   int64_t max_characters() const { return max_characters_; }

@@ -28,7 +28,7 @@ absl::StatusOr<WordPieceSpec> ParseTokenizerJson(const std::string& json, const 
 // The same from vocab.txt.
 absl::StatusOr<WordPieceSpec> ParseVocabulary(const std::string& vocab, const std::string& config);
 
-class WordPieceTokenizer : public Tokenizer {
+class WordPieceTokenizer : public Tokenizer, public PlaceTokenizer {
  public:
   static absl::StatusOr<std::unique_ptr<const WordPieceTokenizer>> Create(WordPieceSpec spec);
 
@@ -36,11 +36,20 @@ class WordPieceTokenizer : public Tokenizer {
   Encoding EncodePair(const std::string& first, const std::string& second, int64_t max_tokens) const override;
   int64_t vocab_size() const override { return size_; }
   std::string separator() const override { return separator_; }
+  const PlaceTokenizer* places() const override { return this; }
+
+  // wordpiece_places.cc
+  std::vector<int32_t> EncodeWord(const std::string& word) const override;
+  PlacedTokens EncodePlaces(const std::string& text) const override;
+  Row Around(const std::vector<int32_t>& ids) const override;
+  Row AroundPair(const std::vector<int32_t>& first, const std::vector<int32_t>& second) const override;
 
  private:
   WordPieceTokenizer(WordPiece model, WordPieceSpec spec, std::string separator);
   // Ids of a text without special tokens, until there are more than `limit`.
   std::vector<int32_t> Body(const std::string& text, size_t limit) const;
+  // Appends tokens of text[begin, end), with their places.
+  void PlacePiece(const std::string& text, size_t begin, size_t end, PlacedTokens* tokens) const;
   // Appends ids of text[begin, end) until there are more than `limit`; false when there are.
   bool EncodePiece(const std::string& text, size_t begin, size_t end, size_t limit, std::vector<int32_t>* ids) const;
 

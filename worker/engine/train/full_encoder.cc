@@ -112,9 +112,12 @@ absl::StatusOr<AdapterTensors> CopyEncoder(const Base& base, const formats::Teno
   RETURN_IF_ERROR(reader.Norm(family.embeddings.norm, hidden));
   for (int64_t i = 0; i < encoder.num_hidden_layers; ++i) RETURN_IF_ERROR(ReadLayer(reader, encoder, i));
   const std::string& dense = family.head.dense;
-  if (family.head.dense_in_encoder && reader.Has(dense)) {
+  if (formats::HeadOfTask(config.task) != formats::HeadKind::kSequence) {
+    // Its head reads the states as they are.
+  } else if (family.head.dense_in_encoder && reader.Has(dense)) {
     RETURN_IF_ERROR(reader.Linear(dense, hidden, hidden));
-  } else if (!family.head.dense_in_encoder && !encoder.labels.empty()) {
+  } else if (!family.head.dense_in_encoder && !encoder.labels.empty() &&
+             encoder.head_kind == formats::HeadKind::kSequence) {
     RETURN_IF_ERROR(reader.HeadLinear(dense, hidden, hidden));
   } else {
     model.modules[dense] = NewDense(encoder, seed, device);
@@ -128,8 +131,8 @@ FullEncoder::FullEncoder(const formats::EncoderConfig& config, const std::map<st
       activation_(ParseActivation(config.hidden_act)),
       words_(modules.at(config.family->embeddings.words).weight),
       positions_(modules.at(config.family->embeddings.positions).weight),
-      embedding_norm_(modules.at(config.family->embeddings.norm)),
-      dense_(modules.at(config.family->head.dense)) {
+      embedding_norm_(modules.at(config.family->embeddings.norm)) {
+  if (const auto dense = modules.find(config.family->head.dense); dense != modules.end()) dense_ = dense->second;
   if (const std::string& types = config.family->embeddings.types; !types.empty()) types_ = modules.at(types).weight;
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const formats::LayerNames names = config.family->Layer(i);

@@ -16,10 +16,10 @@
 
 namespace tenon::engine {
 
-// Weights to begin with, fp32, each module under its name in transformers' sequence classifier without what stands
-// before the encoder: the base's own, and a new output layer for config's labels, which is called `classifier` in every
-// family, drawn as transformers draws one. A base without the head's dense layer gets a new one in the same way. What
-// the network of transformers does not hold (`position_ids`, heads of other tasks) is left out.
+// Weights to begin with, fp32, each module under its name in transformers' classifier for config's task without what
+// stands before the encoder: the base's own, and a new output layer for config's labels, which is called `classifier`
+// in every family, drawn as transformers draws one. A base without the head's dense layer gets a new one in the same
+// way. What the network of transformers does not hold (`position_ids`, heads of other tasks) is left out.
 absl::StatusOr<AdapterTensors> CopyEncoder(const Base& base, const formats::TenonConfig& config, uint64_t seed);
 
 // The encoder over such modules: plain products, so that autograd follows every weight. It shares their memory, and
@@ -49,7 +49,7 @@ class FullEncoder final : public EncoderLayers {
   const formats::EncoderConfig config_;
   const Activation activation_;
   at::Tensor words_, positions_, types_;  // types_ is undefined in a family without
-  SavedModule embedding_norm_, dense_;
+  SavedModule embedding_norm_, dense_;    // dense_ is undefined where the head is one layer
   std::vector<Weights> layers_;
 };
 

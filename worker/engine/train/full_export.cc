@@ -60,7 +60,9 @@ NamedTensors WriterTensors(const Base& base, const AdapterTensors& model) {
 NamedTensors ClassifierTensors(const AdapterTensors& model) {
   NamedTensors tensors;
   std::map<std::string, std::string> head;
-  for (const formats::HeadModule& module : formats::HeadModules(*model.family)) head[module.key] = module.name;
+  for (const auto& module : formats::HeadModules(*model.family, formats::HeadOfTask(model.config.task))) {
+    head[module.key] = module.name;
+  }
   for (const auto& [module, saved] : model.modules) {
     const auto of_head = head.find(module);
     const std::string name = of_head != head.end() ? of_head->second : model.family->task_prefix + module;
@@ -76,9 +78,10 @@ absl::Status WriteFullModel(const std::filesystem::path& folder, const Base& bas
   ASSIGN_OR_RETURN(nlohmann::json config, formats::ReadConfigJson(base.folder()));
   RETURN_IF_ERROR(CarryOver(base, folder));
   const std::string text =
-      base.generates()
-          ? WriterConfig(std::move(config))
-          : formats::ClassifierConfig(std::move(config), model.family->head.model_class, model.config, "float32");
+      base.generates() ? WriterConfig(std::move(config))
+                       : formats::ClassifierConfig(std::move(config),
+                                                   model.family->ModelClass(formats::HeadOfTask(model.config.task)),
+                                                   model.config, "float32");
   RETURN_IF_ERROR(WriteText(folder / formats::kConfigFile, text));
   return WriteTensors(folder / kWeightsFile, base.generates() ? WriterTensors(base, model) : ClassifierTensors(model));
 }

@@ -9,6 +9,7 @@
 #include "worker/engine/train/full_export.h"
 #include "worker/engine/train/full_t5.h"
 #include "worker/engine/train/seq2seq_task.h"
+#include "worker/engine/train/span_task.h"
 
 namespace tenon::engine {
 namespace {
@@ -27,18 +28,35 @@ class FullLearner final : public AdapterLearner {
   const std::shared_ptr<const Base> base_;
 };
 
+// An encoder, all of whose weights are trained for `Task`.
+template <typename Task, typename Data>
+absl::StatusOr<std::unique_ptr<Learner>> NewEncoderLearner(std::shared_ptr<const Base> base,
+                                                           const TrainOptions& options,
+                                                           std::shared_ptr<const Data> data,
+                                                           const formats::TenonConfig& config,
+                                                           const AdapterTensors* initial) {
+  ASSIGN_OR_RETURN(AdapterTensors weights, CopyEncoder(*base, config, options.seed));
+  ASSIGN_OR_RETURN(std::shared_ptr<const Encoder> frozen, base->encoder(base->precision()));
+  ASSIGN_OR_RETURN(TrainableAdapter model, TrainableAdapter::MakeWhole(std::move(weights), *frozen, initial));
+  auto encoder = std::make_shared<const FullEncoder>(base->config(), model.adapter().modules);
+  auto task = std::make_unique<Task>(std::move(encoder), options, std::move(data), std::move(model));
+  return std::make_unique<FullLearner>(std::move(base), options, std::move(task));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Learner>> NewFullLearner(std::shared_ptr<const Base> base, const TrainOptions& options,
                                                         std::shared_ptr<const TokenData> data,
                                                         const formats::TenonConfig& config,
                                                         const AdapterTensors* initial) {
-  ASSIGN_OR_RETURN(AdapterTensors weights, CopyEncoder(*base, config, options.seed));
-  ASSIGN_OR_RETURN(std::shared_ptr<const Encoder> frozen, base->encoder(base->precision()));
-  ASSIGN_OR_RETURN(TrainableAdapter model, TrainableAdapter::MakeWhole(std::move(weights), *frozen, initial));
-  auto encoder = std::make_shared<const FullEncoder>(base->config(), model.adapter().modules);
-  auto task = std::make_unique<ClassificationTask>(std::move(encoder), options, std::move(data), std::move(model));
-  return std::make_unique<FullLearner>(std::move(base), options, std::move(task));
+  return NewEncoderLearner<ClassificationTask>(std::move(base), options, std::move(data), config, initial);
+}
+
+absl::StatusOr<std::unique_ptr<Learner>> NewFullLearner(std::shared_ptr<const Base> base, const TrainOptions& options,
+                                                        std::shared_ptr<const SpanData> data,
+                                                        const formats::TenonConfig& config,
+                                                        const AdapterTensors* initial) {
+  return NewEncoderLearner<SpanTask>(std::move(base), options, std::move(data), config, initial);
 }
 
 absl::StatusOr<std::unique_ptr<Learner>> NewFullLearner(std::shared_ptr<const Base> base, const TrainOptions& options,

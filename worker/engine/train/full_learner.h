@@ -8,6 +8,7 @@
 #include "worker/engine/train/learner.h"
 #include "worker/engine/train/pairs.h"
 #include "worker/engine/train/rows.h"
+#include "worker/engine/train/span_rows.h"
 
 namespace tenon::engine {
 
@@ -15,6 +16,11 @@ namespace tenon::engine {
 // learner writes is a base.
 absl::StatusOr<std::unique_ptr<Learner>> NewFullLearner(std::shared_ptr<const Base> base, const TrainOptions& options,
                                                         std::shared_ptr<const TokenData> data,
+                                                        const formats::TenonConfig& config,
+                                                        const AdapterTensors* initial);
+// The same with a head on every token.
+absl::StatusOr<std::unique_ptr<Learner>> NewFullLearner(std::shared_ptr<const Base> base, const TrainOptions& options,
+                                                        std::shared_ptr<const SpanData> data,
                                                         const formats::TenonConfig& config,
                                                         const AdapterTensors* initial);
 // The same of a base that writes texts. It has nothing new: ADAPTER_INVALID for an `initial` that is not empty.

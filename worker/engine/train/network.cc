@@ -50,9 +50,11 @@ Targets PickTargets(const TokenRows& data, const MicroBatch& rows, Problem probl
   return targets;
 }
 
-DropoutRates ResolveDropout(const formats::EncoderConfig& config, double base_dropout) {
+DropoutRates ResolveDropout(const formats::EncoderConfig& config, double base_dropout, formats::HeadKind head) {
   if (base_dropout >= 0) return {base_dropout, base_dropout, base_dropout};
-  const double classifier = config.classifier_dropout >= 0 ? config.classifier_dropout : config.hidden_dropout_prob;
+  double classifier = config.classifier_dropout >= 0 ? config.classifier_dropout : config.hidden_dropout_prob;
+  if (head == formats::HeadKind::kTokens && config.token_dropout >= 0) classifier = config.token_dropout;
+  if (head == formats::HeadKind::kAnswers) classifier = config.answer_dropout;
   return {config.hidden_dropout_prob, config.attention_probs_dropout_prob, classifier};
 }
 
@@ -60,6 +62,7 @@ Network::Network(const EncoderLayers& encoder, const TrainableAdapter& adapter, 
                  JobDropout* dropout)
     : encoder_(encoder),
       adapter_(adapter),
+      kind_(formats::HeadOfTask(adapter.adapter().config.task)),
       rates_(rates),
       dropout_(dropout),
       hooks_(adapter.Hooks(dropout, encoder.device())) {
@@ -73,12 +76,16 @@ at::Tensor Network::Embed(const PackedBatch& batch) const {
   return hooks_.fused != nullptr ? x.to(at::kFloat) : x;
 }
 
-at::Tensor Network::Head(const at::Tensor& first_tokens) const {
-  at::Tensor first = first_tokens;
+at::Tensor Network::Head(const at::Tensor& states) const {
+  const SavedModule& head = adapter_.head();
+  if (kind_ != formats::HeadKind::kSequence) {
+    const at::Tensor wide = states.to(at::kFloat);
+    return at::linear(dropout_ != nullptr ? (*dropout_)(wide, rates_.classifier) : wide, head.weight, head.bias);
+  }
+  at::Tensor first = states;
   if (dropout_ != nullptr && encoder_.config().family->head.drops_input) first = (*dropout_)(first, rates_.classifier);
   at::Tensor pooled = encoder_.Pool(first, hooks_).to(at::kFloat);
   if (dropout_ != nullptr) pooled = (*dropout_)(pooled, rates_.classifier);
-  const SavedModule& head = adapter_.head();
   return at::linear(pooled, head.weight, head.bias);
 }
 

@@ -23,8 +23,6 @@ namespace {
 using formats::kClassifier;
 
 constexpr char kOutputLayer[] = "lm_head";
-// PEFT adds both names to every SEQ_CLS adapter, and saves what ends with one of them.
-constexpr const char* kHeadNames[] = {kClassifier, "score"};
 // The stream that draws a prompt's words; Initializer counts from 0.
 constexpr uint64_t kPromptWords = 1 << 20;
 
@@ -33,9 +31,9 @@ class Initializer {
   Initializer(uint64_t seed, const at::Device& device) : seed_(seed), device_(device) {}
 
   // torch's kaiming_uniform_(a = sqrt(5)): uniform within 1 / sqrt(in).
-  at::Tensor Uniform(int64_t rows, int64_t in) {
+  at::Tensor Uniform(int64_t rows, int64_t in) { return Within(rows, in, 1 / std::sqrt(static_cast<double>(in))); }
+  at::Tensor Within(int64_t rows, int64_t in, double bound) {
     at::Tensor value = at::empty({rows, in}, at::kFloat);
-    const double bound = 1 / std::sqrt(static_cast<double>(in));
     return value.uniform_(-bound, bound, Next()).to(device_);
   }
   at::Tensor Normal(int64_t rows, int64_t in, double deviation) {
@@ -61,19 +59,26 @@ SavedModule NewClassifier(Initializer& init, int64_t labels, int64_t features, d
 // The head's modules that are not the encoder's: for config's labels, drawn as transformers draws them, but those below
 // the output layer that the base has. The output layer is drawn first.
 void AddHead(const TrainingSite& site, int64_t labels, Initializer& init, AdapterTensors& adapter) {
-  for (const formats::HeadModule& module : formats::HeadModules(*site.family)) {
+  for (const formats::HeadModule& module : formats::HeadModules(*site.family, site.head)) {
     SavedModule& made = adapter.modules[module.key];
     if (module.key != kClassifier) made = site.copy_linear(module.key);
     if (made.weight.defined()) continue;
     made = NewClassifier(init, module.key == kClassifier ? labels : site.hidden_size, site.hidden_size,
                          site.initializer_range);
   }
+  if (!adapter.config.crf) return;
+  // As pytorch-crf draws one.
+  constexpr double kChainBound = 0.1;
+  for (const char* name : {kChainStart, kChainEnd}) {
+    adapter.modules[name].weight = init.Within(1, labels, kChainBound).flatten();
+  }
+  adapter.modules[kChainTransitions].weight = init.Within(labels, labels, kChainBound);
 }
 
 // Whether a name of modules_to_save is of the head, which is trained in any case.
 bool NamesHead(const TrainingSite& site, const std::string& name) {
   if (!site.classifies()) return false;
-  const std::vector<formats::HeadModule> head = formats::HeadModules(*site.family);
+  const std::vector<formats::HeadModule> head = formats::HeadModules(*site.family, site.head);
   return std::any_of(head.begin(), head.end(), [&](const auto& module) { return module.name == name; });
 }
 
@@ -81,7 +86,7 @@ bool NamesHead(const TrainingSite& site, const std::string& name) {
 // name only ends with `classifier`.
 void LeaveHeadOut(const TrainingSite& site, formats::LoraConfig& lora) {
   if (!site.classifies()) return;
-  for (const formats::HeadModule& module : formats::HeadModules(*site.family)) {
+  for (const formats::HeadModule& module : formats::HeadModules(*site.family, site.head)) {
     if (formats::MatchLora(lora, module.name).has_value()) lora.exclude_modules.push_back(module.name);
   }
 }
@@ -89,7 +94,7 @@ void LeaveHeadOut(const TrainingSite& site, formats::LoraConfig& lora) {
 // The head, which is always trained whole, and what the job names beside it: linear layers alone.
 absl::StatusOr<std::vector<std::string>> ModulesToSave(const TrainingSite& site, const formats::LoraConfig& lora) {
   std::vector<std::string> names;
-  if (site.classifies()) names.assign(std::begin(kHeadNames), std::end(kHeadNames));
+  if (site.classifies()) names = formats::PeftHeadNames(site.head);
   for (const std::string& name : lora.modules_to_save) {
     if (std::find(names.begin(), names.end(), name) != names.end()) continue;
     bool known = NamesHead(site, name);
@@ -201,7 +206,7 @@ absl::StatusOr<AdapterTensors> NewAdapter(const TrainingSite& site, const TrainO
     adapter = NewPrompt(site, options, init_tokens, init);
   } else if (options.method == Method::kBottleneck) {
     adapter = NewBottleneck(site, options.bottleneck, init);
-  } else {
+  } else if (options.method == Method::kLora) {
     ASSIGN_OR_RETURN(adapter, NewLora(site, options.lora, init));
   }
   adapter.config = config;

@@ -11,7 +11,7 @@
 
 namespace tenon::engine {
 
-// New weights by `options.method`, all but `head`, and for a base that classifies a head for config's labels as
+// New weights by `options.method`, of `head` none, and for a base that classifies a head for config's labels as
 // transformers makes a new one. Drawn on the CPU from the job's own stream, so that every device starts from the same.
 //
 // LoRA: pairs by MatchLora, A as torch's kaiming_uniform_(sqrt(5)), B zero, and the base's own weights of

@@ -19,6 +19,9 @@ struct TokenRows {
   std::vector<int64_t> second_types;         // as Encoding's
   std::vector<std::vector<int64_t>> labels;  // indices, one a row unless multi-label
   std::vector<std::vector<float>> values;    // of a regression, in place of labels
+  // Of a head on every token: where in the row each of the labels is to be; an answer's labels are its two places, and
+  // it has none here.
+  std::vector<std::vector<int64_t>> places;
 
   int64_t size() const { return static_cast<int64_t>(ids.size()); }
   std::vector<int64_t> lengths() const;

@@ -14,6 +14,7 @@
 #include "worker/engine/train/pairs.h"
 #include "worker/engine/train/random.h"
 #include "worker/engine/train/seq2seq_task.h"
+#include "worker/engine/train/span_task.h"
 #include "worker/engine/train/train_loop.h"
 
 namespace tenon::engine {
@@ -140,6 +141,42 @@ const char* MethodName(Method method) {
   return "";
 }
 
+// A head on every token. There is no cheaper probe to show beside it: method `head` goes through the same network.
+absl::StatusOr<std::unique_ptr<TrainLoop>> MakeSpanLoop(std::shared_ptr<const Base> base, const TrainOptions& options,
+                                                        const TrainData& data, const AdapterTensors* initial,
+                                                        const std::function<bool()>& cancelled) {
+  RETURN_IF_ERROR(CheckClassifies(base->config()));
+  if (options.crf && data.head() != formats::HeadKind::kTokens) {
+    return TenonError(Reason::kOptionInvalid, "crf is for tags of words", "crf");
+  }
+  if (options.crf && options.method == Method::kFull) {
+    return TenonError(Reason::kUnsupported, "crf with method full: a base could not say that its tags form a chain",
+                      "crf");
+  }
+  ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(*base, options));
+  ASSIGN_OR_RETURN(const std::shared_ptr<const SpanData> rows,
+                   TokenizeSpans(data, options, base->tokenizer(), max_tokens, cancelled));
+  if (base->config().one_type() && rows->has_second_types()) return formats::OneTypeError("context");
+  formats::TenonConfig config;
+  config.task = formats::TaskOfHead(rows->kind);
+  config.method = MethodName(options.method);
+  config.labels = data.labels;
+  config.crf = options.crf;
+  config.base_digest = base->digest();
+  config.pooling = base->config().sentence.pooling;
+  config.normalize = base->config().sentence.normalize;
+  config.max_input_tokens = max_tokens;
+  if (options.method == Method::kFull) {
+    ASSIGN_OR_RETURN(std::unique_ptr<Learner> learner, NewFullLearner(base, options, rows, config, initial));
+    return std::make_unique<TrainLoop>(options, std::move(learner), nullptr);
+  }
+  ASSIGN_OR_RETURN(const std::shared_ptr<const Encoder> encoder, base->encoder(options.precision));
+  ASSIGN_OR_RETURN(TrainableAdapter adapter, TrainableAdapter::Make(TrainingSite(*encoder, rows->kind), options, config,
+                                                                    initial, InitTokens(*base, options)));
+  auto task = std::make_unique<SpanTask>(encoder, options, rows, std::move(adapter));
+  return std::make_unique<TrainLoop>(options, std::make_unique<AdapterLearner>(options, std::move(task)), nullptr);
+}
+
 absl::StatusOr<std::unique_ptr<TrainLoop>> MakeClassifierLoop(std::shared_ptr<const Base> base,
                                                               const TrainOptions& options, const TrainData& data,
                                                               const AdapterTensors* initial,
@@ -203,6 +240,17 @@ int64_t Trainer::MemoryBytes(const Base& base, const TrainOptions& options, bool
   return copies * static_cast<int64_t>(sizeof(float)) * base.parameters();
 }
 
+absl::StatusOr<int64_t> Trainer::CountWindows(const Base& base, const TrainOptions& options,
+                                              const std::vector<AnsweredQuestion>& questions,
+                                              const std::function<bool()>& cancelled) {
+  if (base.generates()) return static_cast<int64_t>(questions.size());  // Create says what is wrong
+  TrainData data;
+  data.train_questions = questions;
+  ASSIGN_OR_RETURN(const int64_t max_tokens, MaxTokens(base, options));
+  ASSIGN_OR_RETURN(const auto rows, TokenizeSpans(data, options, base.tokenizer(), max_tokens, cancelled));
+  return rows->train.size();
+}
+
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const Base> base, const TrainOptions& asked,
                                                          TrainData data,
                                                          const std::optional<std::filesystem::path>& checkpoint,
@@ -211,9 +259,12 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const B
   return Guarded([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
     RETURN_IF_ERROR(formats::CheckTrainOptions(asked));
     TrainOptions options = asked;
-    const formats::Learns learns = base->generates() ? formats::Learns::kTexts
-                                   : data.regression ? formats::Learns::kNumbers
-                                                     : formats::Learns::kClasses;
+    const formats::HeadKind head = data.head();
+    const formats::Learns learns = base->generates()                     ? formats::Learns::kTexts
+                                   : head == formats::HeadKind::kTokens  ? formats::Learns::kTags
+                                   : head == formats::HeadKind::kAnswers ? formats::Learns::kAnswers
+                                   : data.regression                     ? formats::Learns::kNumbers
+                                                                         : formats::Learns::kClasses;
     ASSIGN_OR_RETURN(options.metric_for_best, formats::ResolveMetric(asked.metric_for_best, learns));
     if (options.method == Method::kFull && options.precision != Precision::kFp32) {
       return TenonError(Reason::kOptionInvalid, "precision must be fp32: method full trains all weights", "precision");
@@ -225,7 +276,9 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const B
     const AdapterTensors* tensors = start != nullptr ? &start->tensors() : nullptr;
     ASSIGN_OR_RETURN(std::unique_ptr<TrainLoop> loop,
                      base->generates() ? MakeSeq2SeqLoop(base, options, data, tensors, cancelled)
-                                       : MakeClassifierLoop(base, options, data, tensors, cancelled));
+                     : head != formats::HeadKind::kSequence
+                         ? MakeSpanLoop(base, options, data, tensors, cancelled)
+                         : MakeClassifierLoop(base, options, data, tensors, cancelled));
     if (cancelled()) return TenonError(Reason::kCancelled, "the job was cancelled");  // before more is read
     if (checkpoint.has_value()) RETURN_IF_ERROR(loop->Restore(*checkpoint));
     return std::unique_ptr<Trainer>(std::move(loop));

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/formats/encoder_family.h"
 #include "common/formats/train_options.h"
 #include "worker/engine/base.h"
 
@@ -43,7 +44,24 @@ struct TextPair {
   std::string target;
 };
 
-// Labelled texts, or, for a base that writes (Base::generates), pairs and no labels.
+// A row of words, each with the index of its tag.
+struct TaggedWords {
+  std::vector<std::string> words;
+  std::vector<int64_t> tags;
+};
+
+// A question, a text that it is asked of, and the answers in it; none where it has none.
+struct AnsweredQuestion {
+  struct Answer {
+    std::string text;
+    size_t begin = 0;  // byte of the context
+  };
+  std::string question, context;
+  std::vector<Answer> answers;
+};
+
+// Labelled texts, or, for a base that writes (Base::generates), pairs and no labels; or words with tags; or questions,
+// whose labels are AnswerLabels().
 struct TrainData {
   std::vector<LabelledText> train;
   std::vector<LabelledText> validation;  // may be empty
@@ -54,7 +72,19 @@ struct TrainData {
   std::vector<TextPair> train_pairs;
   std::vector<TextPair> validation_pairs;  // may be empty
 
-  bool validates() const { return !validation.empty() || !validation_pairs.empty(); }
+  std::vector<TaggedWords> train_words, validation_words;               // the latter may be empty
+  std::vector<AnsweredQuestion> train_questions, validation_questions;  // likewise
+
+  bool validates() const {
+    return !validation.empty() || !validation_pairs.empty() || !validation_words.empty() ||
+           !validation_questions.empty();
+  }
+  // Of an encoder's: what kind of head the rows are for.
+  formats::HeadKind head() const {
+    return !train_words.empty()       ? formats::HeadKind::kTokens
+           : !train_questions.empty() ? formats::HeadKind::kAnswers
+                                      : formats::HeadKind::kSequence;
+  }
 };
 
 // What a slice may have to say.
@@ -68,8 +98,8 @@ struct TrainProgress {  // after each optimizer step
 struct TrainEvaluation {
   int64_t step = 0;
   std::string kind;  // `untrained`, `validation`, `head_baseline`
-  // accuracy, macro_f1, loss; loss, token_accuracy; or loss and, unless all predictions are the same, pearson,
-  // spearman.
+  // accuracy, macro_f1, loss; loss, token_accuracy; loss and, unless all predictions are the same, pearson, spearman;
+  // precision, recall, f1, accuracy, loss of tags; exact_match, f1, loss of answers.
   std::map<std::string, double> metrics;
   bool best = false;
 };
@@ -95,6 +125,8 @@ class Trainer {
   // Method `full` trains fp32 copies of every weight of the base and a new head; the base itself stays as it is, and
   // serves meanwhile. It is all fp32: Precision::kBf16 is OPTION_INVALID. `initial` may hold a head alone.
   //
+  // Rows of words must fit the model, and so must questions: else DATASET_INVALID and TEXT_TOO_LARGE name row and key.
+  //
   // CANCELLED once `cancelled`, which is asked before each row and each large read, says so.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(
       std::shared_ptr<const Base> base, const TrainOptions& options, TrainData data,
@@ -104,6 +136,10 @@ class Trainer {
   // `full` 4 bytes a parameter for the weights, their gradients and AdamW's two moments each, and, where validation
   // rows choose one, for the best weights.
   static int64_t MemoryBytes(const Base& base, const TrainOptions& options, bool validates);
+  // Training rows that questions make of these options: windows of their contexts (spans/answer_windows.h).
+  static absl::StatusOr<int64_t> CountWindows(const Base& base, const TrainOptions& options,
+                                              const std::vector<AnsweredQuestion>& questions,
+                                              const std::function<bool()>& cancelled);
   virtual ~Trainer() = default;
 
   // One uninterruptible piece of device work (a layer forward or backward, an evaluation batch, an optimizer step), and

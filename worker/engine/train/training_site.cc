@@ -9,26 +9,27 @@
 namespace tenon::engine {
 namespace {
 
-std::map<std::string, std::pair<int64_t, int64_t>> TaskLayers(const Encoder& encoder) {
+std::map<std::string, std::pair<int64_t, int64_t>> TaskLayers(const Encoder& encoder, formats::HeadKind head) {
   auto layers = encoder.linear_layers();
   const formats::EncoderFamily& family = *encoder.config().family;
-  if (!family.InTaskModel(family.pooler)) layers.erase(family.pooler);
+  if (!family.InTaskModel(family.pooler, head)) layers.erase(family.pooler);
   return layers;
 }
 
 }  // namespace
 
-TrainingSite::TrainingSite(const Encoder& encoder)
+TrainingSite::TrainingSite(const Encoder& encoder, formats::HeadKind of_task)
     : device(encoder.device()),
-      task_type("SEQ_CLS"),
+      task_type(formats::PeftTaskOfHead(of_task)),
       prefix(encoder.config().family->task_prefix),
       family(encoder.config().family),
+      head(of_task),
       hidden_size(encoder.config().hidden_size),
       vocab_size(encoder.config().vocab_size),
       layers(encoder.config().num_hidden_layers),
       heads(encoder.config().num_attention_heads),
       initializer_range(encoder.config().initializer_range),
-      linear_layers(TaskLayers(encoder)),
+      linear_layers(TaskLayers(encoder, of_task)),
       copy_linear([&encoder](const std::string& module) {
         auto [weight, bias] = encoder.CopyLinear(module);
         return SavedModule{std::move(weight), std::move(bias)};

@@ -17,15 +17,17 @@
 namespace tenon::engine {
 
 struct TrainingSite {
-  // Both are sites as they are. The network must outlive the site.
-  TrainingSite(const Encoder& encoder);  // NOLINT(google-explicit-constructor)
-  TrainingSite(const T5Model& model);    // NOLINT(google-explicit-constructor)
+  // Both are sites as they are. The network must outlive the site. `head`: of what an adapter is trained for.
+  TrainingSite(const Encoder& encoder,  // NOLINT(google-explicit-constructor)
+               formats::HeadKind head = formats::HeadKind::kSequence);
+  TrainingSite(const T5Model& model);  // NOLINT(google-explicit-constructor)
 
   at::Device device;
   // PEFT's names: of the task, and what stands before a module's name in the model that does it.
   std::string task_type, prefix;
   // Whose adapters have a new classification head; nullptr for a base that writes, which has an output layer instead.
   const formats::EncoderFamily* family = nullptr;
+  formats::HeadKind head = formats::HeadKind::kSequence;
   bool classifies() const { return family != nullptr; }
   int64_t hidden_size = 0, vocab_size = 0;
   int64_t layers = 0, heads = 0;  // as PEFT counts them for a prompt

@@ -5,7 +5,9 @@
 namespace tenon::formats {
 namespace {
 
-void RefuseSinusoids(JsonFields& fields, EncoderConfig&) {
+void ReadMore(JsonFields& fields, EncoderConfig& config) {
+  config.token_dropout = config.hidden_dropout_prob;
+  config.answer_dropout = fields.Real("qa_dropout", 0.1, 0, 1);
   // Its positions are computed and never trained.
   if (fields.Bool("sinusoidal_pos_embds", false)) {
     fields.Unsupported("sinusoidal_pos_embds", "is true, which is not supported");
@@ -45,7 +47,7 @@ EncoderFamily DistilBertFamily() {
                  .classifier_dropout = "seq_classif_dropout"};
   family.defaults.num_hidden_layers = 6;
   family.defaults.classifier_dropout = 0.2;
-  family.read_more = RefuseSinusoids;
+  family.read_more = ReadMore;
   return family;
 }
 
